@@ -1,0 +1,94 @@
+//! What can exist in a catalog.
+
+use std::sync::Arc;
+
+use crate::connector::{Positions, Sink, Source};
+use crate::types::Column;
+
+/// Never reused within a data directory. Also the object's `pg_class.oid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct ObjectId(pub u32);
+
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub id: ObjectId,
+    pub name: String,
+    /// The CREATE statement as it was written: what is persisted and what `\d+` may show.
+    pub definition: String,
+    /// Objects that this one reads or writes; they cannot be dropped before it.
+    pub depends_on: Vec<ObjectId>,
+    pub kind: ObjectKind,
+}
+
+#[derive(Debug, Clone)]
+pub enum ObjectKind {
+    Source(SourceObject),
+    Sink(SinkObject),
+    View(ViewObject),
+    Job(JobObject),
+}
+
+#[derive(Debug, Clone)]
+pub struct SourceObject {
+    pub columns: Vec<Column>,
+    pub watermark: Option<WatermarkClause>,
+    pub source: Arc<dyn Source>,
+    /// How long a partition that was read to its end may hold the watermark back, in microseconds.
+    pub idle_timeout: i64,
+    pub on_error: OnError,
+}
+
+/// WATERMARK FOR column AS expr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkClause {
+    /// Index of the event-time column.
+    pub column: usize,
+    /// The expression's text, over the source's columns.
+    pub expr: String,
+}
+
+/// What becomes of a row that cannot be decoded or computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    Fail,
+    Skip,
+}
+
+#[derive(Debug, Clone)]
+pub struct SinkObject {
+    pub columns: Vec<Column>,
+    pub sink: Arc<dyn Sink>,
+}
+
+/// A materialized view.
+#[derive(Debug, Clone)]
+pub struct ViewObject {
+    pub columns: Vec<Column>,
+    /// The stream plan's stored text: a restart runs this, it never plans anew.
+    pub plan: Arc<str>,
+    pub starts: Starts,
+}
+
+#[derive(Debug, Clone)]
+pub struct JobObject {
+    /// The stream plan's stored text: a restart runs this, it never plans anew.
+    pub plan: Arc<str>,
+    pub parallelism: Option<usize>,
+    pub starts: Starts,
+    /// What the user last asked for; a restart of the server honours it.
+    pub wanted: Wanted,
+}
+
+/// Where each source of a plan (by name) is read from: resolved once, at creation, and replayed from after a restart.
+pub type Starts = std::collections::BTreeMap<String, Positions>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    Running,
+    Stopped,
+    Canceled,
+    /// A bounded job that came to its end.
+    Finished,
+}

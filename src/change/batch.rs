@@ -1,0 +1,161 @@
+//! The change batch.
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute;
+use arrow::datatypes::SchemaRef;
+
+use super::Watermark;
+use crate::error::{Error, Result};
+
+/// Rows with weights and, where a row is behind its partition's watermark, the watermark that judges it.
+///
+/// Invariants: `weights` and `judges`, where present, are as long as `rows`; no weight is zero.
+#[derive(Debug, Clone)]
+pub struct ChangeBatch {
+    rows: RecordBatch,
+    weights: Option<ScalarBuffer<i64>>,
+    judges: Option<ScalarBuffer<i64>>,
+}
+
+impl ChangeBatch {
+    /// Rows that are all inserted once.
+    pub fn append_only(rows: RecordBatch) -> Self {
+        ChangeBatch { rows, weights: None, judges: None }
+    }
+
+    /// # Errors
+    /// If `weights` is not as long as `rows`.
+    pub fn new(rows: RecordBatch, weights: Option<ScalarBuffer<i64>>) -> Result<Self> {
+        ChangeBatch::append_only(rows).with_weights(weights)
+    }
+
+    /// The same rows with other weights.
+    pub fn with_weights(mut self, weights: Option<ScalarBuffer<i64>>) -> Result<Self> {
+        check_length("weights", weights.as_ref(), self.rows.num_rows())?;
+        debug_assert!(weights.as_ref().is_none_or(|w| w.iter().all(|w| *w != 0)), "a change has a weight");
+        self.weights = weights;
+        Ok(self)
+    }
+
+    /// For each row the watermark of its partition from just before it, if the row is behind it, and
+    /// [`Watermark::NONE`] if not. `None`: no row is behind.
+    pub fn with_judges(mut self, judges: Option<ScalarBuffer<i64>>) -> Result<Self> {
+        check_length("judges", judges.as_ref(), self.rows.num_rows())?;
+        self.judges = judges;
+        Ok(self)
+    }
+
+    /// The same changes over other columns (a projection of these rows).
+    pub fn with_rows(mut self, rows: RecordBatch) -> Result<Self> {
+        if rows.num_rows() != self.rows.num_rows() {
+            return Err(Error::internal("a projection changed the number of rows"));
+        }
+        self.rows = rows;
+        Ok(self)
+    }
+
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+    pub fn num_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.rows.num_rows() == 0
+    }
+    pub fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+    pub fn column(&self, index: usize) -> &ArrayRef {
+        self.rows.column(index)
+    }
+    /// `None`: every weight is +1.
+    pub fn weights(&self) -> Option<&ScalarBuffer<i64>> {
+        self.weights.as_ref()
+    }
+    pub fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |w| w[row])
+    }
+    pub fn judges(&self) -> Option<&ScalarBuffer<i64>> {
+        self.judges.as_ref()
+    }
+    pub fn judge(&self, row: usize) -> Watermark {
+        self.judges.as_ref().map_or(Watermark::NONE, |j| Watermark(j[row]))
+    }
+
+    /// Bytes held by the rows' buffers (shared buffers count each time).
+    pub fn bytes(&self) -> usize {
+        let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
+        self.rows.get_array_memory_size() + per_row * self.num_rows()
+    }
+
+    /// Rows `offset .. offset + length`, without copying.
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        let cut = |b: &ScalarBuffer<i64>| b.slice(offset, length);
+        ChangeBatch {
+            rows: self.rows.slice(offset, length),
+            weights: self.weights.as_ref().map(cut),
+            judges: self.judges.as_ref().map(cut),
+        }
+    }
+
+    /// The rows for which `mask` is true (null counts as false).
+    pub fn filter(&self, mask: &BooleanArray) -> Result<Self> {
+        let pick = |b: &ScalarBuffer<i64>| -> Result<ScalarBuffer<i64>> {
+            let kept = compute::filter(&Int64Array::new(b.clone(), None), mask)?;
+            Ok(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&kept).values().clone())
+        };
+        Ok(ChangeBatch {
+            rows: compute::filter_record_batch(&self.rows, mask)?,
+            weights: self.weights.as_ref().map(pick).transpose()?,
+            judges: drop_idle_judges(self.judges.as_ref().map(pick).transpose()?),
+        })
+    }
+
+    /// The rows at `indices`, in that order.
+    pub fn take(&self, indices: &UInt32Array) -> Result<Self> {
+        let pick = |b: &ScalarBuffer<i64>| indices.values().iter().map(|&i| b[i as usize]).collect();
+        Ok(ChangeBatch {
+            rows: compute::take_record_batch(&self.rows, indices)?,
+            weights: self.weights.as_ref().map(pick),
+            judges: drop_idle_judges(self.judges.as_ref().map(pick)),
+        })
+    }
+
+    /// All rows of `batches`, in order, as one batch of `schema`.
+    pub fn concat(schema: &SchemaRef, batches: &[ChangeBatch]) -> Result<Self> {
+        if let [one] = batches {
+            return Ok(one.clone());
+        }
+        let join = |get: fn(&ChangeBatch) -> Option<&ScalarBuffer<i64>>, default: i64| {
+            batches.iter().any(|b| get(b).is_some()).then(|| {
+                let mut all = Vec::with_capacity(batches.iter().map(ChangeBatch::num_rows).sum());
+                for batch in batches {
+                    match get(batch) {
+                        Some(values) => all.extend_from_slice(values),
+                        None => all.resize(all.len() + batch.num_rows(), default),
+                    }
+                }
+                ScalarBuffer::from(all)
+            })
+        };
+        Ok(ChangeBatch {
+            rows: compute::concat_batches(schema, batches.iter().map(|b| &b.rows))?,
+            weights: join(ChangeBatch::weights, 1),
+            judges: join(ChangeBatch::judges, Watermark::NONE.0),
+        })
+    }
+}
+
+fn check_length(what: &str, buffer: Option<&ScalarBuffer<i64>>, rows: usize) -> Result<()> {
+    match buffer {
+        Some(b) if b.len() != rows => Err(Error::internal(format!("{} {what} for {rows} rows", b.len()))),
+        _ => Ok(()),
+    }
+}
+
+/// A judge column that judges nobody is dropped, so that the common case stays free.
+fn drop_idle_judges(judges: Option<ScalarBuffer<i64>>) -> Option<ScalarBuffer<i64>> {
+    judges.filter(|j| j.iter().any(|w| *w != Watermark::NONE.0))
+}

@@ -1,0 +1,1 @@
+//! Consolidation: equal rows added up, rows of weight zero dropped.

@@ -1,0 +1,26 @@
+//! Change batches: what flows between operators.
+//!
+//! A [`ChangeBatch`] is an Arrow `RecordBatch` whose rows carry a weight: +1 inserted, -1 deleted, any other multiple
+//! (a Z-set, as in differential dataflow and DBSP). Append-only streams carry no weight column at all.
+//!
+//! 1. [`batch`]: the batch itself and what can be done to it row-wise (filter, take, slice, concatenate).
+//! 2. [`key`]: our own order-preserving, versioned encoding of key columns, and the key-group hash over it.
+//! 3. [`consolidate`]: equal rows added up, zeroes dropped.
+//!
+//! What does not live here: operators, or anything that knows where a batch came from or goes to.
+
+pub mod batch;
+pub mod consolidate;
+pub mod key;
+
+pub use batch::ChangeBatch;
+
+/// A promise about event time in microseconds: no row with a time at or below it is still to come.
+/// `Watermark::NONE` promises nothing; `Watermark::END` comes from a bounded input that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Watermark(pub i64);
+
+impl Watermark {
+    pub const NONE: Watermark = Watermark(i64::MIN);
+    pub const END: Watermark = Watermark(i64::MAX);
+}

@@ -1,0 +1,178 @@
+//! Connectors: one folder each, with its options, its source and its sink.
+//!
+//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]), and
+//!    are never strings again.
+//! 2. A [`Source`] resolves where to start, once, to [`Positions`] (kept in the catalog) and opens a [`Reader`] there.
+//! 3. The tick loop takes what a reader has at hand: [`Chunk`]s of raw bytes (decoded by `format/` on the worker pool)
+//!    or of Arrow rows. A reader prefetches in the background, bounded in bytes, and wakes the tick loop.
+//! 4. A [`SinkWriter`] is handed its outbox in order, in [`Part`]s, and says what is delivered.
+//!
+//! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::change::ChangeBatch;
+use crate::error::{Error, Result};
+use crate::format::RawChunk;
+
+/// A partition of a source, as its connector names it ("0", "1", ... for Kafka; "0" where there is only one).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PartitionId(pub Arc<str>);
+
+/// Where to go on reading within a partition: the next thing not yet read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// Kafka: the next offset. Generator: the next event's number. File: the next byte of `file`.
+    pub offset: u64,
+    /// File source: the file being read; all files before it in name order are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Arc<str>>,
+}
+
+/// A position for each partition.
+pub type Positions = BTreeMap<PartitionId, Position>;
+
+/// Called (from any thread) when a reader that had nothing at hand may have something now.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// A source as declared: options are typed and checked, nothing is connected yet.
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Resolves the startup mode to positions, asking the external system where needed. Blocks; bounded by the
+    /// connector's timeout. Called once in the life of a job; the answer is stored.
+    fn resolve_start(&self) -> Result<Positions>;
+
+    /// Starts reading at `positions`. `columns` are the declared columns the query needs (indices, in the order of the
+    /// wanted rows). Does not block and does not fail because an external system is away: the reader reports that.
+    fn open(&self, columns: &[usize], positions: &Positions, waker: Waker) -> Result<Box<dyn Reader>>;
+
+    /// The format that decodes this source's raw chunks; `None` if it hands in rows. The decoder's output has the
+    /// declared columns `columns`, in that order.
+    fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn crate::format::Decoder>>>;
+}
+
+/// A source being read.
+///
+/// Contract: per partition, chunks come in order and without gaps; `take` never blocks; what is prefetched is bounded.
+pub trait Reader: Send {
+    /// The partitions known now. Only ever grows at its end.
+    fn partitions(&self) -> &[PartitionId];
+
+    /// What is at hand of the partition with that index, at most about `max_bytes` (one indivisible thing may be larger).
+    fn take(&mut self, partition: usize, max_bytes: usize) -> Result<Taken>;
+
+    /// Why nothing comes, if something is wrong that may pass by itself (the broker is away): shown in SHOW JOBS.
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
+
+    /// Bytes held in prefetch queues.
+    fn buffered_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[derive(Debug)]
+pub enum Taken {
+    Chunk(Chunk),
+    /// Nothing at hand, though more is known to exist or is being fetched.
+    Pending,
+    /// Read to the partition's present end; more may come (an idle partition is one that stays here).
+    AtEnd,
+    /// A bounded partition, read to its last row.
+    Finished,
+}
+
+/// A run of rows of one partition.
+#[derive(Debug)]
+pub struct Chunk {
+    pub payload: Payload,
+    /// Where to go on after this chunk.
+    pub next: Position,
+}
+
+#[derive(Debug)]
+pub enum Payload {
+    /// Bytes for the source's decoder.
+    Raw(RawChunk),
+    /// Rows with the wanted columns, append-only.
+    Rows(RecordBatch),
+}
+
+impl Payload {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Payload::Raw(raw) => raw.bytes(),
+            Payload::Rows(rows) => rows.get_array_memory_size(),
+        }
+    }
+}
+
+/// Names a part of an outbox. Parts are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartId {
+    pub epoch: u64,
+    pub part: u32,
+}
+
+/// A part of a sink's outbox: the net change of one or more whole ticks (or a piece of a tick too large for one part).
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub id: PartId,
+    pub batches: Vec<ChangeBatch>,
+}
+
+impl Part {
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(ChangeBatch::bytes).sum()
+    }
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(ChangeBatch::num_rows).sum()
+    }
+}
+
+/// A sink as declared.
+pub trait Sink: Send + Sync + std::fmt::Debug {
+    /// Whether the sink takes deletions and updates; if not, only append-only results may be written.
+    fn takes_changes(&self) -> bool;
+
+    /// What CREATE should tell the user about delivery ("at-least-once ..."), if anything.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
+    /// Checks at CREATE STREAMING JOB what can be checked beforehand (topic there or creatable, folder writable).
+    /// Blocks; bounded by the connector's timeout.
+    fn preflight(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Opens the sink for the job named `job`; rows have `schema` (the declared columns with their declared types).
+    fn open(&self, job: &str, schema: SchemaRef) -> Result<Box<dyn SinkWriter>>;
+}
+
+/// A sink being written, by one delivery agent on a thread that may block.
+///
+/// Contract: parts come in increasing order of their ids. When `deliver` returns, the part is delivered as far as the
+/// sink can promise it. After an error the same part is handed in again (to this writer, or to a new one).
+pub trait SinkWriter: Send {
+    fn deliver(&mut self, part: &Part) -> Result<(), DeliveryError>;
+
+    /// The bounded job has ended, or it is stopped: whatever is open is finished.
+    fn finish(&mut self) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+pub enum DeliveryError {
+    /// May pass by itself: try this part again after a while, with this writer.
+    Retry(Error),
+    /// This job cannot go on.
+    Fatal(Error),
+}

@@ -1,0 +1,206 @@
+//! Errors as people meet them: a SQLSTATE, what happened, where in the statement, and what to do about it.
+//!
+//! One type serves every room. A room that needs richer causes inside keeps a private enum and turns it into this one
+//! at its boundary. The table of all SQLSTATEs in use is [`SqlState`]; `sql-tests` hold the texts.
+
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! sql_states {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// The SQLSTATEs Tidemill answers with (PostgreSQL's codes; see its appendix A).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum SqlState { $($(#[$doc])* $name,)* }
+
+        impl SqlState {
+            /// The five characters that go over the wire.
+            pub fn code(self) -> &'static str {
+                match self { $(SqlState::$name => $code,)* }
+            }
+        }
+    };
+}
+
+sql_states! {
+    ConnectionFailure = "08006",
+    ProtocolViolation = "08P01",
+    /// The remedy is always in the hint.
+    FeatureNotSupported = "0A000",
+    CardinalityViolation = "21000",
+    DataException = "22000",
+    NumericValueOutOfRange = "22003",
+    DatetimeFieldOverflow = "22008",
+    DivisionByZero = "22012",
+    InvalidParameterValue = "22023",
+    InvalidTextRepresentation = "22P02",
+    /// Input bytes that their format cannot read.
+    BadCopyFileFormat = "22P04",
+    NotNullViolation = "23502",
+    ActiveSqlTransaction = "25001",
+    InFailedSqlTransaction = "25P02",
+    InvalidStatementName = "26000",
+    DependentObjectsStillExist = "2BP01",
+    InvalidCursorName = "34000",
+    SyntaxError = "42601",
+    DuplicateColumn = "42701",
+    AmbiguousColumn = "42702",
+    UndefinedColumn = "42703",
+    UndefinedObject = "42704",
+    DuplicateObject = "42710",
+    GroupingError = "42803",
+    DatatypeMismatch = "42804",
+    WrongObjectType = "42809",
+    UndefinedFunction = "42883",
+    InvalidName = "42602",
+    NameTooLong = "42622",
+    UndefinedTable = "42P01",
+    UndefinedParameter = "42P02",
+    DuplicateTable = "42P07",
+    InvalidTableDefinition = "42P16",
+    IndeterminateDatatype = "42P18",
+    ObjectNotInPrerequisiteState = "55000",
+    ConfigurationLimitExceeded = "53400",
+    OutOfMemory = "53200",
+    TooManyConnections = "53300",
+    QueryCanceled = "57014",
+    AdminShutdown = "57P01",
+    CannotConnectNow = "57P03",
+    IoError = "58030",
+    UndefinedFile = "58P01",
+    InternalError = "XX000",
+    DataCorrupted = "XX001",
+}
+
+/// An error as a person meets it. Cheap to move: one pointer.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    state: SqlState,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    position: Option<usize>,
+}
+
+impl Error {
+    /// `message` follows PostgreSQL's style: no capital, no full stop, names in double quotes.
+    pub fn new(state: SqlState, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner { state, message: message.into(), detail: None, hint: None, position: None }))
+    }
+
+    /// Something Tidemill does not do (yet): says what works instead.
+    pub fn unsupported(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Error::new(SqlState::FeatureNotSupported, message).with_hint(hint)
+    }
+
+    /// A broken invariant: a bug of ours, reported instead of a panic.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Error::new(SqlState::InternalError, message)
+            .with_hint("This is a bug in Tidemill; please report it with the statement that led here.")
+    }
+
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// `position`: the character (not byte) of the statement's text the error points at, counted from 1. The first
+    /// one given stays, since it was set by whoever was nearest.
+    pub fn at(mut self, position: usize) -> Self {
+        self.0.position.get_or_insert(position);
+        self
+    }
+
+    /// Says what was being done when it happened: `"{context}: {message}"`.
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    pub fn state(&self) -> SqlState {
+        self.0.state
+    }
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+    pub fn position(&self) -> Option<usize> {
+        self.0.position
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.state.code(), self.0.message)?;
+        if let Some(detail) = &self.0.detail {
+            write!(f, "\nDETAIL: {detail}")?;
+        }
+        if let Some(hint) = &self.0.hint {
+            write!(f, "\nHINT: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(e: arrow::error::ArrowError) -> Self {
+        use arrow::error::ArrowError as A;
+        match e {
+            A::DivideByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
+            A::ArithmeticOverflow(m) => Error::new(SqlState::NumericValueOutOfRange, format!("value out of range: {m}")),
+            A::CastError(m) | A::ParseError(m) => Error::new(SqlState::InvalidTextRepresentation, m),
+            A::ExternalError(e) => match e.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(e) => Error::new(SqlState::InternalError, e.to_string()),
+            },
+            other => Error::new(SqlState::DataException, other.to_string()),
+        }
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    fn from(e: datafusion::error::DataFusionError) -> Self {
+        use datafusion::error::DataFusionError as D;
+        match e {
+            D::ArrowError(e, _) => (*e).into(),
+            D::External(e) => match e.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(e) => Error::new(SqlState::InternalError, e.to_string()),
+            },
+            D::Context(_, e) | D::Diagnostic(_, e) => (*e).into(),
+            D::NotImplemented(m) => Error::new(SqlState::FeatureNotSupported, m),
+            D::ResourcesExhausted(m) => Error::new(SqlState::OutOfMemory, m),
+            D::Execution(m) => Error::new(SqlState::DataException, m),
+            D::Plan(m) => Error::new(SqlState::SyntaxError, m),
+            other => Error::new(SqlState::InternalError, other.strip_backtrace()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Self {
+        let state = if e.kind() == std::io::ErrorKind::NotFound { SqlState::UndefinedFile } else { SqlState::IoError };
+        Error::new(state, e.to_string())
+    }
+}

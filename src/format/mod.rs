@@ -1,0 +1,67 @@
+//! Formats: bytes <-> Arrow. Synchronous and pure; they know no connector.
+//!
+//! 1. A connector hands in a [`RawChunk`]: many messages in one buffer.
+//! 2. A [`Decoder`] made for the wanted columns turns it into one `RecordBatch`, and names the messages it could not read.
+//! 3. An [`Encoder`] turns rows of a result into messages.
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+/// Messages of one partition, back to back.
+#[derive(Debug, Clone, Default)]
+pub struct RawChunk {
+    /// All values' bytes.
+    pub data: Bytes,
+    /// End of each message's value in `data` (the first starts at 0).
+    pub ends: Vec<u32>,
+    /// Where each message stands: Kafka offset, or byte of the file. Same length as `ends`.
+    pub offsets: Vec<u64>,
+    /// Messages without a value (Kafka tombstones): index into `ends`, ascending. They take no bytes of `data`.
+    pub nulls: Vec<u32>,
+}
+
+impl RawChunk {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+    pub fn bytes(&self) -> usize {
+        self.data.len() + 12 * self.ends.len()
+    }
+    /// The bytes of message `index`.
+    pub fn message(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.data[start..self.ends[index] as usize]
+    }
+}
+
+/// A message that could not be decoded.
+#[derive(Debug)]
+pub struct BadMessage {
+    /// Index of the message in its chunk.
+    pub index: usize,
+    /// Names the field where there is one; the caller adds source, partition and offset.
+    pub error: Error,
+}
+
+#[derive(Debug)]
+pub struct Decoded {
+    /// A row for each good message, in order.
+    pub rows: RecordBatch,
+    /// In order. Empty in the common case.
+    pub bad: Vec<BadMessage>,
+}
+
+pub trait Decoder: Send + Sync {
+    fn decode(&self, chunk: &RawChunk) -> Result<Decoded>;
+}
+
+/// Turns rows into messages.
+pub trait Encoder: Send + Sync {
+    /// Appends each row's message to `data` and its end to `ends`.
+    fn encode(&self, rows: &RecordBatch, data: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()>;
+}

@@ -1,0 +1,28 @@
+//! Tidemill: a streaming SQL engine in one binary. The modules stand in the order of the path that a statement and its
+//! data take; each imports only from those below it (a test holds that).
+
+pub mod cli;
+pub mod server;
+pub mod session;
+
+pub mod pipeline;
+pub mod table;
+
+pub mod dataflow;
+pub mod operator;
+pub mod state;
+
+pub mod plan;
+pub mod catalog;
+
+pub mod connector;
+pub mod format;
+
+pub mod sql;
+pub mod change;
+
+pub mod clock;
+pub mod error;
+pub mod memory;
+pub mod metrics;
+pub mod types;

@@ -1,0 +1,1 @@
+//! Metrics: one registry for the process.

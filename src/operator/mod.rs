@@ -1,0 +1,67 @@
+//! Operators: synchronous, single-threaded pieces of a dataflow. They know neither threads nor tokio nor storage
+//! engines; the driver in `dataflow/` calls them, state reaches them through `state/`.
+//!
+//! The life of an operator within a tick:
+//!
+//! 1. `push(port, batch)`, any number of times, for each input port;
+//! 2. after each push, `pull()` until it says [`Pull::Done`]: output comes in bounded chunks, so that one exploding
+//!    operator cannot fill memory, and the driver may go and do something else between two of them;
+//! 3. `end_tick(tick)` once all of the tick's input was pushed, then `pull()` until `Done` again. What changes is
+//!    emitted net, here: an updated group is one -1/+1 pair however many rows changed it, and nothing if it did not.
+//!
+//! Invariants: nothing is pushed into an operator that has not said `Done`; the same calls give the same bytes.
+
+use crate::change::{ChangeBatch, Watermark};
+use crate::clock::Micros;
+use crate::error::Result;
+
+/// Rows in an output chunk, at most.
+pub const CHUNK_ROWS: usize = 8192;
+
+/// The end of a tick as an operator sees it.
+#[derive(Debug, Clone)]
+pub struct TickEnd {
+    /// Counts from 1 within the life of a pipeline.
+    pub number: u64,
+    /// The tick's one reading of the clock.
+    pub now: Micros,
+    /// The watermark of each input port at the end of this tick. Never goes back.
+    pub watermarks: Vec<Watermark>,
+}
+
+/// What `pull` answers.
+#[derive(Debug)]
+pub enum Pull {
+    /// A chunk of output; pull again.
+    Batch(ChangeBatch),
+    /// Nothing more until the next push or end of tick.
+    Done,
+    /// State is being fetched: pull again later, nothing is lost. Work of other operators may go on meanwhile.
+    Blocked,
+}
+
+pub trait Operator: Send {
+    /// Takes one batch of the tick. The driver has pulled until `Done` before.
+    fn push(&mut self, port: usize, batch: ChangeBatch) -> Result<()>;
+
+    /// All of the tick's input was pushed.
+    fn end_tick(&mut self, tick: &TickEnd) -> Result<()>;
+
+    /// The next chunk of output.
+    fn pull(&mut self) -> Result<Pull>;
+
+    /// The watermark behind this operator, given those in front of it (one for each port) at the same tick's end.
+    fn watermark(&self, inputs: &[Watermark]) -> Watermark {
+        inputs.iter().copied().min().unwrap_or(Watermark::NONE)
+    }
+
+    /// The state tables of this operator (none for a stateless one): for accounting, freezing and eviction.
+    fn tables(&mut self) -> Vec<&mut dyn crate::state::StateTable> {
+        Vec::new()
+    }
+
+    /// Rows dropped for being late, since the start.
+    fn late_rows(&self) -> u64 {
+        0
+    }
+}
