@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchema;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::error::Result;
@@ -27,6 +28,6 @@ impl Scalar {
     /// The form that evaluates batches of `input`'s schema.
     pub fn compile(&self, input: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(Arc::clone(input))?;
-        Ok(create_physical_expr(&self.0, &schema, &ExecutionProps::new())?)
+        Ok(create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
     }
 }
