@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn a_dropped_job_leaves_nothing_behind() {
         let metrics = Metrics::new();
-        let (kept, dropped) = (metrics.job("kept"), metrics.job("dropped"));
+        let (kept, dropped) = (metrics.job("kept"), metrics.job("gone"));
         for job in [&kept, &dropped] {
             job.tick(1.0);
             job.partition("s", "0").rows.inc();
@@ -440,11 +440,11 @@ mod tests {
         }
         let kept_lines = |text: &str| text.matches("job=\"kept\"").count();
         let before = kept_lines(&metrics.encode().unwrap());
-        metrics.remove_job("dropped");
+        metrics.remove_job("gone");
         dropped.tick(1.0);
         dropped.partition("s", "1").rows.inc();
         let text = metrics.encode().unwrap();
-        assert!(!text.contains("dropped"), "{text}");
+        assert!(!text.contains("gone"), "{text}");
         assert_eq!(kept_lines(&text), before, "{text}");
     }
 
