@@ -1,4 +1,5 @@
 //! What listens: the PostgreSQL protocol and HTTP.
+pub mod http;
 pub mod pgwire;
 
 use std::net::SocketAddr;
