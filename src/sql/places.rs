@@ -22,9 +22,14 @@ impl<'a> Places<'a> {
 
     /// The byte a location stands at; the text's end for a location that is none (sqlparser's end of input).
     pub fn byte(&self, location: Location) -> usize {
-        let Some((first, _)) = self.line(location) else { return self.text.len() };
+        let Some((first, _)) = self.line(location) else {
+            return self.text.len();
+        };
         let column = column(location);
-        self.text[first..].char_indices().nth(column).map_or(self.text.len(), |(byte, _)| first + byte)
+        self.text[first..]
+            .char_indices()
+            .nth(column)
+            .map_or(self.text.len(), |(byte, _)| first + byte)
     }
 
     /// The position of a location: one past the last character for a location that is none.
