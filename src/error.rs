@@ -29,6 +29,7 @@ sql_states! {
     FeatureNotSupported = "0A000",
     CardinalityViolation = "21000",
     DataException = "22000",
+    StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",

@@ -89,7 +89,8 @@ pub trait Reader: Send {
     fn partitions(&self) -> &[PartitionId];
 
     /// What is at hand of the partition with that index, at most about `max_bytes` (one indivisible thing may be larger).
-    fn take(&mut self, partition: usize, max_bytes: usize) -> Result<Taken>;
+    /// A chunk never goes past `until`: its `next` is at most that (two readings of one source meet there).
+    fn take(&mut self, partition: usize, max_bytes: usize, until: Option<&Position>) -> Result<Taken>;
 
     /// When something will be at hand although no waker is called (a paced generator), by the clock of the
     /// [`ReaderContext`]. Asked after `take` said that nothing is.
