@@ -29,6 +29,7 @@ sql_states! {
     FeatureNotSupported = "0A000",
     CardinalityViolation = "21000",
     DataException = "22000",
+    StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",
@@ -39,9 +40,12 @@ sql_states! {
     NotNullViolation = "23502",
     ActiveSqlTransaction = "25001",
     InFailedSqlTransaction = "25P02",
+    /// A warning only: COMMIT or ROLLBACK without a transaction block.
+    NoActiveSqlTransaction = "25P01",
     InvalidStatementName = "26000",
     DependentObjectsStillExist = "2BP01",
     InvalidCursorName = "34000",
+    InvalidSchemaName = "3F000",
     SyntaxError = "42601",
     DuplicateColumn = "42701",
     AmbiguousColumn = "42702",
@@ -59,7 +63,10 @@ sql_states! {
     DuplicateTable = "42P07",
     InvalidTableDefinition = "42P16",
     IndeterminateDatatype = "42P18",
+    /// Nested deeper than the parser goes.
+    StatementTooComplex = "54001",
     ObjectNotInPrerequisiteState = "55000",
+    CantChangeRuntimeParam = "55P02",
     ConfigurationLimitExceeded = "53400",
     OutOfMemory = "53200",
     TooManyConnections = "53300",
@@ -116,6 +123,12 @@ impl Error {
     /// one given stays, since it was set by whoever was nearest.
     pub fn at(mut self, position: usize) -> Self {
         self.0.position.get_or_insert(position);
+        self
+    }
+
+    /// Replaces the position: the text it counts in is part of a larger one.
+    pub fn moved_to(mut self, position: usize) -> Self {
+        self.0.position = Some(position);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub use crate::connector::OnError;
 use crate::connector::{Positions, Sink, Source};
 use crate::types::Column;
 
@@ -46,13 +47,6 @@ pub struct WatermarkClause {
     pub column: usize,
     /// The expression's text, over the source's columns.
     pub expr: String,
-}
-
-/// What becomes of a row that cannot be decoded or computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnError {
-    Fail,
-    Skip,
 }
 
 #[derive(Debug, Clone)]
