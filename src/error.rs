@@ -23,6 +23,8 @@ macro_rules! sql_states {
 }
 
 sql_states! {
+    /// Of notices.
+    SuccessfulCompletion = "00000",
     ConnectionFailure = "08006",
     ProtocolViolation = "08P01",
     /// The remedy is always in the hint.
