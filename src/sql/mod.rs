@@ -19,7 +19,6 @@ mod column_type;
 mod create;
 mod cursor;
 pub mod dialect;
-pub mod errors;
 pub mod names;
 pub mod parse;
 pub mod places;
