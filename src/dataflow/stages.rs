@@ -99,3 +99,74 @@ fn hash_key(distribution: &Distribution) -> Option<Vec<usize>> {
         Distribution::Hash(key) => Some(key.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::plan::{Changelog, Input, Node, Op, OperatorId, Output, Target};
+
+    /// Nodes as lists of (input, key): `None` for no exchange. A node without inputs is a scan. The last is the output.
+    fn plan(nodes: &[&[(usize, Option<&[usize]>)]]) -> StreamPlan {
+        let node = |(id, inputs): (usize, &&[(usize, Option<&[usize]>)])| Node {
+            id: OperatorId(id as u32),
+            op: match inputs.len() {
+                0 => Op::Scan { source: "s".into(), columns: vec![], watermark: None },
+                _ => Op::Project { exprs: vec![] },
+            },
+            inputs: inputs
+                .iter()
+                .map(|(node, key)| Input {
+                    node: *node,
+                    distribution: key.map_or(Distribution::Any, |key| Distribution::Hash(key.to_vec())),
+                })
+                .collect(),
+            schema: Arc::new(Schema::empty()),
+            changelog: Changelog::AppendOnly,
+            event_time: None,
+            unique_key: None,
+        };
+        let nodes: Vec<_> = nodes.iter().enumerate().map(node).collect();
+        let outputs = vec![Output { node: nodes.len() - 1, target: Target::View }];
+        StreamPlan { nodes, outputs }
+    }
+
+    fn nodes(plan: &StreamPlan) -> Vec<Vec<usize>> {
+        Stages::of(plan).unwrap().stages.into_iter().map(|s| s.nodes).collect()
+    }
+
+    #[test]
+    fn a_chain_without_exchange_is_one_stage() {
+        assert_eq!(nodes(&plan(&[&[], &[(0, None)], &[(1, None)]])), [[0, 1, 2]]);
+    }
+
+    #[test]
+    fn an_exchange_cuts() {
+        let plan = plan(&[&[], &[(0, None)], &[(1, Some(&[0]))], &[(2, None)], &[(3, Some(&[]))]]);
+        assert_eq!(nodes(&plan), [vec![0, 1], vec![2, 3], vec![4]]);
+        let stages = Stages::of(&plan).unwrap().stages;
+        assert_eq!(stages[0].readers[0], [Reader::Local { operator: 1, port: 0 }]);
+        let route =
+            |stage, operator, key: Option<&[usize]>| Route { stage, operator, port: 0, key: key.map(<[_]>::to_vec) };
+        assert_eq!(stages[0].readers[1], [Reader::Exchange(route(1, 0, Some(&[0])))]);
+        assert_eq!(stages[1].readers[1], [Reader::Exchange(route(2, 0, Some(&[])))]);
+        assert_eq!(stages[2].readers[0], [Reader::Output(0)]);
+    }
+
+    #[test]
+    fn a_branch_that_joins_later_waits_for_the_later_stage() {
+        // scan -> aggregate (exchange) -> union with the scan itself
+        let plan = plan(&[&[], &[(0, Some(&[0]))], &[(0, None), (1, None)]]);
+        assert_eq!(nodes(&plan), [vec![0], vec![1, 2]]);
+        let stages = Stages::of(&plan).unwrap().stages;
+        assert!(stages[0].readers[0].contains(&Reader::Exchange(Route { stage: 1, operator: 1, port: 0, key: None })));
+    }
+
+    #[test]
+    fn nodes_out_of_order_are_an_error() {
+        assert!(Stages::of(&plan(&[&[], &[(2, None)], &[(0, None)]])).is_err());
+    }
+}
