@@ -85,11 +85,11 @@ impl Engine {
         for object in snapshot.objects() {
             match &object.kind {
                 ObjectKind::View(view) => {
-                    if let Err(error) = self.start_view(&object, view).await {
+                    if let Err(error) = self.start_view(object, view).await {
                         tracing::error!(view = %object.name, ?error, "materialized view could not be started");
                     }
                 }
-                ObjectKind::Job(job) => self.start_job(&object, job),
+                ObjectKind::Job(job) => self.start_job(object, job),
                 ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
             }
         }
@@ -123,7 +123,11 @@ impl Engine {
     /// Brings an object into being. Sinks of a job are checked and start positions resolved before anything is kept, so a
     /// failure leaves nothing behind.
     pub async fn create(&self, mut new: NewObject) -> Result<ObjectId> {
-        self.catalog.snapshot().check_free(&new.name)?;
+        let present = self.catalog.snapshot();
+        match present.find(&new.name) {
+            Some(object) if new.if_not_exists => return Ok(object.id),
+            _ => present.check_free(&new.name)?,
+        }
         match &mut new.kind {
             ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
             ObjectKind::View(view) => view.starts = self.resolve(&view.plan).await?,
@@ -133,18 +137,22 @@ impl Engine {
             }
         }
         let catalog = Arc::clone(&self.catalog);
-        let object = blocking(move || catalog.create(new)).await??;
+        // Whoever took the name meanwhile keeps it, also with IF NOT EXISTS: what was resolved here must not run twice.
+        new.if_not_exists = false;
+        let id = blocking(move || catalog.create(new)).await??;
+        let created = self.catalog.snapshot();
+        let Some(object) = created.get(id) else { return Ok(id) };
         match &object.kind {
             ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
-            ObjectKind::Job(job) => self.start_job(&object, job),
+            ObjectKind::Job(job) => self.start_job(object, job),
             ObjectKind::View(view) => {
-                if let Err(error) = self.start_view(&object, view).await {
-                    self.forget(&[object.id]).await?;
+                if let Err(error) = self.start_view(object, view).await {
+                    self.forget(&[id]).await?;
                     return Err(error);
                 }
             }
         }
-        Ok(object.id)
+        Ok(id)
     }
 
     /// Drops objects, in the order given; jobs are canceled. Dependencies are the catalog's matter.

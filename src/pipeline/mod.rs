@@ -25,6 +25,9 @@ pub mod reading;
 pub mod status;
 pub mod tick_loop;
 
+#[cfg(test)]
+mod tests;
+
 pub use engine::{Engine, EngineConfig};
 pub use reading::CutPolicy;
 pub use status::{JobState, JobStatus, ViewStatus};
