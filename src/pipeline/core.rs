@@ -197,6 +197,7 @@ impl Core {
         }
         for (reading, error) in failures {
             self.fail_readers(reading, &error);
+            self.drop_unread();
         }
         cut
     }
