@@ -253,6 +253,14 @@ impl Keys {
         }
     }
 
+    /// Room for keys of the same layout, with nothing in it.
+    pub fn emptied(&self) -> Keys {
+        Keys::new(match &self.layout {
+            Layout::Fixed { stride, .. } => Some(*stride),
+            Layout::Variable { .. } => None,
+        })
+    }
+
     /// Bytes held in memory.
     pub fn bytes(&self) -> usize {
         let spans = match &self.layout {
