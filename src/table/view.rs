@@ -170,3 +170,80 @@ impl ViewSnapshot {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array, StringViewArray};
+    use arrow::buffer::ScalarBuffer;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8View, true), Field::new("n", DataType::Int64, true)]))
+    }
+
+    /// Changes as (weight, key, number).
+    fn changes(rows: &[(i64, &str, i64)]) -> ChangeBatch {
+        let keys = StringViewArray::from_iter_values(rows.iter().map(|r| r.1));
+        let numbers = Int64Array::from_iter_values(rows.iter().map(|r| r.2));
+        let batch = RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(numbers)]).unwrap();
+        ChangeBatch::new(batch, Some(ScalarBuffer::from_iter(rows.iter().map(|r| r.0)))).unwrap()
+    }
+
+    fn rows(snapshot: &ViewSnapshot) -> Vec<(String, i64)> {
+        let mut all = Vec::new();
+        for batch in snapshot.batches() {
+            let batch = batch.unwrap();
+            let (keys, numbers) = (batch.column(0).as_string_view(), batch.column(1).as_primitive::<Int64Type>());
+            all.extend((0..batch.num_rows()).map(|i| (keys.value(i).to_string(), numbers.value(i))));
+        }
+        assert_eq!(all.len() as u64, snapshot.num_rows());
+        all
+    }
+
+    fn check(view: &mut View, tick: &[(i64, &str, i64)], expected: &[(&str, i64)]) {
+        view.apply(&[changes(tick)]).unwrap();
+        let expected: Vec<_> = expected.iter().map(|(k, n)| (k.to_string(), *n)).collect();
+        assert_eq!(rows(&view.snapshot()), expected);
+    }
+
+    #[test]
+    fn an_update_of_a_key_needs_no_order() {
+        let mut view = View::new(schema(), Some(&[0]), false);
+        check(&mut view, &[(1, "b", 1), (1, "a", 2)], &[("a", 2), ("b", 1)]);
+        check(&mut view, &[(1, "a", 3), (-1, "a", 2)], &[("a", 3), ("b", 1)]);
+        check(&mut view, &[(-1, "b", 1), (1, "b", 9)], &[("a", 3), ("b", 9)]);
+        check(&mut view, &[(-1, "a", 3), (-1, "b", 9)], &[]);
+        assert_eq!(view.bytes(), 0);
+    }
+
+    #[test]
+    fn equal_rows_are_counted() {
+        let mut view = View::new(schema(), None, false);
+        check(&mut view, &[(2, "a", 1), (1, "b", 1)], &[("a", 1), ("a", 1), ("b", 1)]);
+        check(&mut view, &[(-1, "a", 1)], &[("a", 1), ("b", 1)]);
+    }
+
+    #[test]
+    fn rows_that_only_come_stay_in_order() {
+        let mut view = View::new(schema(), None, true);
+        check(&mut view, &[(1, "b", 1)], &[("b", 1)]);
+        check(&mut view, &[(1, "a", 1), (1, "b", 1)], &[("b", 1), ("a", 1), ("b", 1)]);
+    }
+
+    #[test]
+    fn a_snapshot_stays_as_it_was() {
+        let mut view = View::new(schema(), Some(&[0]), false);
+        check(&mut view, &[(1, "a", 1)], &[("a", 1)]);
+        let before = view.snapshot();
+        check(&mut view, &[(-1, "a", 1), (1, "a", 2)], &[("a", 2)]);
+        assert_eq!(rows(&before), [("a".to_string(), 1)]);
+    }
+
+    #[test]
+    fn deleting_what_is_not_there_is_an_error() {
+        let mut view = View::new(schema(), None, false);
+        assert!(view.apply(&[changes(&[(-1, "a", 1)])]).is_err());
+    }
+}
