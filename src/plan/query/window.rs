@@ -53,7 +53,7 @@ impl WindowNode {
         let Expr::Column(column) = &time else {
             return Err(through(Error::internal("a window's time is not a column")));
         };
-        let time_field = Arc::clone(input.schema().field_from_column(column)?);
+        let time_field = Arc::clone(input.schema().qualified_field_from_column(column)?.1);
         let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         for name in [WINDOW_START, WINDOW_END, WINDOW_TIME] {
