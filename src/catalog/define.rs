@@ -31,25 +31,11 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
         )
         .at(key.position));
     }
-    let watermark = create
-        .table
-        .watermark
-        .as_ref()
-        .map(|w| watermark(w, &columns))
-        .transpose()?;
-    let registry::SourceDefinition {
-        source,
-        idle_timeout,
-        on_error,
-    } = registry::source(&columns, options(&create.options))?;
+    let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
+    let registry::SourceDefinition { source, idle_timeout, on_error } =
+        registry::source(&columns, options(&create.options))?;
     let on_error: OnError = on_error;
-    Ok(SourceObject {
-        columns,
-        watermark,
-        source,
-        idle_timeout,
-        on_error,
-    })
+    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
 }
 
 /// # Errors
@@ -73,29 +59,21 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
         return Err(options.error("parallelism", message).with_hint(hint));
     }
     options.finish()?;
-    Ok(JobOptions {
-        parallelism: parallelism.and_then(|n| usize::try_from(n).ok()),
-    })
+    Ok(JobOptions { parallelism: parallelism.and_then(|n| usize::try_from(n).ok()) })
 }
 
 fn columns(table: &TableDef, noun: &str, name: &ast::Name) -> Result<Vec<Column>> {
     if table.columns.is_empty() {
         let message = format!("{noun} \"{name}\" has no columns");
         return Err(Error::new(SqlState::InvalidTableDefinition, message)
-            .with_hint(format!(
-                "Declare them: CREATE {} {name} (column type, ...) WITH (...).",
-                noun.to_uppercase()
-            ))
+            .with_hint(format!("Declare them: CREATE {} {name} (column type, ...) WITH (...).", noun.to_uppercase()))
             .at(name.position));
     }
     Ok(table.columns.iter().map(ast::ColumnDef::column).collect())
 }
 
 fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<WatermarkClause> {
-    let found = columns
-        .iter()
-        .enumerate()
-        .find(|(_, column)| column.name == clause.column.value);
+    let found = columns.iter().enumerate().find(|(_, column)| column.name == clause.column.value);
     let Some((index, column)) = found else {
         let message = format!("column \"{}\" named in WATERMARK does not exist", clause.column);
         return Err(Error::new(SqlState::UndefinedColumn, message).at(clause.column.position));
@@ -106,10 +84,7 @@ fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<Watermark
             .with_hint("Declare the column as TIMESTAMP(3), or TIMESTAMP(3) WITH TIME ZONE.")
             .at(clause.column.position));
     }
-    Ok(WatermarkClause {
-        column: index,
-        expr: clause.text.clone(),
-    })
+    Ok(WatermarkClause { column: index, expr: clause.text.clone() })
 }
 
 fn options(given: &[ast::WithOption]) -> Vec<WithOption> {

@@ -40,7 +40,11 @@ impl WorkerPool {
 
 /// Runs `work` on each item: side by side if they have enough `bytes` to be worth it, else one after the other. Must be
 /// called on a worker of the pool. The first error (in the items' order) is returned, so that it does not depend on timing.
-pub fn for_each<T: Send>(items: &mut [T], bytes: usize, work: impl Fn(&mut T) -> Result<()> + Send + Sync) -> Result<()> {
+pub fn for_each<T: Send>(
+    items: &mut [T],
+    bytes: usize,
+    work: impl Fn(&mut T) -> Result<()> + Send + Sync,
+) -> Result<()> {
     use rayon::prelude::*;
     if items.len() < 2 || bytes < FORK_BYTES {
         return items.iter_mut().try_for_each(work);

@@ -87,7 +87,8 @@ impl Scan {
     }
 
     fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, u64)> {
-        let decoder = self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
+        let decoder =
+            self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
         let decoded = decoder.decode(raw)?;
         let bad = decoded.bad.len() as u64;
         match decoded.bad.into_iter().next() {
@@ -132,9 +133,7 @@ fn micros(array: &dyn Array) -> Result<PrimitiveArray<TimestampMicrosecondType>>
             let cast = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
             Ok(cast.as_primitive::<TimestampMicrosecondType>().clone())
         }
-        other => {
-            Err(Error::new(SqlState::DatatypeMismatch, format!("a watermark must be a timestamp, not {other}")))
-        }
+        other => Err(Error::new(SqlState::DatatypeMismatch, format!("a watermark must be a timestamp, not {other}"))),
     }
 }
 

@@ -127,7 +127,8 @@ impl SourceWatermarks {
     /// still has something to read. Keeps a replay from holding the whole history in window state.
     pub fn must_wait(&self, partition: usize, drift: Micros) -> bool {
         let behind = self.partitions.iter().enumerate();
-        let slowest = behind.filter(|(i, p)| *i != partition && p.progress == Progress::Reading).map(|(_, p)| p.watermark).min();
+        let slowest =
+            behind.filter(|(i, p)| *i != partition && p.progress == Progress::Reading).map(|(_, p)| p.watermark).min();
         slowest.is_some_and(|s| self.of(partition).0 > s.0.saturating_add(drift))
     }
 }

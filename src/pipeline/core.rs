@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::catalog::ObjectId;
 use crate::change::{ChangeBatch, Watermark};
 use crate::clock::Micros;
-use crate::connector::{Positions, Payload};
+use crate::connector::{Payload, Positions};
 use crate::dataflow::scan::{Decoded, Scan};
 use crate::dataflow::{Fragment, FragmentStats, ScanInput, pool};
 use crate::error::{Error, Result};
@@ -180,7 +180,8 @@ impl Core {
     /// Takes a tick's input from what is at hand. A failing reading fails the members it feeds.
     pub fn cut(&mut self, now: Micros) -> Cut {
         let share = self.policy.tick_bytes / self.readings.len().max(1);
-        let policy = CutPolicy { tick_bytes: share.max(self.policy.chunk_bytes.min(self.policy.tick_bytes)), ..self.policy };
+        let policy =
+            CutPolicy { tick_bytes: share.max(self.policy.chunk_bytes.min(self.policy.tick_bytes)), ..self.policy };
         let mut cut = Cut { now, chunks: Vec::new(), due: std::mem::take(&mut self.due) };
         let mut failures = Vec::new();
         for at in 0..self.readings.len() {
@@ -245,7 +246,8 @@ impl Core {
             work.judge();
             Ok(())
         });
-        let failures: Vec<_> = work.iter().filter_map(|w| w.error().map(|e| (w.reading, w.partition, e.clone()))).collect();
+        let failures: Vec<_> =
+            work.iter().filter_map(|w| w.error().map(|e| (w.reading, w.partition, e.clone()))).collect();
         for (reading, partition, error) in failures {
             let explained = match self.readings.iter().find(|(id, _)| *id == reading) {
                 Some((_, r)) => r.partition_id(partition).map_or(error.clone(), |id| r.explain(error.clone(), id)),

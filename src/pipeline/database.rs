@@ -66,8 +66,13 @@ impl DatabasePipeline {
         let (orders, receive) = mpsc::channel(ORDERS);
         let (tell, progress) = watch::channel(Progress::default());
         let shared = Arc::new(Shared { database: Database::default(), statuses: Mutex::default() });
-        let runner =
-            Runner { tick_loop, orders: receive, shared: Arc::clone(&shared), tell, present: DatabaseSnapshot::default() };
+        let runner = Runner {
+            tick_loop,
+            orders: receive,
+            shared: Arc::clone(&shared),
+            tell,
+            present: DatabaseSnapshot::default(),
+        };
         tokio::spawn(runner.run());
         DatabasePipeline { orders, shared, wake, progress }
     }

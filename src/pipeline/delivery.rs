@@ -44,7 +44,8 @@ impl Delivery {
 
     /// What SHOW JOBS says while the tick loop waits for this sink.
     pub fn full(&self) -> Error {
-        let message = format!("sink \"{}\" is slower than the job: its outbox is full, the job waits for it", self.sink);
+        let message =
+            format!("sink \"{}\" is slower than the job: its outbox is full, the job waits for it", self.sink);
         self.state().trouble.unwrap_or_else(|| Error::new(SqlState::ConfigurationLimitExceeded, message))
     }
 

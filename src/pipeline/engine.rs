@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::catalog::{
-    Catalog, CatalogSnapshot, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject, Wanted,
+    Catalog, CatalogSnapshot, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject,
+    Wanted,
 };
 use crate::change::key::KEY_GROUPS;
 use crate::clock::{SharedClock, SystemClock};
@@ -171,7 +172,7 @@ impl Engine {
 
     async fn forget(&self, ids: &[ObjectId]) -> Result<()> {
         let (catalog, ids) = (Arc::clone(&self.catalog), ids.to_vec());
-        blocking(move || catalog.remove(&ids)).await?
+        blocking(move || Catalog::drop(&catalog, &ids)).await?
     }
 
     /// Ends a job with everything delivered that it computed. It stays in the catalog.
@@ -258,11 +259,9 @@ impl Engine {
         let catalog = self.catalog.snapshot();
         let sink = |target: &Target| match target {
             Target::Sink(name) => match catalog.find(name).map(|object| &object.kind) {
-                Some(ObjectKind::Sink(sink)) => Ok(JobSink {
-                    name: name.clone(),
-                    sink: Arc::clone(&sink.sink),
-                    schema: schema_of(&sink.columns),
-                }),
+                Some(ObjectKind::Sink(sink)) => {
+                    Ok(JobSink { name: name.clone(), sink: Arc::clone(&sink.sink), schema: schema_of(&sink.columns) })
+                }
                 _ => Err(Error::new(SqlState::UndefinedTable, format!("sink \"{name}\" does not exist"))),
             },
             Target::View => Err(Error::internal("a job's plan writes a view")),

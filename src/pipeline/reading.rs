@@ -198,10 +198,7 @@ fn scan_of(object: &SourceObject, columns: &[usize], watermark: Option<&ScanWate
 }
 
 /// What the plans in `plans` need of the source `name`: its columns, ascending, and the watermark over those columns.
-pub fn needs<'a>(
-    name: &str,
-    plans: impl Iterator<Item = &'a StreamPlan>,
-) -> (Vec<usize>, Option<ScanWatermark>) {
+pub fn needs<'a>(name: &str, plans: impl Iterator<Item = &'a StreamPlan>) -> (Vec<usize>, Option<ScanWatermark>) {
     let mut all: Vec<usize> = Vec::new();
     let mut watermark: Option<(usize, &ScanWatermark)> = None;
     for node in plans.flat_map(|plan| &plan.nodes) {

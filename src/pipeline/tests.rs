@@ -157,8 +157,10 @@ impl Bench {
     fn rows(&self, member: u32) -> Vec<i64> {
         let member = self.core.members().iter().find(|m| m.id == ObjectId(member)).unwrap();
         let snapshot = member.view.as_ref().unwrap().snapshot();
-        let mut rows: Vec<i64> =
-            snapshot.batches().flat_map(|b| b.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        let mut rows: Vec<i64> = snapshot
+            .batches()
+            .flat_map(|b| b.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec())
+            .collect();
         rows.sort_unstable();
         rows
     }

@@ -194,7 +194,8 @@ fn compute(expr: &str) -> Result<String> {
             Op::Scan { columns, .. } => batch.project(columns)?,
             Op::Project { exprs } => {
                 let input = batch.schema();
-                let arrays = exprs.iter().map(|e| Ok(e.compile(&input)?.evaluate(&batch)?.into_array(batch.num_rows())?));
+                let arrays =
+                    exprs.iter().map(|e| Ok(e.compile(&input)?.evaluate(&batch)?.into_array(batch.num_rows())?));
                 let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
                 for (array, field) in arrays.iter().zip(node.schema.fields()) {
                     assert_eq!(array.data_type(), field.data_type(), "{expr}");

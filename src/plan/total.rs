@@ -19,7 +19,9 @@ pub fn make_total(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let can_fail = |expr: &Expr| can_fail(expr, schema);
     let rewritten = expr.transform_up(|expr| {
         Ok(match &expr {
-            Expr::BinaryExpr(b) if matches!(b.op, Operator::And | Operator::Or) && (can_fail(&b.left) || can_fail(&b.right)) => {
+            Expr::BinaryExpr(b)
+                if matches!(b.op, Operator::And | Operator::Or) && (can_fail(&b.left) || can_fail(&b.right)) =>
+            {
                 let op = b.op;
                 let mut operands = Vec::new();
                 collect(expr, op, &mut operands);
@@ -78,10 +80,45 @@ fn first_not_null(mut args: Vec<Expr>) -> Expr {
 
 /// Functions that return a value (or null) for every argument of their types.
 const SAFE_FUNCTIONS: &[&str] = &[
-    "lower", "upper", "btrim", "ltrim", "rtrim", "trim", "character_length", "octet_length", "bit_length", "coalesce",
-    "nullif", "starts_with", "ends_with", "contains", "strpos", "reverse", "replace", "left", "right", "substr",
-    "split_part", "concat", "concat_ws", "initcap", "ascii", "md5", "get_field", "date_part", "floor", "ceil", "round",
-    "trunc", "signum", "greatest", "least", "isnan", "to_text", "array_length", "cardinality",
+    "lower",
+    "upper",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "trim",
+    "character_length",
+    "octet_length",
+    "bit_length",
+    "coalesce",
+    "nullif",
+    "starts_with",
+    "ends_with",
+    "contains",
+    "strpos",
+    "reverse",
+    "replace",
+    "left",
+    "right",
+    "substr",
+    "split_part",
+    "concat",
+    "concat_ws",
+    "initcap",
+    "ascii",
+    "md5",
+    "get_field",
+    "date_part",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "signum",
+    "greatest",
+    "least",
+    "isnan",
+    "to_text",
+    "array_length",
+    "cardinality",
 ];
 
 /// Whether evaluating an expression can fail on some row. When in doubt, it can.

@@ -165,9 +165,9 @@ impl ViewSnapshot {
     }
 
     fn into_rows(self) -> impl Iterator<Item = Arc<[u8]>> + Send {
-        self.rows.into_iter().flat_map(|(_, entry)| {
-            std::iter::repeat_n(entry.row, usize::try_from(entry.count).unwrap_or_default())
-        })
+        self.rows
+            .into_iter()
+            .flat_map(|(_, entry)| std::iter::repeat_n(entry.row, usize::try_from(entry.count).unwrap_or_default()))
     }
 }
 

@@ -13,9 +13,7 @@ use super::relational::{push_once, slot_of, uses_virtual, window_fields};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::error::{Error, Result};
 use crate::plan::errors::visible;
-use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op,
-};
+use crate::plan::stream::{AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op};
 use crate::types::SqlType;
 
 /// One group key of the query.
@@ -88,7 +86,8 @@ impl Lowering<'_> {
             stream_calls.push(call);
             results.push(field);
         }
-        let mut inputs = Inputs { node: rows.node, keys: key_columns, calls: stream_calls, results, window: rows.window };
+        let mut inputs =
+            Inputs { node: rows.node, keys: key_columns, calls: stream_calls, results, window: rows.window };
         self.place_inputs(&mut inputs, outputs)?;
         Ok((keys, inputs))
     }
@@ -179,12 +178,8 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = inputs.keys.iter().map(|k| schema.field(*k).clone()).collect();
         let width = fields.len();
         fields.extend(inputs.results);
-        let facts = Facts {
-            changelog: Changelog::Changing,
-            event_time: None,
-            unique_key: Some((0..width).collect()),
-            fields,
-        };
+        let facts =
+            Facts { changelog: Changelog::Changing, event_time: None, unique_key: Some((0..width).collect()), fields };
         let results = inputs.calls.len();
         let distribution = Distribution::Hash(inputs.keys.clone());
         let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls };
