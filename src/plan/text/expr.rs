@@ -112,7 +112,10 @@ impl Printer {
             Expr::Column(Column { relation: None, name: column, .. }) => self.out.push_str(&name(column)),
             Expr::Literal(value, _) => {
                 let (text, ty) = literal(value)?;
-                self.out.push_str(&text);
+                match value {
+                    ScalarValue::IntervalMonthDayNano(Some(i)) if !self.typed => self.out.push_str(&interval(*i)),
+                    _ => self.out.push_str(&text),
+                }
                 if self.typed && !matches!(value, ScalarValue::Boolean(Some(_))) {
                     write(&mut self.out, format_args!("::{ty}"));
                 }
@@ -285,6 +288,26 @@ fn literal(value: &ScalarValue) -> Result<(String, String)> {
         }
     };
     Ok((text, ty))
+}
+
+/// An interval as people write it.
+fn interval(value: arrow::datatypes::IntervalMonthDayNano) -> String {
+    let nanos = value.nanoseconds;
+    let parts = [
+        (i64::from(value.months), "month"),
+        (i64::from(value.days), "day"),
+        (nanos / 3_600_000_000_000, "hour"),
+        (nanos / 60_000_000_000 % 60, "minute"),
+        (nanos / 1_000_000_000 % 60, "second"),
+        (nanos % 1_000_000_000 / 1_000_000, "millisecond"),
+        (nanos % 1_000_000 / 1_000, "microsecond"),
+    ];
+    let shown: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count != 0)
+        .map(|(count, unit)| format!("{count} {unit}{}", if count.abs() == 1 { "" } else { "s" }))
+        .collect();
+    if shown.is_empty() { "INTERVAL '0 seconds'".into() } else { format!("INTERVAL '{}'", shown.join(" ")) }
 }
 
 /// Exactly `scale` digits behind the point.
