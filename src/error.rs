@@ -100,13 +100,7 @@ struct Inner {
 impl Error {
     /// `message` follows PostgreSQL's style: no capital, no full stop, names in double quotes.
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
-            state,
-            message: message.into(),
-            detail: None,
-            hint: None,
-            position: None,
-        }))
+        Error(Box::new(Inner { state, message: message.into(), detail: None, hint: None, position: None }))
     }
 
     /// Something Tidemill does not do (yet): says what works instead.
@@ -226,11 +220,7 @@ impl From<datafusion::error::DataFusionError> for Error {
 
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
-        let state = if e.kind() == std::io::ErrorKind::NotFound {
-            SqlState::UndefinedFile
-        } else {
-            SqlState::IoError
-        };
+        let state = if e.kind() == std::io::ErrorKind::NotFound { SqlState::UndefinedFile } else { SqlState::IoError };
         Error::new(state, e.to_string())
     }
 }

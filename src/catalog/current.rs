@@ -33,10 +33,7 @@ impl Catalog {
                 (Some(file), snapshot)
             }
         };
-        Ok(Catalog {
-            current: ArcSwap::from_pointee(snapshot),
-            file: Mutex::new(file),
-        })
+        Ok(Catalog { current: ArcSwap::from_pointee(snapshot), file: Mutex::new(file) })
     }
 
     pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
@@ -66,15 +63,8 @@ impl Catalog {
     /// Remembers what the user last asked of a job.
     pub fn set_wanted(&self, id: ObjectId, wanted: Wanted) -> Result<()> {
         self.change(|catalog| {
-            let Some(Object {
-                kind: ObjectKind::Job(job),
-                ..
-            }) = catalog.get(id).map(|object| &**object)
-            else {
-                return Err(Error::new(
-                    SqlState::UndefinedTable,
-                    "the streaming job was dropped meanwhile",
-                ));
+            let Some(Object { kind: ObjectKind::Job(job), .. }) = catalog.get(id).map(|object| &**object) else {
+                return Err(Error::new(SqlState::UndefinedTable, "the streaming job was dropped meanwhile"));
             };
             if job.wanted == wanted {
                 return Ok((None, ()));
@@ -82,10 +72,7 @@ impl Catalog {
             let mut next = catalog.clone();
             if let Some(object) = catalog.get(id) {
                 let job = ObjectKind::Job(super::JobObject { wanted, ..job.clone() });
-                next.insert(Object {
-                    kind: job,
-                    ..Object::clone(object)
-                });
+                next.insert(Object { kind: job, ..Object::clone(object) });
             }
             Ok((Some(next), ()))
         })

@@ -33,25 +33,11 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
         )
         .at(key.position));
     }
-    let watermark = create
-        .table
-        .watermark
-        .as_ref()
-        .map(|w| watermark(w, &columns))
-        .transpose()?;
-    let registry::SourceDefinition {
-        source,
-        idle_timeout,
-        on_error,
-    } = registry::source(&columns, options(&create.options))?;
+    let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
+    let registry::SourceDefinition { source, idle_timeout, on_error } =
+        registry::source(&columns, options(&create.options))?;
     let on_error: OnError = on_error;
-    Ok(SourceObject {
-        columns,
-        watermark,
-        source,
-        idle_timeout,
-        on_error,
-    })
+    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
 }
 
 /// # Errors
@@ -83,27 +69,18 @@ fn columns(table: &TableDef) -> Vec<Column> {
 }
 
 fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<WatermarkClause> {
-    let found = columns
-        .iter()
-        .enumerate()
-        .find(|(_, column)| column.name == clause.column.value);
+    let found = columns.iter().enumerate().find(|(_, column)| column.name == clause.column.value);
     let Some((index, column)) = found else {
         let message = format!("column \"{}\" named in WATERMARK does not exist", clause.column);
         return Err(Error::new(SqlState::UndefinedColumn, message).at(clause.column.position));
     };
     if !matches!(column.ty, SqlType::Timestamp(_) | SqlType::TimestampTz(_)) {
-        let message = format!(
-            "the watermark column \"{}\" must be of type timestamp, not {}",
-            column.name, column.ty
-        );
+        let message = format!("the watermark column \"{}\" must be of type timestamp, not {}", column.name, column.ty);
         return Err(Error::new(SqlState::DatatypeMismatch, message)
             .with_hint("Declare the column as TIMESTAMP(3), or TIMESTAMP(3) WITH TIME ZONE.")
             .at(clause.column.position));
     }
-    Ok(WatermarkClause {
-        column: index,
-        expr: clause.text.clone(),
-    })
+    Ok(WatermarkClause { column: index, expr: clause.text.clone() })
 }
 
 fn options(given: &[ast::WithOption]) -> Vec<WithOption> {

@@ -31,30 +31,19 @@ impl CatalogSnapshot {
             if drop.if_exists && self.find(&name.value).is_none() {
                 skipped.push(name.value.clone());
             } else {
-                let object = self
-                    .resolve(name, drop.class)
-                    .map_err(|e| say_how_to_drop(self, &name.value, e))?;
+                let object = self.resolve(name, drop.class).map_err(|e| say_how_to_drop(self, &name.value, e))?;
                 named.insert(object.id);
             }
         }
         let all = self.with_dependents(&named);
         if !drop.cascade
-            && let Some(blocked) = named
-                .iter()
-                .find(|id| self.dependents(**id).any(|d| !named.contains(&d.id)))
+            && let Some(blocked) = named.iter().find(|id| self.dependents(**id).any(|d| !named.contains(&d.id)))
         {
             return Err(self.still_needed(*blocked, &named, drop.names.len()));
         }
         let extra = all.iter().rev().filter(|id| !named.contains(id));
-        let cascaded = extra
-            .filter_map(|id| self.get(*id))
-            .map(|object| object.describe())
-            .collect();
-        Ok(Dropped {
-            ids: all.into_iter().rev().collect(),
-            skipped,
-            cascaded,
-        })
+        let cascaded = extra.filter_map(|id| self.get(*id)).map(|object| object.describe()).collect();
+        Ok(Dropped { ids: all.into_iter().rev().collect(), skipped, cascaded })
     }
 
     /// The closure of `named` under "is depended on by".
@@ -77,17 +66,10 @@ impl CatalogSnapshot {
         let message = format!("cannot drop {subject} because other objects depend on it");
         // Only what leads to the named objects is a reason.
         let involved = self.with_dependents(named);
-        let dependents = involved
-            .iter()
-            .filter(|id| !named.contains(id))
-            .filter_map(|id| self.get(*id));
+        let dependents = involved.iter().filter(|id| !named.contains(id)).filter_map(|id| self.get(*id));
         let mut lines = Vec::new();
         for object in dependents {
-            let on = object
-                .depends_on
-                .iter()
-                .filter(|id| involved.contains(id))
-                .filter_map(|id| self.get(*id));
+            let on = object.depends_on.iter().filter(|id| involved.contains(id)).filter_map(|id| self.get(*id));
             lines.extend(on.map(|on| format!("{} depends on {}", object.describe(), on.describe())));
         }
         let detail = shorten(&lines);
@@ -105,10 +87,7 @@ impl Dropped {
             [one] => Some((format!("drop cascades to {one}"), None)),
             many => {
                 let lines: Vec<String> = many.iter().map(|object| format!("drop cascades to {object}")).collect();
-                Some((
-                    format!("drop cascades to {} other objects", many.len()),
-                    Some(shorten(&lines)),
-                ))
+                Some((format!("drop cascades to {} other objects", many.len()), Some(shorten(&lines))))
             }
         }
     }
@@ -130,9 +109,5 @@ fn say_how_to_drop(catalog: &CatalogSnapshot, name: &str, error: Error) -> Error
 }
 
 fn how_to_drop(object: &Object) -> String {
-    format!(
-        "Use DROP {} to remove a {}.",
-        object.class().keywords(),
-        object.class().noun()
-    )
+    format!("Use DROP {} to remove a {}.", object.class().keywords(), object.class().noun())
 }

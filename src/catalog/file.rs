@@ -89,17 +89,10 @@ impl CatalogFile {
         let failed =
             |what: &str, e: std::io::Error| Error::from(e).context(format!("could not {what} \"{}\"", dir.display()));
         fs::create_dir_all(dir).map_err(|e| failed("create data directory", e))?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join(LOCK));
+        let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK));
         let lock = lock.map_err(|e| failed("open the lock in data directory", e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(CatalogFile {
-                dir: dir.to_path_buf(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(CatalogFile { dir: dir.to_path_buf(), _lock: lock }),
             Err(fs::TryLockError::Error(e)) => Err(failed("lock data directory", e)),
             Err(fs::TryLockError::WouldBlock) => {
                 let message = format!("data directory \"{}\" is in use by another process", dir.display());
@@ -137,11 +130,7 @@ impl CatalogFile {
 
 fn encode(catalog: &CatalogSnapshot) -> std::io::Result<String> {
     let objects = catalog.objects().map(|object| stored(object)).collect();
-    let stored = Stored {
-        version: VERSION,
-        next_id: catalog.next_id(),
-        objects,
-    };
+    let stored = Stored { version: VERSION, next_id: catalog.next_id(), objects };
     let mut text = serde_json::to_string_pretty(&stored)?;
     text.push('\n');
     Ok(text)
@@ -151,66 +140,36 @@ fn stored(object: &Object) -> StoredObject {
     let (view, job) = match &object.kind {
         ObjectKind::Source(_) | ObjectKind::Sink(_) => (None, None),
         ObjectKind::View(view) => {
-            let column = |c: &Column| StoredColumn {
-                name: c.name.clone(),
-                ty: column_type::to_sql(&c.ty),
-            };
+            let column = |c: &Column| StoredColumn { name: c.name.clone(), ty: column_type::to_sql(&c.ty) };
             let columns = view.columns.iter().map(column).collect();
-            (
-                Some(StoredView {
-                    columns,
-                    plan: view.plan.to_string(),
-                    starts: view.starts.clone(),
-                }),
-                None,
-            )
+            (Some(StoredView { columns, plan: view.plan.to_string(), starts: view.starts.clone() }), None)
         }
         ObjectKind::Job(job) => {
             let (plan, starts, wanted) = (job.plan.to_string(), job.starts.clone(), job.wanted);
             (None, Some(StoredJob { plan, starts, wanted }))
         }
     };
-    let Object {
-        id,
-        name,
-        definition,
-        depends_on,
-        ..
-    } = object;
+    let Object { id, name, definition, depends_on, .. } = object;
     let (name, definition, depends_on) = (name.clone(), definition.clone(), depends_on.clone());
-    StoredObject {
-        id: *id,
-        name,
-        definition,
-        depends_on,
-        view,
-        job,
-    }
+    StoredObject { id: *id, name, definition, depends_on, view, job }
 }
 
 fn decode(text: &str) -> Result<CatalogSnapshot> {
     let VersionOnly { version } = serde_json::from_str(text).map_err(damaged)?;
     if version != VERSION {
-        return Err(
-            Error::new(SqlState::DataCorrupted, format!("format {version} is not known here")).with_hint(format!(
-                "This Tidemill reads format {VERSION}; start the one that wrote the file, or a newer one."
-            )),
-        );
+        return Err(Error::new(SqlState::DataCorrupted, format!("format {version} is not known here")).with_hint(
+            format!("This Tidemill reads format {VERSION}; start the one that wrote the file, or a newer one."),
+        ));
     }
     let stored: Stored = serde_json::from_str(text).map_err(damaged)?;
     let mut catalog = CatalogSnapshot::with_next_id(stored.next_id);
     for object in stored.objects {
         let name = object.name.clone();
         if catalog.find(&name).is_some() || catalog.get(object.id).is_some() || object.id.0 >= stored.next_id {
-            return Err(damaged(format!(
-                "object \"{name}\" is there twice, or has an id not yet given"
-            )));
+            return Err(damaged(format!("object \"{name}\" is there twice, or has an id not yet given")));
         }
         if let Some(missing) = object.depends_on.iter().find(|id| catalog.get(**id).is_none()) {
-            return Err(damaged(format!(
-                "\"{name}\" depends on object {}, which is not there",
-                missing.0
-            )));
+            return Err(damaged(format!("\"{name}\" depends on object {}, which is not there", missing.0)));
         }
         catalog.insert(restored(object).map_err(|e| e.context(format!("object \"{name}\"")))?);
     }
@@ -218,50 +177,24 @@ fn decode(text: &str) -> Result<CatalogSnapshot> {
 }
 
 fn restored(stored: StoredObject) -> Result<Object> {
-    let StoredObject {
-        id,
-        name,
-        definition,
-        depends_on,
-        view,
-        job,
-    } = stored;
+    let StoredObject { id, name, definition, depends_on, view, job } = stored;
     let kind = match (parse_statement(&definition)?.kind, view, job) {
         (StatementKind::CreateSource(create), None, None) => ObjectKind::Source(define::source(&create)?),
         (StatementKind::CreateSink(create), None, None) => ObjectKind::Sink(define::sink(&create)?),
         (StatementKind::CreateView(_), Some(StoredView { columns, plan, starts }), None) => {
             let column = |c: StoredColumn| -> Result<Column> {
-                Ok(Column {
-                    ty: column_type::parse(&c.ty)?,
-                    name: c.name,
-                    not_null: false,
-                })
+                Ok(Column { ty: column_type::parse(&c.ty)?, name: c.name, not_null: false })
             };
             let columns = columns.into_iter().map(column).collect::<Result<_>>()?;
-            ObjectKind::View(ViewObject {
-                columns,
-                plan: plan.into(),
-                starts,
-            })
+            ObjectKind::View(ViewObject { columns, plan: plan.into(), starts })
         }
         (StatementKind::CreateJob(create), None, Some(StoredJob { plan, starts, wanted })) => {
             let parallelism = define::job(&create)?.parallelism;
-            ObjectKind::Job(JobObject {
-                plan: plan.into(),
-                parallelism,
-                starts,
-                wanted,
-            })
+            ObjectKind::Job(JobObject { plan: plan.into(), parallelism, starts, wanted })
         }
         _ => return Err(damaged("its statement does not fit what else is stored")),
     };
-    Ok(Object {
-        id,
-        name,
-        definition,
-        depends_on,
-        kind,
-    })
+    Ok(Object { id, name, definition, depends_on, kind })
 }
 
 fn damaged(what: impl std::fmt::Display) -> Error {

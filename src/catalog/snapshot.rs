@@ -20,11 +20,7 @@ pub struct CatalogSnapshot {
 
 impl Default for CatalogSnapshot {
     fn default() -> Self {
-        CatalogSnapshot {
-            objects: BTreeMap::new(),
-            names: BTreeMap::new(),
-            next_id: FIRST_ID,
-        }
+        CatalogSnapshot { objects: BTreeMap::new(), names: BTreeMap::new(), next_id: FIRST_ID }
     }
 }
 
@@ -91,10 +87,7 @@ impl CatalogSnapshot {
     }
 
     pub(super) fn with_next_id(next_id: u32) -> Self {
-        CatalogSnapshot {
-            next_id: next_id.max(FIRST_ID),
-            ..CatalogSnapshot::default()
-        }
+        CatalogSnapshot { next_id: next_id.max(FIRST_ID), ..CatalogSnapshot::default() }
     }
 
     /// With one more object, under the next id.
@@ -107,25 +100,10 @@ impl CatalogSnapshot {
             }
         }
         let id = ObjectId(self.next_id);
-        let NewObject {
-            name,
-            definition,
-            depends_on,
-            kind,
-            ..
-        } = new;
+        let NewObject { name, definition, depends_on, kind, .. } = new;
         let mut next = self.clone();
-        next.next_id = self
-            .next_id
-            .checked_add(1)
-            .ok_or_else(|| Error::internal("object ids are used up"))?;
-        next.insert(Object {
-            id,
-            name,
-            definition,
-            depends_on,
-            kind,
-        });
+        next.next_id = self.next_id.checked_add(1).ok_or_else(|| Error::internal("object ids are used up"))?;
+        next.insert(Object { id, name, definition, depends_on, kind });
         Ok((next, id))
     }
 
@@ -137,9 +115,7 @@ impl CatalogSnapshot {
                 next.names.remove(&object.name);
             }
         }
-        let missing = next
-            .objects()
-            .find(|object| object.depends_on.iter().any(|id| ids.contains(id)));
+        let missing = next.objects().find(|object| object.depends_on.iter().any(|id| ids.contains(id)));
         match missing {
             None => Ok(next),
             Some(dependent) => {
@@ -160,24 +136,14 @@ impl CatalogSnapshot {
 fn already_exists(object: &Object) -> Error {
     let (class, name) = (object.class(), &object.name);
     let error = match class {
-        ObjectClass::Job => Error::new(
-            SqlState::DuplicateObject,
-            format!("streaming job \"{name}\" already exists"),
-        ),
+        ObjectClass::Job => Error::new(SqlState::DuplicateObject, format!("streaming job \"{name}\" already exists")),
         _ => Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")),
     };
-    error.with_hint(format!(
-        "It is a {}; names are shared by all kinds of objects.",
-        class.noun()
-    ))
+    error.with_hint(format!("It is a {}; names are shared by all kinds of objects.", class.noun()))
 }
 
 fn undefined<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let state = if noun == ObjectClass::Job.noun() {
-        SqlState::UndefinedObject
-    } else {
-        SqlState::UndefinedTable
-    };
+    let state = if noun == ObjectClass::Job.noun() { SqlState::UndefinedObject } else { SqlState::UndefinedTable };
     let error = Error::new(state, format!("{noun} \"{name}\" does not exist"));
     match names::nearest(name, known) {
         Some(near) => error.with_hint(format!("Perhaps you meant the {noun} \"{near}\".")),
@@ -186,11 +152,7 @@ fn undefined<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -
 }
 
 fn wrong_class(object: &Object, wanted: ObjectClass) -> Error {
-    let article = if wanted.noun().starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
+    let article = if wanted.noun().starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     let message = format!("\"{}\" is not {article} {}", object.name, wanted.noun());
     let hint = format!("It is a {}.", object.class().noun());
     Error::new(SqlState::WrongObjectType, message).with_hint(hint)

@@ -17,53 +17,29 @@ fn new(catalog: &Catalog, text: &str) -> NewObject {
     let snapshot = catalog.snapshot();
     let words: Vec<&str> = text.split_whitespace().collect();
     let pairs = words.windows(2).filter(|pair| ["FROM", "INTO"].contains(&pair[0]));
-    let depends_on = pairs
-        .filter_map(|pair| snapshot.find(pair[1]))
-        .map(|object| object.id)
-        .collect();
+    let depends_on = pairs.filter_map(|pair| snapshot.find(pair[1])).map(|object| object.id).collect();
     let (name, if_not_exists, kind) = match parse_statement(text).unwrap().kind {
-        StatementKind::CreateSource(c) => (
-            c.name.clone(),
-            c.if_not_exists,
-            ObjectKind::Source(define::source(&c).unwrap()),
-        ),
-        StatementKind::CreateSink(c) => (
-            c.name.clone(),
-            c.if_not_exists,
-            ObjectKind::Sink(define::sink(&c).unwrap()),
-        ),
+        StatementKind::CreateSource(c) => {
+            (c.name.clone(), c.if_not_exists, ObjectKind::Source(define::source(&c).unwrap()))
+        }
+        StatementKind::CreateSink(c) => (c.name.clone(), c.if_not_exists, ObjectKind::Sink(define::sink(&c).unwrap())),
         StatementKind::CreateView(c) => {
             let columns = ["id", "Count of"].map(|name| crate::types::Column {
                 name: name.into(),
                 ty: crate::types::SqlType::BigInt,
                 not_null: false,
             });
-            let view = ViewObject {
-                columns: columns.to_vec(),
-                plan: "plan of live".into(),
-                starts: starts(),
-            };
+            let view = ViewObject { columns: columns.to_vec(), plan: "plan of live".into(), starts: starts() };
             (c.name, c.if_not_exists, ObjectKind::View(view))
         }
         StatementKind::CreateJob(c) => {
             let parallelism = define::job(&c).unwrap().parallelism;
-            let job = JobObject {
-                plan: "plan\nof job".into(),
-                parallelism,
-                starts: starts(),
-                wanted: Wanted::Running,
-            };
+            let job = JobObject { plan: "plan\nof job".into(), parallelism, starts: starts(), wanted: Wanted::Running };
             (c.name, c.if_not_exists, ObjectKind::Job(job))
         }
         other => panic!("{other:?}"),
     };
-    NewObject {
-        name: name.value,
-        if_not_exists,
-        definition: text.into(),
-        depends_on,
-        kind,
-    }
+    NewObject { name: name.value, if_not_exists, definition: text.into(), depends_on, kind }
 }
 
 fn starts() -> Starts {
@@ -88,30 +64,15 @@ fn shown(error: &Error) -> String {
 
 /// The order of a DROP and its notices, or its error.
 fn drop_outcome(catalog: &Catalog, text: &str) -> String {
-    let StatementKind::Drop(drop) = parse_statement(text).unwrap().kind else {
-        panic!("{text}")
-    };
+    let StatementKind::Drop(drop) = parse_statement(text).unwrap().kind else { panic!("{text}") };
     let snapshot = catalog.snapshot();
     match snapshot.plan_drop(&drop) {
         Err(error) => shown(&error),
         Ok(dropped) => {
-            let names: Vec<_> = dropped
-                .ids
-                .iter()
-                .map(|id| snapshot.get(*id).unwrap().name.clone())
-                .collect();
+            let names: Vec<_> = dropped.ids.iter().map(|id| snapshot.get(*id).unwrap().name.clone()).collect();
             let (notice, detail) = dropped.cascade_notice().unwrap_or_default();
-            let lines = [
-                names.join(" "),
-                dropped.skipped.join(" "),
-                notice,
-                detail.unwrap_or_default(),
-            ];
-            lines
-                .into_iter()
-                .filter(|line| !line.is_empty())
-                .collect::<Vec<_>>()
-                .join("\n")
+            let lines = [names.join(" "), dropped.skipped.join(" "), notice, detail.unwrap_or_default()];
+            lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
         }
     }
 }
@@ -138,10 +99,7 @@ fn drops() {
         "DROP SOURCE order",
         "42P01: source \"order\" does not exist\nHINT: Perhaps you meant the source \"orders\".",
     );
-    check(
-        "DROP SOURCE out",
-        "42809: \"out\" is not a source\nHINT: Use DROP SINK to remove a sink.",
-    );
+    check("DROP SOURCE out", "42809: \"out\" is not a source\nHINT: Use DROP SINK to remove a sink.");
     check(
         "DROP SINK IF EXISTS live",
         "42809: \"live\" is not a sink\nHINT: Use DROP MATERIALIZED VIEW to remove a materialized view.",
@@ -167,19 +125,13 @@ fn nothing_is_dropped_under_what_depends_on_it() {
     let catalog = filled(None);
     let before = catalog.snapshot();
     let orders = before.find("orders").unwrap().id;
-    assert_eq!(
-        catalog.drop(&[orders]).unwrap_err().state(),
-        crate::error::SqlState::DependentObjectsStillExist
-    );
+    assert_eq!(catalog.drop(&[orders]).unwrap_err().state(), crate::error::SqlState::DependentObjectsStillExist);
     let late = new(&catalog, LIVE);
     let all: Vec<ObjectId> = before.objects().map(|object| object.id).collect();
     catalog.drop(&all).unwrap();
     assert_eq!(catalog.snapshot().objects().count(), 0);
     assert_eq!(before.objects().count(), 4, "a snapshot does not change");
-    assert_eq!(
-        catalog.create(late).unwrap_err().state(),
-        crate::error::SqlState::UndefinedTable
-    );
+    assert_eq!(catalog.create(late).unwrap_err().state(), crate::error::SqlState::UndefinedTable);
 }
 
 #[test]
@@ -188,12 +140,7 @@ fn survives_a_restart() {
     let catalog = filled(Some(dir.path()));
     let job = catalog.snapshot().find("job").unwrap().id;
     catalog.set_wanted(job, Wanted::Stopped).unwrap();
-    let last = catalog
-        .create(new(
-            &catalog,
-            "CREATE SINK gone (a INT) WITH ('connector' = 'blackhole')",
-        ))
-        .unwrap();
+    let last = catalog.create(new(&catalog, "CREATE SINK gone (a INT) WITH ('connector' = 'blackhole')")).unwrap();
     catalog.drop(&[last]).unwrap();
     let locked = Catalog::load(Some(dir.path())).unwrap_err();
     assert!(locked.message().ends_with("is in use by another process"), "{locked}");
@@ -203,12 +150,7 @@ fn survives_a_restart() {
     let snapshot = catalog.snapshot();
     let names: Vec<&str> = snapshot.objects().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["orders", "out", "live", "job"]);
-    let next = catalog
-        .create(new(
-            &catalog,
-            "CREATE SINK next (a INT) WITH ('connector' = 'blackhole')",
-        ))
-        .unwrap();
+    let next = catalog.create(new(&catalog, "CREATE SINK next (a INT) WITH ('connector' = 'blackhole')")).unwrap();
     assert!(next > last, "ids are never used again");
 }
 
@@ -221,33 +163,17 @@ fn version_1_is_read() {
     let catalog = Catalog::load(Some(dir.path())).unwrap();
     let snapshot = catalog.snapshot();
 
-    let ObjectKind::Source(orders) = &snapshot.find("orders").unwrap().kind else {
-        panic!()
-    };
+    let ObjectKind::Source(orders) = &snapshot.find("orders").unwrap().kind else { panic!() };
     assert_eq!(orders.columns[1].ty, crate::types::SqlType::Timestamp(3));
-    assert_eq!(
-        orders.watermark,
-        Some(WatermarkClause {
-            column: 1,
-            expr: "ts - INTERVAL '5' SECOND".into()
-        })
-    );
+    assert_eq!(orders.watermark, Some(WatermarkClause { column: 1, expr: "ts - INTERVAL '5' SECOND".into() }));
     assert_eq!(orders.idle_timeout, 2_000_000);
     let live = snapshot.find("live").unwrap();
     assert_eq!(live.depends_on, [snapshot.find("orders").unwrap().id]);
     let ObjectKind::View(view) = &live.kind else { panic!() };
-    assert_eq!(
-        (view.columns[1].name.as_str(), &*view.plan),
-        ("Count of", "plan of live")
-    );
+    assert_eq!((view.columns[1].name.as_str(), &*view.plan), ("Count of", "plan of live"));
     assert_eq!(view.starts, starts());
-    let ObjectKind::Job(job) = &snapshot.find("job").unwrap().kind else {
-        panic!()
-    };
-    assert_eq!(
-        (job.parallelism, job.wanted, &*job.plan),
-        (Some(3), Wanted::Stopped, "plan\nof job")
-    );
+    let ObjectKind::Job(job) = &snapshot.find("job").unwrap().kind else { panic!() };
+    assert_eq!((job.parallelism, job.wanted, &*job.plan), (Some(3), Wanted::Stopped, "plan\nof job"));
 
     // Written again, it is the same.
     let ids: Vec<ObjectId> = snapshot.objects().map(|object| object.id).collect();
@@ -268,20 +194,8 @@ fn a_damaged_file_is_named() {
         assert_eq!(error.message(), expected);
     };
     check("", "damaged: EOF while parsing a value at line 1 column 0");
-    check(
-        &fixture[..fixture.len() / 2].replace('}', ""),
-        "damaged: EOF while parsing a string at line 12 column 56",
-    );
-    check(
-        &fixture.replacen("\"version\": 1", "\"version\": 2", 1),
-        "format 2 is not known here",
-    );
-    check(
-        &fixture.replacen("16384", "99", 1),
-        "damaged: \"live\" depends on object 16384, which is not there",
-    );
-    check(
-        &fixture.replacen("CREATE SINK", "CREATE SINC", 1),
-        "object \"out\": syntax error at or near \"SINC\"",
-    );
+    check(&fixture[..fixture.len() / 2].replace('}', ""), "damaged: EOF while parsing a string at line 12 column 56");
+    check(&fixture.replacen("\"version\": 1", "\"version\": 2", 1), "format 2 is not known here");
+    check(&fixture.replacen("16384", "99", 1), "damaged: \"live\" depends on object 16384, which is not there");
+    check(&fixture.replacen("CREATE SINK", "CREATE SINC", 1), "object \"out\": syntax error at or near \"SINC\"");
 }

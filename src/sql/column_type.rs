@@ -31,11 +31,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 impl Cursor<'_> {
     pub fn column_type(&mut self) -> Result<SqlType> {
         let ty = self.nested_type(0)?;
-        if self.is_balanced() {
-            Ok(ty)
-        } else {
-            Err(self.unexpected())
-        }
+        if self.is_balanced() { Ok(ty) } else { Err(self.unexpected()) }
     }
 
     fn nested_type(&mut self, depth: usize) -> Result<SqlType> {
@@ -183,9 +179,7 @@ impl Cursor<'_> {
             Some(digits) => {
                 let message = format!("TIMESTAMP({digits}) precision must be between 0 and 6");
                 let hint = "Timestamps are kept in microseconds: use TIMESTAMP(6).";
-                Err(Error::new(SqlState::InvalidParameterValue, message)
-                    .with_hint(hint)
-                    .at(position))
+                Err(Error::new(SqlState::InvalidParameterValue, message).with_hint(hint).at(position))
             }
         }
     }
@@ -237,9 +231,7 @@ fn unknown(name: &str, position: usize) -> Error {
 pub fn to_sql(ty: &SqlType) -> String {
     match ty {
         SqlType::Row(fields) => {
-            let fields = fields
-                .iter()
-                .map(|(name, ty)| format!("{} {}", names::quoted(name), to_sql(ty)));
+            let fields = fields.iter().map(|(name, ty)| format!("{} {}", names::quoted(name), to_sql(ty)));
             format!("row({})", fields.collect::<Vec<_>>().join(", "))
         }
         SqlType::Array(item) => format!("{}[]", to_sql(item)),

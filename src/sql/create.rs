@@ -35,24 +35,14 @@ impl Cursor<'_> {
         let (if_not_exists, name) = self.new_object()?;
         let table = self.table_def("source")?;
         let options = self.with_clause()?;
-        Ok(CreateSource {
-            name,
-            if_not_exists,
-            table,
-            options,
-        })
+        Ok(CreateSource { name, if_not_exists, table, options })
     }
 
     fn create_sink(&mut self) -> Result<CreateSink> {
         let (if_not_exists, name) = self.new_object()?;
         let table = self.table_def("sink")?;
         let options = self.with_clause()?;
-        Ok(CreateSink {
-            name,
-            if_not_exists,
-            table,
-            options,
-        })
+        Ok(CreateSink { name, if_not_exists, table, options })
     }
 
     fn create_job(&mut self) -> Result<CreateJob> {
@@ -63,12 +53,7 @@ impl Cursor<'_> {
             if !self.at(&["INSERT"]) {
                 return Err(self.job_without_insert());
             }
-            return Ok(CreateJob {
-                name,
-                if_not_exists,
-                options,
-                inserts: vec![self.insert()?],
-            });
+            return Ok(CreateJob { name, if_not_exists, options, inserts: vec![self.insert()?] });
         }
         let mut inserts = Vec::new();
         loop {
@@ -79,12 +64,7 @@ impl Cursor<'_> {
             // A last semicolon is allowed.
             let more = self.take_token(&Token::SemiColon);
             if self.take_token(&Token::RParen) {
-                return Ok(CreateJob {
-                    name,
-                    if_not_exists,
-                    options,
-                    inserts,
-                });
+                return Ok(CreateJob { name, if_not_exists, options, inserts });
             }
             if !more {
                 return Err(self.unexpected());
@@ -105,11 +85,7 @@ impl Cursor<'_> {
 
     fn create_view(&mut self) -> Result<CreateView> {
         let (if_not_exists, name) = self.new_object()?;
-        let columns = if self.at_token(&Token::LParen) {
-            self.new_columns()?
-        } else {
-            Vec::new()
-        };
+        let columns = if self.at_token(&Token::LParen) { self.new_columns()? } else { Vec::new() };
         if self.at(&["WITH"]) {
             return Err(Error::unsupported(
                 "a materialized view has no options",
@@ -126,13 +102,7 @@ impl Cursor<'_> {
             return Err(Error::unsupported("WITH NO DATA is not supported", hint).at(position));
         }
         let _ = self.take(&["WITH", "DATA"]);
-        Ok(CreateView {
-            name,
-            if_not_exists,
-            columns,
-            query,
-            emit,
-        })
+        Ok(CreateView { name, if_not_exists, columns, query, emit })
     }
 
     /// INSERT INTO sink [(columns)] query [EMIT ...].
@@ -145,17 +115,10 @@ impl Cursor<'_> {
         self.expect(&["INTO"])?;
         let target = self.object_name()?;
         let begins_query = |word: Option<&str>| {
-            word.is_some_and(|w| {
-                ["SELECT", "WITH", "VALUES", "TABLE"]
-                    .iter()
-                    .any(|k| w.eq_ignore_ascii_case(k))
-            })
+            word.is_some_and(|w| ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|k| w.eq_ignore_ascii_case(k)))
         };
-        let columns = if self.at_token(&Token::LParen) && !begins_query(self.word(1)) {
-            self.new_columns()?
-        } else {
-            Vec::new()
-        };
+        let columns =
+            if self.at_token(&Token::LParen) && !begins_query(self.word(1)) { self.new_columns()? } else { Vec::new() };
         if self.at(&["DEFAULT", "VALUES"]) {
             let hint = "Give the rows with VALUES (...).";
             return Err(Error::unsupported("DEFAULT VALUES is not supported", hint).at(self.position()));
@@ -171,12 +134,7 @@ impl Cursor<'_> {
                 .at(self.position()));
             }
         }
-        Ok(InsertStatement {
-            target,
-            columns,
-            query,
-            emit,
-        })
+        Ok(InsertStatement { target, columns, query, emit })
     }
 
     fn emit_clause(&mut self) -> Result<Option<EmitClause>> {
@@ -213,11 +171,7 @@ impl Cursor<'_> {
 
     /// `(columns, PRIMARY KEY, WATERMARK)`.
     fn table_def(&mut self, noun: &str) -> Result<TableDef> {
-        let mut table = TableDef {
-            columns: Vec::new(),
-            primary_key: Vec::new(),
-            watermark: None,
-        };
+        let mut table = TableDef { columns: Vec::new(), primary_key: Vec::new(), watermark: None };
         let position = self.position();
         let listed = self.take_token(&Token::LParen) && !self.at_token(&Token::RParen);
         while listed {
@@ -233,10 +187,7 @@ impl Cursor<'_> {
         }
         if table.columns.is_empty() {
             let message = format!("a {noun} needs at least one column");
-            let hint = format!(
-                "Declare them: CREATE {} name (column type, ...) WITH (...).",
-                noun.to_uppercase()
-            );
+            let hint = format!("Declare them: CREATE {} name (column type, ...) WITH (...).", noun.to_uppercase());
             return Err(Error::new(SqlState::SyntaxError, message).with_hint(hint).at(position));
         }
         check_table(&table)?;
@@ -284,11 +235,7 @@ impl Cursor<'_> {
             )
             .at(name.position));
         }
-        let mut column = ColumnDef {
-            ty: self.column_type()?,
-            name,
-            not_null: false,
-        };
+        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false };
         loop {
             let position = self.position();
             if self.take(&["NOT", "NULL"]) {
@@ -333,12 +280,7 @@ impl Cursor<'_> {
         self.expect(&["AS"])?;
         let (position, start) = (self.position(), self.location());
         let expr = self.expr()?;
-        Ok(WatermarkDef {
-            column,
-            expr,
-            text: self.text_since(start).to_string(),
-            position,
-        })
+        Ok(WatermarkDef { column, expr, text: self.text_since(start).to_string(), position })
     }
 
     /// WITH ('key' = 'value', ...). Whether one is missing or given twice is for whoever types them to say.
@@ -348,18 +290,11 @@ impl Cursor<'_> {
         }
         self.parenthesized(|cursor| {
             let position = cursor.position();
-            let key = Name {
-                value: cursor.option_key()?,
-                position,
-            };
+            let key = Name { value: cursor.option_key()?, position };
             cursor.expect_token(&Token::Eq)?;
             let value_position = cursor.position();
             let value = cursor.option_value()?;
-            Ok(WithOption {
-                key,
-                value,
-                value_position,
-            })
+            Ok(WithOption { key, value, value_position })
         })
     }
 
@@ -387,9 +322,7 @@ impl Cursor<'_> {
                 names::fold(&w.value)
             }
             _ => {
-                return Err(self
-                    .unexpected()
-                    .with_hint("Values stand in single quotes: 'key' = 'value'."));
+                return Err(self.unexpected().with_hint("Values stand in single quotes: 'key' = 'value'."));
             }
         };
         self.next();
@@ -398,11 +331,7 @@ impl Cursor<'_> {
 }
 
 fn twice(column: &Name) -> Error {
-    Error::new(
-        SqlState::DuplicateColumn,
-        format!("column \"{column}\" specified more than once"),
-    )
-    .at(column.position)
+    Error::new(SqlState::DuplicateColumn, format!("column \"{column}\" specified more than once")).at(column.position)
 }
 
 fn set_primary_key(table: &mut TableDef, key: Vec<Name>, position: usize) -> Result<()> {

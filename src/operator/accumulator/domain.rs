@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, PrimitiveArray, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, PrimitiveArray, StringViewArray,
+};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    TimeUnit, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 
 use super::Accumulator;
@@ -139,7 +141,10 @@ impl Domain for Ordinals {
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a i64>>) -> Result<ArrayRef> {
         let values = values.map(|v| v.copied());
         // What comes back went in through `view`, so it fits.
-        fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>, of: &DataType) -> ArrayRef {
+        fn primitive<T: ArrowPrimitiveType>(
+            values: impl Iterator<Item = Option<T::Native>>,
+            of: &DataType,
+        ) -> ArrayRef {
             Arc::new(values.collect::<PrimitiveArray<T>>().with_data_type(of.clone()))
         }
         let of = &self.0;
