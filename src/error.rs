@@ -23,12 +23,15 @@ macro_rules! sql_states {
 }
 
 sql_states! {
+    /// Of notices.
+    SuccessfulCompletion = "00000",
     ConnectionFailure = "08006",
     ProtocolViolation = "08P01",
     /// The remedy is always in the hint.
     FeatureNotSupported = "0A000",
     CardinalityViolation = "21000",
     DataException = "22000",
+    StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",
@@ -39,10 +42,13 @@ sql_states! {
     NotNullViolation = "23502",
     ActiveSqlTransaction = "25001",
     InFailedSqlTransaction = "25P02",
+    /// A warning only: COMMIT or ROLLBACK without a transaction block.
+    NoActiveSqlTransaction = "25P01",
     InvalidStatementName = "26000",
     InvalidAuthorizationSpecification = "28000",
     DependentObjectsStillExist = "2BP01",
     InvalidCursorName = "34000",
+    InvalidSchemaName = "3F000",
     SyntaxError = "42601",
     DuplicateColumn = "42701",
     AmbiguousColumn = "42702",
@@ -62,7 +68,10 @@ sql_states! {
     DuplicateTable = "42P07",
     InvalidTableDefinition = "42P16",
     IndeterminateDatatype = "42P18",
+    /// Nested deeper than the parser goes.
+    StatementTooComplex = "54001",
     ObjectNotInPrerequisiteState = "55000",
+    CantChangeRuntimeParam = "55P02",
     ConfigurationLimitExceeded = "53400",
     OutOfMemory = "53200",
     TooManyConnections = "53300",
@@ -91,13 +100,7 @@ struct Inner {
 impl Error {
     /// `message` follows PostgreSQL's style: no capital, no full stop, names in double quotes.
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
-            state,
-            message: message.into(),
-            detail: None,
-            hint: None,
-            position: None,
-        }))
+        Error(Box::new(Inner { state, message: message.into(), detail: None, hint: None, position: None }))
     }
 
     /// Something Tidemill does not do (yet): says what works instead.
@@ -125,6 +128,12 @@ impl Error {
     /// one given stays, since it was set by whoever was nearest.
     pub fn at(mut self, position: usize) -> Self {
         self.0.position.get_or_insert(position);
+        self
+    }
+
+    /// Replaces the position: the text it counts in is part of a larger one.
+    pub fn moved_to(mut self, position: usize) -> Self {
+        self.0.position = Some(position);
         self
     }
 
@@ -211,11 +220,7 @@ impl From<datafusion::error::DataFusionError> for Error {
 
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
-        let state = if e.kind() == std::io::ErrorKind::NotFound {
-            SqlState::UndefinedFile
-        } else {
-            SqlState::IoError
-        };
+        let state = if e.kind() == std::io::ErrorKind::NotFound { SqlState::UndefinedFile } else { SqlState::IoError };
         Error::new(state, e.to_string())
     }
 }

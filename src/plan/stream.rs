@@ -15,14 +15,14 @@ pub struct OperatorId(pub u32);
 pub type NodeIndex = usize;
 
 /// A dataflow graph. Nodes stand in topological order: inputs before those who read them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamPlan {
     pub nodes: Vec<Node>,
     pub outputs: Vec<Output>,
 }
 
 /// Where a result goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     pub node: NodeIndex,
     pub target: Target,
@@ -36,7 +36,7 @@ pub enum Target {
     View,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub id: OperatorId,
     pub op: Op,
@@ -50,7 +50,7 @@ pub struct Node {
     pub unique_key: Option<Vec<usize>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Input {
     pub node: NodeIndex,
     pub distribution: Distribution,
@@ -81,22 +81,42 @@ pub struct EventTime {
     pub unit: i64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// Reads a source: only `columns` of it, in this order.
-    Scan { source: String, columns: Vec<usize>, watermark: Option<ScanWatermark> },
-    Filter { predicate: Scalar },
-    Project { exprs: Vec<Scalar> },
+    Scan {
+        source: String,
+        columns: Vec<usize>,
+        watermark: Option<ScanWatermark>,
+    },
+    Filter {
+        predicate: Scalar,
+    },
+    Project {
+        exprs: Vec<Scalar>,
+    },
     /// The window table function alone: appends window_start, window_end, window_time to each row; a row that falls
     /// into several windows is repeated.
-    Window { window: WindowSpec, time: EventTime },
+    Window {
+        window: WindowSpec,
+        time: EventTime,
+    },
     /// GROUP BY without a window. Output: keys, then one column an aggregate.
-    Aggregate { keys: Vec<usize>, aggregates: Vec<AggregateCall> },
+    Aggregate {
+        keys: Vec<usize>,
+        aggregates: Vec<AggregateCall>,
+    },
     /// GROUP BY window and keys. Output: window_start, window_end, window_time, keys, then one column an aggregate.
-    WindowAggregate { window: WindowSpec, time: EventTime, keys: Vec<usize>, aggregates: Vec<AggregateCall>, emit: Emit },
+    WindowAggregate {
+        window: WindowSpec,
+        time: EventTime,
+        keys: Vec<usize>,
+        aggregates: Vec<AggregateCall>,
+        emit: Emit,
+    },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScanWatermark {
     pub event_time: EventTime,
     /// The WATERMARK expression over the scan's columns.
@@ -104,7 +124,7 @@ pub struct ScanWatermark {
 }
 
 /// Windows of event time, in microseconds. A window [start, end) fires when the watermark >= end - 1 unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WindowSpec {
     /// start = t - floormod(t - offset, size)
     Tumble { size: i64, offset: i64 },
@@ -117,7 +137,7 @@ pub enum Emit {
     OnUpdate,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AggregateCall {
     pub function: AggregateFunction,
     /// Column of the input; none for count(*).
@@ -126,7 +146,7 @@ pub struct AggregateCall {
     pub filter: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AggregateFunction {
     Count,
     Sum,

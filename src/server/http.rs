@@ -49,10 +49,8 @@ impl Http {
     /// Serves until `shutdown`.
     pub async fn run(self, engine: Arc<dyn Observed>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
         let pages = Arc::new(Pages { metrics, engine });
-        let router = Router::new()
-            .route("/healthz", get(health))
-            .route("/metrics", get(metrics_text))
-            .with_state(pages);
+        let router =
+            Router::new().route("/healthz", get(health)).route("/metrics", get(metrics_text)).with_state(pages);
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
         if let Err(e) = serving.await {
             tracing::error!("the HTTP server has ended: {e}");
@@ -77,11 +75,7 @@ async fn metrics_text(State(pages): State<Arc<Pages>>) -> Response {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
-        Err(e) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("metrics could not be written: {e}\n"),
-        )
-            .into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics could not be written: {e}\n")).into_response(),
     }
 }
 
@@ -118,10 +112,7 @@ mod tests {
         let done = tokio::spawn(http.run(Arc::new(Engine), Metrics::new(), shutdown.clone()));
         let health = fetch(address, "/healthz").await;
         assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
-        assert!(
-            health.ends_with(r#"{"jobs":{"failed":1,"running":2},"status":"ok","version":"0.1.0"}"#),
-            "{health}"
-        );
+        assert!(health.ends_with(r#"{"jobs":{"failed":1,"running":2},"status":"ok","version":"0.1.0"}"#), "{health}");
         let metrics = fetch(address, "/metrics").await;
         assert!(metrics.contains("\ntidemill_memory_used_bytes 4096\n"), "{metrics}");
         assert!(metrics.ends_with("# EOF\n"), "{metrics}");

@@ -32,17 +32,9 @@ impl Cancellations {
         // A fresh RandomState is keyed by the operating system's random numbers.
         let [a, b, c, d, ..] = RandomState::new().hash_one(pid).to_be_bytes();
         let running = Arc::new(Running::default());
-        let session = Session {
-            secret: [a, b, c, d],
-            running: Arc::clone(&running),
-        };
+        let session = Session { secret: [a, b, c, d], running: Arc::clone(&running) };
         self.sessions.lock().insert(pid, session);
-        Key {
-            pid,
-            secret: [a, b, c, d],
-            running,
-            all: Arc::clone(self),
-        }
+        Key { pid, secret: [a, b, c, d], running, all: Arc::clone(self) }
     }
 
     /// Ends what the session runs. A wrong secret, an unknown session and an idle one are all answered by nothing, so that
@@ -74,10 +66,7 @@ impl Key {
     pub fn statement(&self) -> StatementGuard {
         let token = CancellationToken::new();
         *self.running.0.lock() = Some(token.clone());
-        StatementGuard {
-            token,
-            running: Arc::clone(&self.running),
-        }
+        StatementGuard { token, running: Arc::clone(&self.running) }
     }
 }
 
@@ -110,10 +99,7 @@ mod tests {
         assert_ne!(one.pid, two.pid);
         all.cancel(one.pid, &one.secret);
         let first = one.statement();
-        assert!(
-            !first.token.is_cancelled(),
-            "a request for an idle session must not hit its next statement"
-        );
+        assert!(!first.token.is_cancelled(), "a request for an idle session must not hit its next statement");
         let wrong = one.secret.map(|b| b.wrapping_add(1));
         all.cancel(one.pid, &wrong);
         all.cancel(two.pid, &two.secret);

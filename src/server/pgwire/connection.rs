@@ -38,15 +38,7 @@ pub struct Connection<C: Conversation> {
 impl<C: Conversation> Connection<C> {
     pub fn new(socket: Socket, session: C, key: Key, context: Arc<Context>) -> Self {
         let reported = vec![None; REPORTED.len()];
-        Connection {
-            socket,
-            session,
-            key,
-            context,
-            prepares: Prepares::default(),
-            reported,
-            skipping: false,
-        }
+        Connection { socket, session, key, context, prepares: Prepares::default(), reported, skipping: false }
     }
 
     /// Serves the client until it leaves, the server stops or the protocol is broken.
@@ -92,10 +84,8 @@ impl<C: Conversation> Connection<C> {
                 self.ready().await
             }
             Message::FunctionCall => {
-                let refused = Error::unsupported(
-                    "the function call message is not supported",
-                    "Use SELECT function(...).",
-                );
+                let refused =
+                    Error::unsupported("the function call message is not supported", "Use SELECT function(...).");
                 self.answer_failure(Err(refused.into()))?;
                 self.ready().await
             }
@@ -147,10 +137,7 @@ impl<C: Conversation> Connection<C> {
     }
 
     fn zone(&self) -> Tz {
-        self.session
-            .setting("TimeZone")
-            .and_then(|z| z.parse().ok())
-            .unwrap_or(Tz::UTC)
+        self.session.setting("TimeZone").and_then(|z| z.parse().ok()).unwrap_or(Tz::UTC)
     }
 
     /// Several statements, each with its own answer; an error stops the rest.
@@ -170,10 +157,7 @@ impl<C: Conversation> Connection<C> {
 
     async fn simple_statement(&mut self, statement: &C::Statement, command: &str) -> Result<(), Failure> {
         let guard = self.key.statement();
-        let guards = Guards {
-            cancel: guard.token.clone(),
-            shutdown: self.context.shutdown.clone(),
-        };
+        let guards = Guards { cancel: guard.token.clone(), shutdown: self.context.shutdown.clone() };
         let body = self.execute(statement, &[], &guards).await?;
         match body {
             Body::Command(tag) => reply::command_complete(&tag, &mut self.socket.output)?,
@@ -258,10 +242,7 @@ impl<C: Conversation> Connection<C> {
 
     async fn execute_portal(&mut self, name: &str, max_rows: usize) -> Result<(), Failure> {
         let guard = self.key.statement();
-        let guards = Guards {
-            cancel: guard.token.clone(),
-            shutdown: self.context.shutdown.clone(),
-        };
+        let guards = Guards { cancel: guard.token.clone(), shutdown: self.context.shutdown.clone() };
         // Taken out while it runs: what fails half-way cannot be run on.
         let state = std::mem::replace(&mut self.prepares.portal(name)?.state, PortalState::Done(None));
         match state {
@@ -271,9 +252,7 @@ impl<C: Conversation> Connection<C> {
             }
             PortalState::Ready { statement, parameters } => {
                 let command = C::command(&statement);
-                let done = self
-                    .start_portal(name, &statement, &parameters, &command, max_rows, &guards)
-                    .await;
+                let done = self.start_portal(name, &statement, &parameters, &command, max_rows, &guards).await;
                 self.count(&command, &done);
                 done
             }

@@ -20,10 +20,7 @@ pub fn parameter(bytes: Option<&[u8]>, ty: &SqlType, format: Format, zone: Tz) -
     match format {
         Format::Text => {
             let text = std::str::from_utf8(bytes).map_err(|_| {
-                Error::new(
-                    SqlState::InvalidTextRepresentation,
-                    "invalid byte sequence for encoding \"UTF8\"",
-                )
+                Error::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"")
             })?;
             from_text(text, ty, zone)
         }
@@ -35,10 +32,7 @@ fn from_text(text: &str, ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
     let invalid = || {
         let name = ty.to_string();
         let name = name.split(['(', '[']).next().unwrap_or_default().trim_end();
-        Error::new(
-            SqlState::InvalidTextRepresentation,
-            format!("invalid input syntax for type {name}: \"{text}\""),
-        )
+        Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {name}: \"{text}\""))
     };
     let trimmed = text.trim();
     Ok(match ty {
@@ -81,11 +75,7 @@ fn from_binary(bytes: &[u8], ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
         Error::new(SqlState::InvalidTextRepresentation, message)
     };
     let exact = |length: usize| {
-        if bytes.len() == length {
-            Ok(bytes)
-        } else {
-            Err(invalid())
-        }
+        if bytes.len() == length { Ok(bytes) } else { Err(invalid()) }
     };
     Ok(match ty {
         SqlType::Boolean => ScalarValue::Boolean(Some(exact(1)?.get_u8() != 0)),
@@ -127,20 +117,13 @@ fn from_binary(bytes: &[u8], ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
 }
 
 fn no_rows() -> Error {
-    Error::unsupported(
-        "a parameter cannot be a row",
-        "Pass the row's fields as parameters of their own.",
-    )
+    Error::unsupported("a parameter cannot be a row", "Pass the row's fields as parameters of their own.")
 }
 
 fn integer<T: TryFrom<i128>>(text: &str, ty: &SqlType, invalid: impl Fn() -> Error) -> Result<T> {
     let value: i128 = text.parse().map_err(|_| invalid())?;
-    let range = || {
-        Error::new(
-            SqlState::NumericValueOutOfRange,
-            format!("value \"{text}\" is out of range for type {ty}"),
-        )
-    };
+    let range =
+        || Error::new(SqlState::NumericValueOutOfRange, format!("value \"{text}\" is out of range for type {ty}"));
     T::try_from(value).map_err(|_| range())
 }
 
@@ -155,9 +138,7 @@ fn decimal((unscaled, from): (i128, i32), precision: u8, scale: i8) -> Result<Sc
     let value = if unscaled == 0 {
         0
     } else if shift >= 0 {
-        power(shift.unsigned_abs())
-            .and_then(|p| unscaled.checked_mul(p))
-            .ok_or_else(overflow)?
+        power(shift.unsigned_abs()).and_then(|p| unscaled.checked_mul(p)).ok_or_else(overflow)?
     } else {
         match power(shift.unsigned_abs()) {
             None => 0,
@@ -241,48 +222,24 @@ mod tests {
 
     fn check(text: &str, ty: SqlType, expected: &str) {
         let value = parameter(Some(text.as_bytes()), &ty, Format::Text, Tz::UTC);
-        assert_eq!(
-            value.map_or_else(|e| format!("{}: {e}", e.state().code()), |v| v.to_string()),
-            expected,
-            "{text}"
-        );
+        assert_eq!(value.map_or_else(|e| format!("{}: {e}", e.state().code()), |v| v.to_string()), expected, "{text}");
     }
 
     #[test]
     fn text() {
         check("t", SqlType::Boolean, "true");
-        check(
-            "maybe",
-            SqlType::Boolean,
-            "22P02: invalid input syntax for type boolean: \"maybe\"",
-        );
+        check("maybe", SqlType::Boolean, "22P02: invalid input syntax for type boolean: \"maybe\"");
         check(" 42 ", SqlType::Integer, "42");
-        check(
-            "32768",
-            SqlType::SmallInt,
-            "22003: value \"32768\" is out of range for type smallint",
-        );
-        check(
-            "x",
-            SqlType::BigInt,
-            "22P02: invalid input syntax for type bigint: \"x\"",
-        );
+        check("32768", SqlType::SmallInt, "22003: value \"32768\" is out of range for type smallint");
+        check("x", SqlType::BigInt, "22P02: invalid input syntax for type bigint: \"x\"");
         check("1.5", SqlType::Double, "1.5");
         check("1.235", SqlType::Numeric(12, 2), "1.24");
         check("-1.235", SqlType::Numeric(12, 2), "-1.24");
         check("1e3", SqlType::Numeric(12, 2), "1000.00");
         check("12345678901", SqlType::Numeric(12, 2), "22003: numeric field overflow");
-        check(
-            "NaN",
-            SqlType::Numeric(12, 2),
-            "22P02: invalid input syntax for type numeric: \"NaN\"",
-        );
+        check("NaN", SqlType::Numeric(12, 2), "22P02: invalid input syntax for type numeric: \"NaN\"");
         check("{1,NULL,3}", SqlType::Array(Box::new(SqlType::Integer)), "[1, , 3]");
-        check(
-            "2024-02-30",
-            SqlType::Date,
-            "22P02: invalid input syntax for type date: \"2024-02-30\"",
-        );
+        check("2024-02-30", SqlType::Date, "22P02: invalid input syntax for type date: \"2024-02-30\"");
     }
 
     #[test]
@@ -299,20 +256,13 @@ mod tests {
     fn binary() {
         let check = |bytes: &[u8], ty: SqlType, expected: &str| {
             let value = parameter(Some(bytes), &ty, Format::Binary, Tz::UTC);
-            assert_eq!(
-                value.map_or_else(|e| format!("{}: {e}", e.state().code()), |v| v.to_string()),
-                expected
-            );
+            assert_eq!(value.map_or_else(|e| format!("{}: {e}", e.state().code()), |v| v.to_string()), expected);
         };
         check(&[1], SqlType::Boolean, "true");
         check(&[0, 0, 0, 7], SqlType::Integer, "7");
         check(&[0, 0, 0, 7], SqlType::BigInt, "7");
         check(&[255, 255, 255, 255], SqlType::BigInt, "4294967295");
-        check(
-            &[0; 3],
-            SqlType::Integer,
-            "22P02: incorrect binary data format in a parameter of type integer",
-        );
+        check(&[0; 3], SqlType::Integer, "22P02: incorrect binary data format in a parameter of type integer");
         check(&[0; 8], SqlType::Timestamp(6), "946684800000000");
         check(b"abc", SqlType::Text, "abc");
         check(
@@ -321,9 +271,7 @@ mod tests {
             "22P02: incorrect binary data format in a parameter of type numeric(38,16)",
         );
         check(
-            &[
-                0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 9,
-            ],
+            &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 9],
             SqlType::Array(Box::new(SqlType::Integer)),
             "[9]",
         );

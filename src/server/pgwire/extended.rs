@@ -40,7 +40,10 @@ pub enum PortalState<S> {
         parameters: Vec<ScalarValue>,
     },
     /// Some rows are sent, maybe not all.
-    Running { rows: Rows, command: String },
+    Running {
+        rows: Rows,
+        command: String,
+    },
     /// All rows are sent (`Some`: the command), or the command has run.
     Done(Option<String>),
 }
@@ -53,10 +56,7 @@ pub struct Prepares<S> {
 
 impl<S> Default for Prepares<S> {
     fn default() -> Self {
-        Prepares {
-            statements: HashMap::new(),
-            portals: HashMap::new(),
-        }
+        Prepares { statements: HashMap::new(), portals: HashMap::new() }
     }
 }
 
@@ -69,11 +69,7 @@ impl<S: Send + Sync + 'static> Prepares<S> {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::new(SqlState::DuplicatePreparedStatement, message));
         }
-        bound(
-            self.statements.len(),
-            "prepared statements",
-            "Close those that are no longer used (DEALLOCATE).",
-        )?;
+        bound(self.statements.len(), "prepared statements", "Close those that are no longer used (DEALLOCATE).")?;
         let mut statements = session.parse(text)?.into_iter();
         let prepared = match (statements.next(), statements.next()) {
             (_, Some(_)) => {
@@ -81,31 +77,16 @@ impl<S: Send + Sync + 'static> Prepares<S> {
                 return Err(Error::new(SqlState::SyntaxError, message));
             }
             (None, _) => {
-                let description = Description {
-                    parameters: Vec::new(),
-                    columns: None,
-                };
-                Prepared {
-                    statement: None,
-                    description,
-                    oids: Vec::new(),
-                }
+                let description = Description { parameters: Vec::new(), columns: None };
+                Prepared { statement: None, description, oids: Vec::new() }
             }
             (Some(statement), None) => {
                 let named: Vec<_> = oids.iter().map(|oid| parameter_type(*oid)).collect();
                 let description = session.describe(&statement, &named)?;
                 let types = description.parameters.iter().enumerate();
-                let oids = types.map(|(i, ty)| {
-                    oids.get(i)
-                        .copied()
-                        .filter(|o| parameter_type(*o).is_some())
-                        .unwrap_or(ty.oid())
-                });
-                Prepared {
-                    oids: oids.collect(),
-                    statement: Some(Arc::new(statement)),
-                    description,
-                }
+                let oids = types
+                    .map(|(i, ty)| oids.get(i).copied().filter(|o| parameter_type(*o).is_some()).unwrap_or(ty.oid()));
+                Prepared { oids: oids.collect(), statement: Some(Arc::new(statement)), description }
             }
         };
         self.statements.insert(name, Arc::new(prepared));
@@ -130,28 +111,17 @@ impl<S: Send + Sync + 'static> Prepares<S> {
         }
         let formats = Format::expand(&bind.parameter_formats, types.len())?;
         let values = bind.parameters.iter().zip(types).zip(formats);
-        let parameters = values
-            .map(|((v, ty), format)| decode::parameter(v.as_deref(), ty, format, zone))
-            .collect::<Result<_>>()?;
+        let parameters =
+            values.map(|((v, ty), format)| decode::parameter(v.as_deref(), ty, format, zone)).collect::<Result<_>>()?;
         let columns = prepared.description.columns.clone();
         let formats = Format::expand(&bind.result_formats, columns.as_ref().map_or(0, |c| c.fields().len()));
         let state = match &prepared.statement {
-            Some(statement) => PortalState::Ready {
-                statement: Arc::clone(statement),
-                parameters,
-            },
+            Some(statement) => PortalState::Ready { statement: Arc::clone(statement), parameters },
             None => PortalState::Empty,
         };
         // A client may name one format for all columns of a statement that has none.
         let formats = if columns.is_some() { formats? } else { Vec::new() };
-        self.portals.insert(
-            bind.portal,
-            Portal {
-                state,
-                columns,
-                formats,
-            },
-        );
+        self.portals.insert(bind.portal, Portal { state, columns, formats });
         Ok(())
     }
 

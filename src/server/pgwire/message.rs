@@ -90,17 +90,10 @@ pub fn opening(input: &mut BytesMut) -> Result<Option<Opening>> {
     body.int()?;
     Ok(Some(match body.int()? {
         SSL_REQUEST | GSS_REQUEST => Opening::Encryption,
-        CANCEL_REQUEST => Opening::Cancel {
-            pid: body.int()?,
-            secret: body.0,
-        },
+        CANCEL_REQUEST => Opening::Cancel { pid: body.int()?, secret: body.0 },
         version => {
             let (major, minor) = ((version >> 16) as u16, (version & 0xffff) as u16);
-            Opening::Startup {
-                major,
-                minor,
-                parameters: startup_parameters(&mut body)?,
-            }
+            Opening::Startup { major, minor, parameters: startup_parameters(&mut body)? }
         }
     }))
 }
@@ -145,11 +138,7 @@ fn read(kind: u8, body: &mut Body) -> Result<Message> {
         b'Q' => Message::Query(body.string()?),
         b'P' => {
             let (name, text) = (body.string()?, body.string()?);
-            Message::Parse {
-                name,
-                text,
-                types: body.list(Body::oid)?,
-            }
+            Message::Parse { name, text, types: body.list(Body::oid)? }
         }
         b'B' => Message::Bind(Bind {
             portal: body.string()?,
@@ -161,10 +150,7 @@ fn read(kind: u8, body: &mut Body) -> Result<Message> {
         b'D' => Message::Describe(body.target()?),
         b'E' => {
             let portal = body.string()?;
-            Message::Execute {
-                portal,
-                max_rows: usize::try_from(body.int()?).unwrap_or(0),
-            }
+            Message::Execute { portal, max_rows: usize::try_from(body.int()?).unwrap_or(0) }
         }
         b'C' => Message::Close(body.target()?),
         b'H' => Message::Flush,
@@ -221,10 +207,7 @@ impl Body {
             return Err(violation("invalid string in message"));
         };
         let text = String::from_utf8(self.take(end)?.to_vec()).map_err(|_| {
-            Error::new(
-                SqlState::InvalidTextRepresentation,
-                "invalid byte sequence for encoding \"UTF8\"",
-            )
+            Error::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"")
         })?;
         self.take(1)?;
         Ok(text)
@@ -275,11 +258,7 @@ mod tests {
         check(
             b'P',
             b"s\0select $1\0\0\x01\0\0\0\x17",
-            Message::Parse {
-                name: "s".into(),
-                text: "select $1".into(),
-                types: vec![23],
-            },
+            Message::Parse { name: "s".into(), text: "select $1".into(), types: vec![23] },
         );
         check(
             b'B',
@@ -294,22 +273,8 @@ mod tests {
         );
         check(b'D', b"Sx\0", Message::Describe(Target::Statement("x".into())));
         check(b'C', b"P\0", Message::Close(Target::Portal(String::new())));
-        check(
-            b'E',
-            b"\0\0\0\0\x05",
-            Message::Execute {
-                portal: String::new(),
-                max_rows: 5,
-            },
-        );
-        check(
-            b'E',
-            b"\0\xff\xff\xff\xff",
-            Message::Execute {
-                portal: String::new(),
-                max_rows: 0,
-            },
-        );
+        check(b'E', b"\0\0\0\0\x05", Message::Execute { portal: String::new(), max_rows: 5 });
+        check(b'E', b"\0\xff\xff\xff\xff", Message::Execute { portal: String::new(), max_rows: 0 });
         check(b'S', b"", Message::Sync);
     }
 
@@ -317,11 +282,7 @@ mod tests {
     fn waits_for_the_whole_message() {
         let whole = framed(b'Q', b"select 1\0");
         for cut in 0..whole.len() {
-            assert_eq!(
-                message(&mut BytesMut::from(&whole[..cut])).unwrap(),
-                None,
-                "cut at {cut}"
-            );
+            assert_eq!(message(&mut BytesMut::from(&whole[..cut])).unwrap(), None, "cut at {cut}");
         }
     }
 
@@ -352,18 +313,11 @@ mod tests {
         check(b"\0\0\0\x08\x04\xd2\x16\x2f", Some(Opening::Encryption));
         check(
             b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\x01\x02\x03\x04",
-            Some(Opening::Cancel {
-                pid: 7,
-                secret: Bytes::from_static(b"\x01\x02\x03\x04"),
-            }),
+            Some(Opening::Cancel { pid: 7, secret: Bytes::from_static(b"\x01\x02\x03\x04") }),
         );
         check(
             b"\0\0\0\x12\0\x03\0\0user\0ann\0\0",
-            Some(Opening::Startup {
-                major: 3,
-                minor: 0,
-                parameters: vec![("user".into(), "ann".into())],
-            }),
+            Some(Opening::Startup { major: 3, minor: 0, parameters: vec![("user".into(), "ann".into())] }),
         );
         check(b"\0\0\0\x14\0\x03", None);
     }

@@ -101,12 +101,7 @@ impl Listener {
     /// Serves until `shutdown`, and then until all connections are closed.
     pub async fn run<C: Conversation>(self, open: Arc<Opener<C>>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
         let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
-        let context = Arc::new(Context {
-            cancellations: Arc::default(),
-            metrics,
-            shutdown,
-            sessions,
-        });
+        let context = Arc::new(Context { cancellations: Arc::default(), metrics, shutdown, sessions });
         let places = Arc::new(Semaphore::new(MAX_SESSIONS + MAX_STARTING));
         let mut connections = JoinSet::new();
         while let Some(place) = Arc::clone(&places).acquire_owned().await.ok() {
@@ -130,9 +125,6 @@ impl Listener {
             }
         }
         drop(self.listener);
-        let _ = tokio::time::timeout(SHUTDOWN_GRACE, async {
-            while connections.join_next().await.is_some() {}
-        })
-        .await;
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, async { while connections.join_next().await.is_some() {} }).await;
     }
 }

@@ -53,17 +53,10 @@ pub fn bytea(text: &str) -> Option<Vec<u8>> {
     let Some(hex) = text.strip_prefix("\\x") else {
         return escaped_bytea(text.as_bytes());
     };
-    let digits: Vec<u8> = hex
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).map(|d| d as u8))
-        .collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        hex.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
     let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| {
-        pairs
-            .map(|p| p.iter().fold(0, |byte, digit| byte << 4 | digit))
-            .collect()
-    })
+    pairs.remainder().is_empty().then(|| pairs.map(|p| p.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 fn escaped_bytea(text: &[u8]) -> Option<Vec<u8>> {
@@ -114,10 +107,7 @@ pub fn timestamp(text: &str) -> Option<(Micros, Option<i64>)> {
     let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, ""));
     let midnight = days(day, before_christ)?.checked_mul(MICROS_PER_DAY)?;
     let (time, offset) = split_offset(time.trim())?;
-    Some((
-        midnight.checked_add(if time.is_empty() { 0 } else { time_of_day(time)? })?,
-        offset,
-    ))
+    Some((midnight.checked_add(if time.is_empty() { 0 } else { time_of_day(time)? })?, offset))
 }
 
 /// Without an offset, the time is `zone`'s; of a time that a change of the clocks repeats, the first.
@@ -149,11 +139,7 @@ fn strip_era(text: &str) -> (&str, bool) {
 /// `YYYY-MM-DD`
 fn days(text: &str, before_christ: bool) -> Option<i64> {
     let mut parts = text.split('-');
-    let (year, month, day) = (
-        digits(parts.next()?, 4, 7)?,
-        digits(parts.next()?, 1, 2)?,
-        digits(parts.next()?, 1, 2)?,
-    );
+    let (year, month, day) = (digits(parts.next()?, 4, 7)?, digits(parts.next()?, 1, 2)?, digits(parts.next()?, 1, 2)?);
     if parts.next().is_some() || year == 0 {
         return None;
     }
@@ -184,11 +170,7 @@ fn time_of_day(text: &str) -> Option<Micros> {
     if parts.next().is_some() || hour > 24 || minute > 59 || second > 60 {
         return None;
     }
-    let nanos = if fraction.is_empty() {
-        0
-    } else {
-        digits(&format!("{fraction:0<9}"), 9, 9)?
-    };
+    let nanos = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<9}"), 9, 9)? };
     let micros = (nanos + 500) / 1_000;
     let total = ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros;
     (total <= MICROS_PER_DAY).then_some(total)
@@ -325,10 +307,7 @@ mod tests {
         let owned = |items: &[Option<&str>]| Some(items.iter().map(|i| i.map(str::to_string)).collect::<Vec<_>>());
         assert_eq!(array("{}"), owned(&[]));
         assert_eq!(array("{a, b ,NULL}"), owned(&[Some("a"), Some("b"), None]));
-        assert_eq!(
-            array(r#"{"a,b","NULL","",x\"y}"#),
-            owned(&[Some("a,b"), Some("NULL"), Some(""), Some("x\"y")])
-        );
+        assert_eq!(array(r#"{"a,b","NULL","",x\"y}"#), owned(&[Some("a,b"), Some("NULL"), Some(""), Some("x\"y")]));
         for bad in ["", "{", "{a", "{a,}", "{{1}}", "{\"a}"] {
             assert_eq!(array(bad), None, "{bad}");
         }

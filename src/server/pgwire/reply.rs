@@ -23,9 +23,7 @@ pub enum Severity {
 }
 
 fn put(message: Backend, out: &mut BytesMut) -> Result<()> {
-    message
-        .encode(out)
-        .map_err(|e: PgWireError| Error::internal(format!("an answer could not be written: {e}")))
+    message.encode(out).map_err(|e: PgWireError| Error::internal(format!("an answer could not be written: {e}")))
 }
 
 pub fn error(error: &Error, severity: Severity, out: &mut BytesMut) {
@@ -40,10 +38,7 @@ pub fn error(error: &Error, severity: Severity, out: &mut BytesMut) {
 
 /// `severity`: NOTICE, WARNING or INFO.
 pub fn notice(notice: &Error, severity: &str, out: &mut BytesMut) {
-    let _ = put(
-        Backend::NoticeResponse(NoticeResponse::new(fields(notice, severity))),
-        out,
-    );
+    let _ = put(Backend::NoticeResponse(NoticeResponse::new(fields(notice, severity))), out);
 }
 
 /// The fields of an error or notice, in the order in which PostgreSQL sends them.
@@ -68,17 +63,11 @@ pub fn authenticated(out: &mut BytesMut) -> Result<()> {
 /// Tells a client that asked for protocol 3.`minor` > 0 or for protocol options that it gets plain 3.0.
 pub fn negotiate_protocol(refused_options: Vec<String>, out: &mut BytesMut) -> Result<()> {
     let version = i32::from(pgwire::messages::ProtocolVersion::PROTOCOL3_0);
-    put(
-        Backend::NegotiateProtocolVersion(NegotiateProtocolVersion::new(version, refused_options)),
-        out,
-    )
+    put(Backend::NegotiateProtocolVersion(NegotiateProtocolVersion::new(version, refused_options)), out)
 }
 
 pub fn parameter_status(name: &str, value: &str, out: &mut BytesMut) -> Result<()> {
-    put(
-        Backend::ParameterStatus(ParameterStatus::new(name.to_string(), value.to_string())),
-        out,
-    )
+    put(Backend::ParameterStatus(ParameterStatus::new(name.to_string(), value.to_string())), out)
 }
 
 pub fn key_data(pid: i32, secret: [u8; 4], out: &mut BytesMut) -> Result<()> {
@@ -118,24 +107,13 @@ pub fn plain(answer: Plain, out: &mut BytesMut) -> Result<()> {
 }
 
 pub fn parameter_description(oids: &[u32], out: &mut BytesMut) -> Result<()> {
-    put(
-        Backend::ParameterDescription(ParameterDescription::new(oids.to_vec())),
-        out,
-    )
+    put(Backend::ParameterDescription(ParameterDescription::new(oids.to_vec())), out)
 }
 
 /// `formats`: one for each column.
 pub fn row_description(columns: &[(String, WireType)], formats: &[Format], out: &mut BytesMut) -> Result<()> {
     let fields = columns.iter().zip(formats).map(|((name, ty), format)| {
-        FieldDescription::new(
-            name.replace('\0', ""),
-            0,
-            0,
-            ty.oid,
-            ty.length,
-            ty.modifier,
-            format.code(),
-        )
+        FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.length, ty.modifier, format.code())
     });
     put(Backend::RowDescription(RowDescription::new(fields.collect())), out)
 }

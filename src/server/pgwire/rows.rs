@@ -68,19 +68,12 @@ pub fn canceled() -> Error {
 }
 
 pub fn admin_shutdown() -> Error {
-    Error::new(
-        SqlState::AdminShutdown,
-        "terminating connection due to administrator command",
-    )
+    Error::new(SqlState::AdminShutdown, "terminating connection due to administrator command")
 }
 
 /// Column names and types as they are announced.
 pub fn columns_of(schema: &Schema) -> Vec<(String, WireType)> {
-    schema
-        .fields()
-        .iter()
-        .map(|f| (f.name().clone(), WireType::of(f)))
-        .collect()
+    schema.fields().iter().map(|f| (f.name().clone(), WireType::of(f))).collect()
 }
 
 /// A result that is being sent.
@@ -97,13 +90,7 @@ impl Rows {
     /// `formats`: one for each column of `schema`.
     pub fn new(schema: &SchemaRef, stream: SendableRecordBatchStream, formats: Vec<Format>, zone: Tz) -> Self {
         let types = schema.fields().iter().map(|f| WireType::of(f)).collect();
-        Rows {
-            stream,
-            types,
-            formats,
-            zone,
-            current: None,
-        }
+        Rows { stream, types, formats, zone, current: None }
     }
 
     /// Sends up to `limit` rows. Answers how many, and whether that was the end: a portal that stopped at its limit does not
@@ -130,9 +117,7 @@ impl Rows {
                 return Ok((sent, false));
             }
             let stream = &mut self.stream;
-            let batch = guards
-                .run(socket, async { Ok(stream.next().await.transpose()?) })
-                .await?;
+            let batch = guards.run(socket, async { Ok(stream.next().await.transpose()?) }).await?;
             let Some(batch) = batch else { return Ok((sent, true)) };
             self.current = Some((RowEncoder::new(&batch, &self.types, &self.formats, self.zone)?, 0));
         }

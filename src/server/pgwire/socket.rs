@@ -33,11 +33,7 @@ impl Socket {
     pub fn new(stream: TcpStream) -> Self {
         // Answers are whole when flushed: waiting for more to send would only add latency.
         let _ = stream.set_nodelay(true);
-        Socket {
-            stream,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-        }
+        Socket { stream, input: BytesMut::new(), output: BytesMut::new() }
     }
 
     /// The next message, as `read` cuts it from the input; `None` at the connection's end.

@@ -53,10 +53,8 @@ pub async fn serve<C: Conversation>(stream: TcpStream, context: Arc<Context>, op
         Ok(Ok(Some(startup))) => startup,
     };
     let Ok(_place) = Arc::clone(&context.sessions).try_acquire_owned() else {
-        let full = Error::new(SqlState::TooManyConnections, "sorry, too many clients already").with_hint(format!(
-            "At most {} sessions can be connected at once.",
-            super::MAX_SESSIONS
-        ));
+        let full = Error::new(SqlState::TooManyConnections, "sorry, too many clients already")
+            .with_hint(format!("At most {} sessions can be connected at once.", super::MAX_SESSIONS));
         return refuse(socket, &full).await;
     };
     match session(&mut socket, major, minor, parameters, &context, &*open) {
@@ -86,11 +84,7 @@ async fn start(socket: &mut Socket, context: &Context) -> Result<Option<Startup>
                 context.cancellations.cancel(pid, &secret);
                 return Ok(None);
             }
-            Some(Opening::Startup {
-                major,
-                minor,
-                parameters,
-            }) => return Ok(Some((major, minor, parameters))),
+            Some(Opening::Startup { major, minor, parameters }) => return Ok(Some((major, minor, parameters))),
         }
     }
     Err(violation("too many requests for encryption"))
@@ -117,22 +111,13 @@ fn session<C: Conversation>(
         let hint = "Connect without the parameter \"replication\" and use SELECT.";
         return Err(Error::unsupported("replication connections are not supported", hint));
     }
-    let refused: Vec<String> = parameters
-        .iter()
-        .map(|(n, _)| n)
-        .filter(|n| n.starts_with("_pq_."))
-        .cloned()
-        .collect();
+    let refused: Vec<String> = parameters.iter().map(|(n, _)| n).filter(|n| n.starts_with("_pq_.")).cloned().collect();
     if minor > 0 || !refused.is_empty() {
         reply::negotiate_protocol(refused, &mut socket.output)?;
     }
     let key = context.cancellations.register();
     let database = value("database").unwrap_or_else(|| user.clone());
-    let mut session = open(Client {
-        user,
-        database,
-        pid: key.pid,
-    })?;
+    let mut session = open(Client { user, database, pid: key.pid })?;
     for (name, value) in &parameters {
         match name.as_str() {
             "user" | "database" | "replication" => {}
@@ -166,11 +151,7 @@ fn options(text: &str) -> Result<Vec<(String, String)>> {
         let setting = match (word.strip_prefix("-c"), word.strip_prefix("--")) {
             (Some(""), _) => words.next().unwrap_or_default(),
             (Some(attached), _) => attached.to_string(),
-            (_, Some(long)) => long.replacen(
-                '-',
-                "_",
-                long.split('=').next().unwrap_or_default().matches('-').count(),
-            ),
+            (_, Some(long)) => long.replacen('-', "_", long.split('=').next().unwrap_or_default().matches('-').count()),
             _ => return Err(invalid_option(&word)),
         };
         let (name, value) = setting.split_once('=').ok_or_else(|| invalid_option(&word))?;
@@ -202,10 +183,7 @@ mod tests {
         };
         check("", &[]);
         check("-c a=1", &[("a", "1")]);
-        check(
-            "  -ca=1 --statement-timeout=5-6 ",
-            &[("a", "1"), ("statement_timeout", "5-6")],
-        );
+        check("  -ca=1 --statement-timeout=5-6 ", &[("a", "1"), ("statement_timeout", "5-6")]);
         check("-c search_path=a\\ b", &[("search_path", "a b")]);
         assert!(options("-x").is_err());
         assert!(options("-c").is_err());

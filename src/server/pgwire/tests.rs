@@ -49,10 +49,9 @@ impl Fake {
         let mut notices = Vec::new();
         let command = |tag: &str| Ok(Body::Command(tag.to_string()));
         let body = match text.split(' ').next().unwrap_or_default() {
-            _ if self.transaction == Transaction::Failed && text != "ROLLBACK" => Err(Error::new(
-                SqlState::InFailedSqlTransaction,
-                "current transaction is aborted",
-            )),
+            _ if self.transaction == Transaction::Failed && text != "ROLLBACK" => {
+                Err(Error::new(SqlState::InFailedSqlTransaction, "current transaction is aborted"))
+            }
             "BEGIN" | "START" => {
                 self.transaction = Transaction::InBlock;
                 command("BEGIN")
@@ -67,10 +66,7 @@ impl Fake {
             }
             "NOTICE" => {
                 let what = Error::new(SqlState::InternalError, &text[7..]).with_hint("a hint");
-                notices.push(Notice {
-                    severity: "NOTICE",
-                    what,
-                });
+                notices.push(Notice { severity: "NOTICE", what });
                 command("NOTICE")
             }
             "HANG" => {
@@ -78,27 +74,16 @@ impl Fake {
                 std::future::pending().await
             }
             "ENDLESS" => Ok(self.endless()),
-            "FAIL" => Err(Error::new(SqlState::UndefinedColumn, "no such thing")
-                .with_detail("d")
-                .with_hint("h")
-                .at(3)),
+            "FAIL" => Err(Error::new(SqlState::UndefinedColumn, "no such thing").with_detail("d").with_hint("h").at(3)),
             _ => self.select(text, parameters).await,
         };
         body.map(|body| Response { notices, body })
     }
 
     async fn select(&self, text: &str, parameters: &[ScalarValue]) -> Result<Body> {
-        let plan = self
-            .context
-            .state()
-            .create_logical_plan(text)
-            .await?
-            .with_param_values(parameters.to_vec())?;
+        let plan = self.context.state().create_logical_plan(text).await?.with_param_values(parameters.to_vec())?;
         let stream = self.context.execute_logical_plan(plan).await?.execute_stream().await?;
-        Ok(Body::Rows {
-            schema: stream.schema(),
-            stream,
-        })
+        Ok(Body::Rows { schema: stream.schema(), stream })
     }
 
     fn endless(&self) -> Body {
@@ -109,10 +94,7 @@ impl Fake {
             let numbers = Arc::new(Int64Array::from_iter_values(0..8192));
             Ok(RecordBatch::try_new(Arc::clone(&of), vec![numbers])?)
         });
-        Body::Rows {
-            schema: Arc::clone(&schema),
-            stream: Box::pin(RecordBatchStreamAdapter::new(schema, batches)),
-        }
+        Body::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, batches)) }
     }
 }
 
@@ -123,20 +105,12 @@ impl Conversation for Fake {
         if text.contains("SYNTAX") {
             return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"SYNTAX\"").at(1));
         }
-        Ok(text
-            .split(';')
-            .map(str::trim)
-            .filter(|s| !s.is_empty())
-            .map(str::to_string)
-            .collect())
+        Ok(text.split(';').map(str::trim).filter(|s| !s.is_empty()).map(str::to_string).collect())
     }
 
     fn describe(&self, statement: &String, types: &[Option<SqlType>]) -> Result<Description> {
         if !statement.starts_with("SELECT") {
-            return Ok(Description {
-                parameters: Vec::new(),
-                columns: None,
-            });
+            return Ok(Description { parameters: Vec::new(), columns: None });
         }
         let plan = futures::executor::block_on(self.context.state().create_logical_plan(statement))?;
         let mut parameters: Vec<_> = plan.get_parameter_types()?.into_iter().collect();
@@ -146,15 +120,9 @@ impl Conversation for Fake {
             named.or(ty.as_ref().map(SqlType::from_arrow)).unwrap_or(SqlType::Text)
         });
         let types: Vec<SqlType> = types.collect();
-        let nulls: Vec<_> = types
-            .iter()
-            .map(|t| ScalarValue::try_from(&t.to_arrow()).unwrap())
-            .collect();
+        let nulls: Vec<_> = types.iter().map(|t| ScalarValue::try_from(&t.to_arrow()).unwrap()).collect();
         let plan = plan.with_param_values(nulls)?;
-        Ok(Description {
-            parameters: types,
-            columns: Some(plan.schema().inner().clone()),
-        })
+        Ok(Description { parameters: types, columns: Some(plan.schema().inner().clone()) })
     }
 
     fn execute(
@@ -208,30 +176,15 @@ async fn server() -> Server {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let seen = Arc::clone(&shared);
         let drop = DropCount(Arc::clone(&seen));
-        Ok(Fake {
-            context,
-            transaction: Transaction::Idle,
-            application: String::new(),
-            seen,
-            _drop: drop,
-        })
+        Ok(Fake { context, transaction: Transaction::Idle, application: String::new(), seen, _drop: drop })
     });
     let done = tokio::spawn(listener.run(open, Arc::clone(&metrics), shutdown.clone()));
-    Server {
-        address,
-        seen,
-        metrics,
-        shutdown,
-        done,
-    }
+    Server { address, seen, metrics, shutdown, done }
 }
 
 impl Server {
     async fn try_connect(&self) -> Result<PgClient, tokio_postgres::Error> {
-        let config = format!(
-            "host=127.0.0.1 port={} user=ann application_name=test",
-            self.address.port()
-        );
+        let config = format!("host=127.0.0.1 port={} user=ann application_name=test", self.address.port());
         let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
@@ -269,10 +222,7 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 async fn query(stream: &mut TcpStream, text: &str) -> (String, char) {
-    stream
-        .write_all(&frame(b'Q', &[text.as_bytes(), b"\0"].concat()))
-        .await
-        .unwrap();
+    stream.write_all(&frame(b'Q', &[text.as_bytes(), b"\0"].concat())).await.unwrap();
     read_until_ready(stream).await
 }
 
@@ -323,42 +273,14 @@ async fn an_error_skips_to_sync() {
     let sync = frame(b'S', b"");
     let cases = [
         (
-            vec![
-                parse("", "SELECT 1"),
-                bind.clone(),
-                describe.clone(),
-                execute.clone(),
-                execute.clone(),
-                sync.clone(),
-            ],
+            vec![parse("", "SELECT 1"), bind.clone(), describe.clone(), execute.clone(), execute.clone(), sync.clone()],
             "12TDCCZ",
         ),
-        (
-            vec![parse("", "SYNTAX"), bind.clone(), execute.clone(), sync.clone()],
-            "EZ",
-        ),
+        (vec![parse("", "SYNTAX"), bind.clone(), execute.clone(), sync.clone()], "EZ"),
         (vec![parse("", "SELECT 1; SELECT 2"), sync.clone()], "EZ"),
-        (
-            vec![
-                parse("", ""),
-                bind.clone(),
-                describe.clone(),
-                execute.clone(),
-                sync.clone(),
-            ],
-            "12nIZ",
-        ),
+        (vec![parse("", ""), bind.clone(), describe.clone(), execute.clone(), sync.clone()], "12nIZ"),
         (vec![parse("a", "SET x"), parse("a", "SET x"), sync.clone()], "1EZ"),
-        (
-            vec![
-                parse("", "SET y"),
-                bind.clone(),
-                execute.clone(),
-                execute.clone(),
-                sync.clone(),
-            ],
-            "12CESZ",
-        ),
+        (vec![parse("", "SET y"), bind.clone(), execute.clone(), execute.clone(), sync.clone()], "12CESZ"),
         (vec![execute.clone(), sync.clone()], "EZ"),
         (vec![frame(b'C', b"Sa\0"), frame(b'C', b"Snone\0"), sync.clone()], "33Z"),
         (vec![frame(b'F', b"\0\0\0\0")], "EZ"),
@@ -378,10 +300,7 @@ async fn parameters_and_values_in_binary() {
     let text = format!("SELECT $1 + 1, $2, $3, $4, {time}");
     let types = [Type::INT8, Type::TEXT, Type::FLOAT8, Type::BOOL];
     let statement = client.prepare_typed(&text, &types).await.unwrap();
-    let row = client
-        .query_one(&statement, &[&41i64, &"a'b", &1.5f64, &None::<bool>])
-        .await
-        .unwrap();
+    let row = client.query_one(&statement, &[&41i64, &"a'b", &1.5f64, &None::<bool>]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 42);
     assert_eq!(row.get::<_, String>(1), "a'b");
     assert_eq!(row.get::<_, f64>(2), 1.5);
@@ -389,10 +308,7 @@ async fn parameters_and_values_in_binary() {
     assert_eq!(row.columns()[4].type_(), &Type::TIMESTAMP);
     let statement = client.prepare("SELECT 1 + $1 AS a, 'x' AS b").await.unwrap();
     assert_eq!(statement.params(), &[Type::INT8]);
-    assert_eq!(
-        statement.columns().iter().map(|c| c.name()).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    assert_eq!(statement.columns().iter().map(|c| c.name()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(client.execute("SET x", &[]).await.unwrap(), 0);
 }
 
@@ -401,10 +317,7 @@ async fn portals_fetch_in_pieces() {
     let server = server().await;
     let mut client = server.connect().await;
     let transaction = client.transaction().await.unwrap();
-    let portal = transaction
-        .bind("SELECT * FROM generate_series(1, 10)", &[])
-        .await
-        .unwrap();
+    let portal = transaction.bind("SELECT * FROM generate_series(1, 10)", &[]).await.unwrap();
     let mut sizes = Vec::new();
     for limit in [3, 3, 3, 3] {
         sizes.push(transaction.query_portal(&portal, limit).await.unwrap().len());
@@ -412,10 +325,7 @@ async fn portals_fetch_in_pieces() {
     assert_eq!(sizes, [3, 3, 3, 1]);
     let endless = transaction.bind("ENDLESS", &[]).await.unwrap();
     // Announced without columns, hence refused.
-    assert_eq!(
-        code(&transaction.query_portal(&endless, 1).await.unwrap_err()),
-        &Code::FEATURE_NOT_SUPPORTED
-    );
+    assert_eq!(code(&transaction.query_portal(&endless, 1).await.unwrap_err()), &Code::FEATURE_NOT_SUPPORTED);
     transaction.rollback().await.unwrap();
 }
 
@@ -434,23 +344,14 @@ async fn errors_and_notices_have_all_fields() {
     });
     let e = client.simple_query("FAIL").await.unwrap_err();
     let e = e.as_db_error().unwrap();
-    assert_eq!(
-        (e.severity(), e.code(), e.message()),
-        ("ERROR", &Code::UNDEFINED_COLUMN, "no such thing")
-    );
+    assert_eq!((e.severity(), e.code(), e.message()), ("ERROR", &Code::UNDEFINED_COLUMN, "no such thing"));
     assert_eq!((e.detail(), e.hint()), (Some("d"), Some("h")));
     assert_eq!(e.position(), Some(&tokio_postgres::error::ErrorPosition::Original(3)));
     client.simple_query("NOTICE hear this").await.unwrap();
     let notice = told.recv().await.unwrap();
-    assert_eq!(
-        (notice.severity(), notice.message(), notice.hint()),
-        ("NOTICE", "hear this", Some("a hint"))
-    );
+    assert_eq!((notice.severity(), notice.message(), notice.hint()), ("NOTICE", "hear this", Some("a hint")));
     let text = server.metrics.encode().unwrap();
-    assert!(
-        text.contains(r#"tidemill_statements_total{kind="FAIL",outcome="42703"} 1"#),
-        "{text}"
-    );
+    assert!(text.contains(r#"tidemill_statements_total{kind="FAIL",outcome="42703"} 1"#), "{text}");
 }
 
 #[tokio::test]
@@ -551,12 +452,8 @@ async fn encryption_is_declined_and_plain_text_goes_on() {
 #[tokio::test]
 async fn nonsense_ends_its_connection_only() {
     let server = server().await;
-    let nonsense: [&[u8]; 4] = [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"\0\0\0\x12\0\x02\0\0user\0ann\0\0",
-        b"\0\0\0\x09\0\x03\0\0\0",
-        b"\0\0\0\x05",
-    ];
+    let nonsense: [&[u8]; 4] =
+        [b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\x12\0\x02\0\0user\0ann\0\0", b"\0\0\0\x09\0\x03\0\0\0", b"\0\0\0\x05"];
     for bytes in nonsense {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -564,12 +461,7 @@ async fn nonsense_ends_its_connection_only() {
         stream.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer.first(), Some(&b'E'), "{bytes:?}");
     }
-    for bytes in [
-        &b"?\0\0\0\x04"[..],
-        b"Q\xff\xff\xff\xff",
-        b"B\0\0\0\x06\0\0",
-        b"P\0\0\0\x09\0\0\xff\xff\0",
-    ] {
+    for bytes in [&b"?\0\0\0\x04"[..], b"Q\xff\xff\xff\xff", b"B\0\0\0\x06\0\0", b"P\0\0\0\x09\0\0\xff\xff\0"] {
         let mut stream = server.raw().await;
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
@@ -589,10 +481,7 @@ async fn shutdown_says_goodbye() {
     eventually("the statement's start", || server.seen.hanging.load(Ordering::SeqCst)).await;
     server.shutdown.cancel();
     assert_eq!(code(&running.await.unwrap().unwrap_err()), &Code::ADMIN_SHUTDOWN);
-    tokio::time::timeout(Duration::from_secs(5), server.done)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.done).await.unwrap().unwrap();
     assert!(idle.simple_query("SELECT 1").await.is_err());
     assert_eq!(server.seen.dropped.load(Ordering::SeqCst), 2);
 }

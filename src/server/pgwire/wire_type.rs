@@ -18,29 +18,12 @@ pub struct WireType {
 impl WireType {
     pub fn of(field: &Field) -> Self {
         let sql = SqlType::from_field(field);
-        let plain = WireType {
-            oid: sql.oid(),
-            length: length(&sql),
-            modifier: modifier(&sql),
-            sql,
-        };
+        let plain = WireType { oid: sql.oid(), length: length(&sql), modifier: modifier(&sql), sql };
         // The system catalogs have types of their own, which only their columns use.
         match field.metadata().get(METADATA_KEY).map(String::as_str) {
-            Some("oid") => WireType {
-                oid: OID,
-                length: 4,
-                ..plain
-            },
-            Some("name") => WireType {
-                oid: 19,
-                length: 64,
-                ..plain
-            },
-            Some("char") => WireType {
-                oid: 18,
-                length: 1,
-                ..plain
-            },
+            Some("oid") => WireType { oid: OID, length: 4, ..plain },
+            Some("name") => WireType { oid: 19, length: 64, ..plain },
+            Some("char") => WireType { oid: 18, length: 1, ..plain },
             _ => plain,
         }
     }

@@ -23,16 +23,8 @@ fn civil(days: i64) -> (i64, u32, u32) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (
-        year_of_era + era * 400 + i64::from(month <= 2),
-        month as u32,
-        day as u32,
-    )
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month as u32, day as u32)
 }
 
 /// Days from 1970-01-01; the inverse of [`civil`].
@@ -56,13 +48,7 @@ fn put_day(days: i64, out: &mut BytesMut) -> bool {
 
 fn put_time(micros_of_day: i64, out: &mut BytesMut) {
     let seconds = micros_of_day / MICROS_PER_SECOND;
-    let _ = write!(
-        out.writer(),
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
+    let _ = write!(out.writer(), "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     put_fraction(micros_of_day % MICROS_PER_SECOND, out);
 }
 
@@ -108,9 +94,8 @@ pub fn timestamptz_text(micros: Micros, zone: Tz, out: &mut BytesMut) {
         return timestamp_text(micros, out);
     }
     // Beyond what chrono can tell apart, zones have no rules either.
-    let offset = DateTime::from_timestamp_micros(micros).map_or(0, |utc| {
-        zone.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc()
-    });
+    let offset = DateTime::from_timestamp_micros(micros)
+        .map_or(0, |utc| zone.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc());
     let local = micros.saturating_add(i64::from(offset) * MICROS_PER_SECOND);
     let before_christ = put_day(local.div_euclid(MICROS_PER_DAY), out);
     out.put_u8(b' ');
@@ -144,21 +129,13 @@ pub fn timestamp_binary(micros: Micros, out: &mut BytesMut) {
 
 /// The inverse of [`date_binary`].
 pub fn date_from_binary(days: i32) -> i32 {
-    if days == i32::MAX || days == i32::MIN {
-        days
-    } else {
-        days.saturating_add(POSTGRES_EPOCH_DAYS)
-    }
+    if days == i32::MAX || days == i32::MIN { days } else { days.saturating_add(POSTGRES_EPOCH_DAYS) }
 }
 
 /// The inverse of [`timestamp_binary`].
 pub fn timestamp_from_binary(micros: i64) -> Micros {
     let epoch = i64::from(POSTGRES_EPOCH_DAYS) * MICROS_PER_DAY;
-    if micros == i64::MAX || micros == i64::MIN {
-        micros
-    } else {
-        micros.saturating_add(epoch)
-    }
+    if micros == i64::MAX || micros == i64::MIN { micros } else { micros.saturating_add(epoch) }
 }
 
 pub fn interval_text(months: i32, days: i32, nanos: i64, out: &mut BytesMut) {
@@ -188,13 +165,7 @@ pub fn interval_text(months: i32, days: i32, nanos: i64, out: &mut BytesMut) {
     }
     let micros = micros.unsigned_abs() as i64;
     let seconds = micros / MICROS_PER_SECOND;
-    let _ = write!(
-        out.writer(),
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
+    let _ = write!(out.writer(), "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     put_fraction(micros % MICROS_PER_SECOND, out);
 }
 
@@ -271,10 +242,7 @@ mod tests {
             (i64::MAX, "UTC", "infinity"),
         ];
         for (micros, zone, expected) in table {
-            assert_eq!(
-                text(|out| timestamptz_text(micros, zone.parse().unwrap(), out)),
-                expected
-            );
+            assert_eq!(text(|out| timestamptz_text(micros, zone.parse().unwrap(), out)), expected);
         }
     }
 

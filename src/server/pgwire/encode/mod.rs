@@ -36,10 +36,7 @@ impl Format {
         let format = |code: &i16| match code {
             0 => Ok(Format::Text),
             1 => Ok(Format::Binary),
-            other => Err(Error::new(
-                SqlState::InvalidParameterValue,
-                format!("unsupported format code: {other}"),
-            )),
+            other => Err(Error::new(SqlState::InvalidParameterValue, format!("unsupported format code: {other}"))),
         };
         match codes {
             [] => Ok(vec![Format::Text; count]),
@@ -72,22 +69,11 @@ impl RowEncoder {
     /// `types` and `formats`: one for each column.
     pub fn new(batch: &RecordBatch, types: &[WireType], formats: &[Format], zone: Tz) -> Result<Self> {
         if batch.num_columns() != types.len() || types.len() != formats.len() {
-            return Err(Error::internal(
-                "a result's batch has other columns than its description",
-            ));
+            return Err(Error::internal("a result's batch has other columns than its description"));
         }
-        let columns = batch
-            .columns()
-            .iter()
-            .zip(types)
-            .map(|(array, ty)| Column::new(array, ty))
-            .collect::<Result<_>>()?;
-        Ok(RowEncoder {
-            columns,
-            formats: formats.to_vec(),
-            zone,
-            rows: batch.num_rows(),
-        })
+        let columns =
+            batch.columns().iter().zip(types).map(|(array, ty)| Column::new(array, ty)).collect::<Result<_>>()?;
+        Ok(RowEncoder { columns, formats: formats.to_vec(), zone, rows: batch.num_rows() })
     }
 
     pub fn rows(&self) -> usize {
@@ -113,12 +99,7 @@ impl RowEncoder {
 
 /// Overwrites the four bytes at `at` with `length`.
 fn set_length(out: &mut BytesMut, at: usize, length: usize) -> Result<()> {
-    let too_long = || {
-        Error::new(
-            SqlState::ConfigurationLimitExceeded,
-            "a row of the result is longer than 2 GiB",
-        )
-    };
+    let too_long = || Error::new(SqlState::ConfigurationLimitExceeded, "a row of the result is longer than 2 GiB");
     let length = i32::try_from(length).map_err(|_| too_long())?;
     let place = out.get_mut(at..at + 4).ok_or_else(too_long)?;
     place.copy_from_slice(&length.to_be_bytes());
@@ -176,19 +157,13 @@ impl Column {
             SqlType::Row(fields) => {
                 let row: StructArray = cast(array, ty)?;
                 let columns = row.columns().iter().zip(fields);
-                let columns = columns
-                    .map(|(c, (_, t))| Ok((t.oid(), Column::of(c, t)?)))
-                    .collect::<Result<_>>()?;
+                let columns = columns.map(|(c, (_, t))| Ok((t.oid(), Column::of(c, t)?))).collect::<Result<_>>()?;
                 Column::Row(row, columns)
             }
             SqlType::Array(item) => {
                 let lists: ListArray = cast(array, ty)?;
                 let items = Box::new(Column::of(lists.values(), item)?);
-                Column::Array {
-                    lists,
-                    items,
-                    item_oid: item.oid(),
-                }
+                Column::Array { lists, items, item_oid: item.oid() }
             }
         })
     }
@@ -296,16 +271,9 @@ impl Column {
 
 /// Brings `array` to the Arrow type of `ty`. What does not fit is an error, never a null.
 fn cast<A: Array + Clone + 'static>(array: &ArrayRef, ty: &SqlType) -> Result<A> {
-    let options = CastOptions {
-        safe: false,
-        format_options: FormatOptions::default(),
-    };
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     let wanted = ty.to_arrow();
-    let cast = if *array.data_type() == wanted {
-        array.clone()
-    } else {
-        cast_with_options(array, &wanted, &options)?
-    };
+    let cast = if *array.data_type() == wanted { array.clone() } else { cast_with_options(array, &wanted, &options)? };
     let typed = cast.as_any().downcast_ref::<A>().cloned();
     typed.ok_or_else(|| Error::internal(format!("a column of type {} cannot be sent as {ty}", array.data_type())))
 }
@@ -349,11 +317,7 @@ fn put_array_text(lists: &ListArray, items: &Column, row: usize, zone: Tz, out: 
         let special = |b: &u8| matches!(b, b'{' | b'}' | b',' | b'"' | b'\\') || is_space(*b);
         let nested = matches!(items, Column::Array { .. });
         if !nested && (text.is_empty() || text.iter().any(special) || text.eq_ignore_ascii_case(b"null")) {
-            put_quoted(
-                &text,
-                |b| if matches!(b, b'"' | b'\\') { Some(b'\\') } else { None },
-                out,
-            );
+            put_quoted(&text, |b| if matches!(b, b'"' | b'\\') { Some(b'\\') } else { None }, out);
         } else {
             out.put_slice(&text);
         }

@@ -1,0 +1,249 @@
+//! DataFusion's planning errors as PostgreSQL would word them, with SQLSTATE, position and hint. Used for streaming
+//! queries and for SELECT alike.
+
+use std::collections::BTreeSet;
+
+use datafusion::common::{Column, Diagnostic, SchemaError, Span};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::tokenizer::Location;
+
+use crate::error::{Error, SqlState};
+use crate::sql::names::nearest;
+use crate::sql::places::Places;
+use crate::types::SqlType;
+
+/// An error of ours as one that passes through DataFusion.
+pub fn through(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// What DataFusion says of a statement, as PostgreSQL would say it. `text` is the statement that was planned.
+pub fn planning_error(error: DataFusionError, text: &str) -> Error {
+    let mut diagnostic = None;
+    let error = peel(error, &mut diagnostic);
+    let span = diagnostic.as_ref().and_then(|d: &Diagnostic| d.span);
+    let places = Places::new(text);
+    match error {
+        DataFusionError::SchemaError(schema, _) => schema_error(*schema, span, &places),
+        DataFusionError::Plan(message) => at(plan_error(&message), span, &places),
+        DataFusionError::NotImplemented(message) => {
+            at(Error::unsupported(sentence(&message), "Rewrite the query without it."), span, &places)
+        }
+        DataFusionError::SQL(parse, _) => at(Error::new(SqlState::SyntaxError, parse.to_string()), span, &places),
+        DataFusionError::Internal(message) | DataFusionError::Configuration(message) => {
+            Error::internal(sentence(&message))
+        }
+        other => at(Error::from(other), span, &places),
+    }
+}
+
+/// Takes off contexts and diagnostics; keeps the innermost diagnostic that has a place.
+fn peel(error: DataFusionError, diagnostic: &mut Option<Diagnostic>) -> DataFusionError {
+    match error {
+        DataFusionError::Diagnostic(found, inner) => {
+            if diagnostic.as_ref().is_none_or(|d| d.span.is_none()) {
+                *diagnostic = Some(*found);
+            }
+            peel(*inner, diagnostic)
+        }
+        DataFusionError::Context(_, inner) => peel(*inner, diagnostic),
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => peel(first, diagnostic),
+            None => DataFusionError::Plan("nothing".into()),
+        },
+        DataFusionError::Shared(inner) => match std::sync::Arc::try_unwrap(inner) {
+            Ok(inner) => peel(inner, diagnostic),
+            Err(shared) => DataFusionError::Plan(shared.strip_backtrace()),
+        },
+        other => other,
+    }
+}
+
+/// Adds a DataFusion span as a position.
+pub fn at(error: Error, span: Option<Span>, places: &Places) -> Error {
+    match span {
+        Some(span) if span.start.line > 0 => {
+            let location = Location { line: span.start.line, column: span.start.column };
+            error.at(places.position(location))
+        }
+        _ => error,
+    }
+}
+
+fn schema_error(error: SchemaError, span: Option<Span>, places: &Places) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let span = span.or_else(|| field.spans.first());
+            at(missing_column(&field, &valid_fields), span, places)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let span = span.or_else(|| field.spans.first());
+            let message = format!("column reference \"{}\" is ambiguous", field.name);
+            let hint = "Say which relation is meant, as in relation.column.";
+            at(Error::new(SqlState::AmbiguousColumn, message).with_hint(hint), span, places)
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            at(duplicate_column(visible(&name)), span, places)
+        }
+    }
+}
+
+fn missing_column(field: &Column, valid: &[Column]) -> Error {
+    if let Some(relation) = &field.relation {
+        let known: BTreeSet<&str> = valid.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.table()).collect();
+        if !known.contains(relation.table()) {
+            let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
+            let error = Error::new(SqlState::UndefinedTable, message);
+            return match nearest(relation.table(), known) {
+                Some(near) => error.with_hint(format!("Perhaps you meant to reference the table \"{near}\".")),
+                None => error,
+            };
+        }
+    }
+    let shown = match &field.relation {
+        Some(relation) => format!("column {}.{} does not exist", relation.table(), field.name),
+        None => format!("column \"{}\" does not exist", field.name),
+    };
+    let error = Error::new(SqlState::UndefinedColumn, shown);
+    let names = valid.iter().map(|c| c.name.as_str());
+    let Some(near) = nearest(&field.name, names) else { return error };
+    let relation = valid.iter().find(|c| c.name == near).and_then(|c| c.relation.as_ref());
+    let near = visible(near);
+    let near = relation.map_or(near.to_string(), |r| format!("{}.{near}", r.table()));
+    error.with_hint(format!("Perhaps you meant to reference the column \"{near}\"."))
+}
+
+pub fn duplicate_column(name: &str) -> Error {
+    Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+        .with_hint("Give one of them another name with AS.")
+}
+
+/// A name without the mark by which [`super::query::naming`] tells equal names apart.
+pub(super) fn visible(name: &str) -> &str {
+    name.split(super::query::naming::MARK).next().unwrap_or(name)
+}
+
+/// Messages of `DataFusionError::Plan`, told apart by their wording: it has nothing else.
+fn plan_error(message: &str) -> Error {
+    if let Some(rest) = message.strip_prefix("Invalid function '") {
+        return unknown_function(rest);
+    }
+    if message.contains("must appear in the GROUP BY clause or must be part of an aggregate") {
+        let column = message.split("column \"").nth(1).and_then(|rest| rest.split('"').next());
+        return not_grouped(visible(column.unwrap_or("?")));
+    }
+    if let Some(rest) = message.strip_prefix("HAVING clause references: ") {
+        let expr = rest.split(" must appear").next().unwrap_or(rest);
+        return not_grouped(expr);
+    }
+    if message.contains("unique expression names") {
+        let name = message.split(" AS ").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("?");
+        return duplicate_column(visible(name.trim()));
+    }
+    if message.contains("nested aggregate") || message.contains("cannot be nested") {
+        return Error::new(SqlState::GroupingError, "aggregate function calls cannot be nested");
+    }
+    if message.contains("No function matches") || message.contains("Failed to coerce arguments") {
+        return wrong_arguments(message);
+    }
+    if message.contains("Aggregate functions are not allowed in the WHERE") {
+        return aggregate_in_where();
+    }
+    if message.contains("Cannot infer common") || message.contains("Cannot coerce") || message.contains("coerce") {
+        return Error::new(SqlState::DatatypeMismatch, sentence(message))
+            .with_hint("Add an explicit cast, as in CAST(x AS text).");
+    }
+    Error::new(SqlState::SyntaxError, sentence(message))
+}
+
+pub fn aggregate_in_where() -> Error {
+    Error::new(SqlState::GroupingError, "aggregate functions are not allowed in WHERE")
+        .with_hint("Conditions on the result of an aggregate belong into HAVING.")
+}
+
+fn not_grouped(column: &str) -> Error {
+    let message = format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    Error::new(SqlState::GroupingError, message)
+}
+
+fn unknown_function(rest: &str) -> Error {
+    let name = rest.split('\'').next().unwrap_or(rest);
+    let error = Error::new(SqlState::UndefinedFunction, format!("function {name} does not exist"));
+    match rest.split("Did you mean '").nth(1).and_then(|r| r.split('\'').next()) {
+        // DataFusion always offers one, however far away.
+        Some(near) if nearest(name, [near]).is_some() => {
+            error.with_hint(format!("Perhaps you meant the function \"{near}\"."))
+        }
+        _ => error.with_hint("No function of that name is known."),
+    }
+}
+
+fn wrong_arguments(message: &str) -> Error {
+    let hint = "No function matches the given name and argument types. You might need to add explicit type casts.";
+    let call = message
+        .split("types '")
+        .nth(1)
+        .and_then(|rest| rest.split("'.").next())
+        .or_else(|| message.split("call to '").nth(1).and_then(|rest| rest.split('\'').next()))
+        .or_else(|| message.split('\'').nth(1));
+    let message = match call {
+        Some(call) => format!("function {} does not exist", call_as_postgres(call)),
+        None => sentence(message),
+    };
+    Error::new(SqlState::UndefinedFunction, message).with_hint(hint)
+}
+
+/// `upper(Int32)` as `upper(integer)`.
+fn call_as_postgres(call: &str) -> String {
+    let Some((name, arguments)) = call.split_once('(') else { return call.to_string() };
+    let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
+    if arguments.is_empty() {
+        return format!("{name}()");
+    }
+    let types: Vec<String> = arguments
+        .split(", ")
+        .map(|t| match t.parse::<arrow::datatypes::DataType>() {
+            Ok(t) => type_name(&t),
+            Err(_) => t.to_string(),
+        })
+        .collect();
+    format!("{name}({})", types.join(", "))
+}
+
+/// A type's name as error messages show it: numeric without precision, as PostgreSQL does.
+pub fn type_name(data_type: &arrow::datatypes::DataType) -> String {
+    match SqlType::from_arrow(data_type) {
+        SqlType::Numeric(..) => "numeric".into(),
+        _ if data_type.is_null() => "unknown".into(),
+        other => other.to_string(),
+    }
+}
+
+/// PostgreSQL's style: no capital, no full stop, one line.
+fn sentence(message: &str) -> String {
+    let line = message.lines().next().unwrap_or(message).trim_end_matches('.');
+    let mut chars = line.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => line.to_string(),
+    }
+}
+
+/// `operator does not exist: text + integer`.
+pub fn no_operator(left: &str, op: &str, right: &str) -> Error {
+    Error::new(SqlState::UndefinedFunction, format!("operator does not exist: {left} {op} {right}"))
+        .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+/// The text of a literal that its type cannot read.
+pub fn invalid_literal(text: &str, ty: &SqlType) -> Error {
+    let name = match ty {
+        SqlType::Numeric(..) => "numeric".to_string(),
+        SqlType::Timestamp(_) => "timestamp".to_string(),
+        SqlType::TimestampTz(_) => "timestamp with time zone".to_string(),
+        other => other.to_string(),
+    };
+    Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {name}: \"{text}\""))
+}

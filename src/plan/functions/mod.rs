@@ -1,0 +1,86 @@
+//! The functions that SQL can name, by name: DataFusion's, with PostgreSQL's types where DataFusion has others.
+//!
+//! 1. [`aggregate`]: sum and avg with PostgreSQL's result types.
+//! 2. [`scalar`]: what PostgreSQL does and DataFusion does otherwise: text of values, checked division, declared lengths.
+//!
+//! Stored plans name functions; a name that was ever stored must stay here with its meaning.
+
+pub mod aggregate;
+pub mod scalar;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+/// Functions that read the clock: refused, since a replay would give another answer.
+pub const CLOCK_FUNCTIONS: &[&str] = &[
+    "now",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtimestamp",
+    "localtime",
+    "today",
+    "clock_timestamp",
+    "statement_timestamp",
+    "transaction_timestamp",
+];
+
+pub struct Functions {
+    scalar: HashMap<String, Arc<ScalarUDF>>,
+    aggregate: HashMap<String, Arc<AggregateUDF>>,
+}
+
+static FUNCTIONS: LazyLock<Functions> = LazyLock::new(Functions::collect);
+
+/// The registry: one for the process, since functions have no state.
+pub fn functions() -> &'static Functions {
+    &FUNCTIONS
+}
+
+impl Functions {
+    fn collect() -> Self {
+        let mut all = Functions { scalar: HashMap::new(), aggregate: HashMap::new() };
+        let scalars = datafusion::functions::all_default_functions()
+            .into_iter()
+            .chain(datafusion::functions_nested::all_default_nested_functions())
+            .chain(scalar::all());
+        for function in scalars {
+            for alias in function.aliases() {
+                all.scalar.insert(alias.clone(), Arc::clone(&function));
+            }
+            all.scalar.insert(function.name().to_string(), function);
+        }
+        for function in
+            datafusion::functions_aggregate::all_default_aggregate_functions().into_iter().chain(aggregate::all())
+        {
+            for alias in function.aliases() {
+                all.aggregate.insert(alias.clone(), Arc::clone(&function));
+            }
+            all.aggregate.insert(function.name().to_string(), function);
+        }
+        all
+    }
+
+    /// By name or alias, lower-cased.
+    pub fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.scalar.get(name).cloned()
+    }
+
+    pub fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.aggregate.get(name).cloned()
+    }
+
+    pub fn scalar_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.scalar.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    pub fn aggregate_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.aggregate.keys().cloned().collect();
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,85 @@
+//! From a query's syntax tree to a settled logical plan.
+//!
+//! 1. [`refuse`] walks the syntax tree, which still knows its places, and refuses what streaming queries cannot do.
+//! 2. [`naming`] gives output columns PostgreSQL's names.
+//! 3. DataFusion's `SqlToRel` resolves names against a [`context`]; operators get PostgreSQL's types on the way
+//!    ([`typing`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes.
+//! 4. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
+//!    coercion.
+//! 5. Two of DataFusion's optimizer rules, by name: push filters down, prune columns. DataFusion's simplifier is not
+//!    among them: it folds with wrapping arithmetic, and `now()` into a constant.
+//!
+//! What does not live here: stream plans. What comes out is DataFusion's logical plan over our window nodes, with every
+//! type settled.
+
+pub mod context;
+pub mod naming;
+pub mod refuse;
+pub mod settle;
+pub mod types;
+pub mod typing;
+pub mod window;
+
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+
+use super::errors::planning_error;
+use super::relations::Relations;
+use crate::error::Result;
+use context::Context;
+
+/// Plans a query over `relations`. `text` is the statement that the query's places refer to.
+pub fn plan_query(relations: &dyn Relations, text: &str, query: &ast::Query) -> Result<LogicalPlan> {
+    refuse::check(query, text)?;
+    let query = naming::name_columns(query.clone());
+    logical_plan(relations, text, query).map_err(|e| planning_error(e, text))
+}
+
+fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfResult<LogicalPlan> {
+    let context = Context::new(relations, text);
+    let planner = SqlToRel::new_with_options(&context, context.parser_options());
+    let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
+    let plan = settle::settle_plan(plan)?;
+    let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
+    let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;
+    let plan = settle::fold_plan(plan)?;
+    let optimizer = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
+    let config = OptimizerContext::new().with_skip_failing_rules(false);
+    optimizer.optimize(plan, &config, |_, _| {})
+}
+
+/// Plans an expression over the columns of `schema` (a WATERMARK clause). `text` is what its places refer to.
+pub fn plan_expr(text: &str, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+    let plan = || -> DfResult<Expr> {
+        let context = Context::new(&NoRelations, text);
+        let planner = SqlToRel::new_with_options(&context, context.parser_options());
+        let expr = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
+        settle_expr(expr, schema)
+    };
+    plan().map_err(|e| planning_error(e, text))
+}
+
+/// Gives one expression the types that a whole plan's would get.
+pub fn settle_expr(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    use datafusion::common::tree_node::TreeNode;
+    let expr = settle::settle(expr, schema)?;
+    let expr = expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data;
+    settle::fold(expr)
+}
+
+struct NoRelations;
+
+impl Relations for NoRelations {
+    fn relation(&self, _: &str) -> Option<super::relations::Relation> {
+        None
+    }
+}

@@ -1,0 +1,160 @@
+//! Names of output columns, as PostgreSQL's `FigureColname` gives them: `count` for count(*), `?column?` for 1 + 1.
+//!
+//! DataFusion wants the names of a SELECT list to differ; PostgreSQL does not. Equal names get a mark and a number,
+//! which nobody sees: [`super::super::errors`] and the output's schema take it off again.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+};
+
+/// Separates a name from the number that makes it differ. Cannot be typed by accident.
+pub const MARK: char = '\u{1}';
+
+/// Names the columns of a query and of all queries in it.
+pub fn name_columns(mut query: Query) -> Query {
+    let _ = query.visit(&mut Namer);
+    query
+}
+
+struct Namer;
+
+impl VisitorMut for Namer {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            name_select(select);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// PostgreSQL's `(row).field` is `row.field`, which DataFusion knows.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(parts) = field_path(expr) {
+            *expr = Expr::CompoundIdentifier(parts);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn field_path(expr: &Expr) -> Option<Vec<Ident>> {
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let mut parts = match root.as_ref() {
+        Expr::Nested(inner) => match inner.as_ref() {
+            Expr::Identifier(ident) => vec![ident.clone()],
+            Expr::CompoundIdentifier(parts) => parts.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    for access in access_chain {
+        match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => parts.push(field.clone()),
+            _ => return None,
+        }
+    }
+    Some(parts)
+}
+
+fn name_select(select: &mut Select) {
+    let wildcard =
+        select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let mut taken: HashSet<String> = HashSet::new();
+    for item in &mut select.projection {
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } => {
+                // A second one of that name is DataFusion's to refuse.
+                taken.insert(fold(alias));
+            }
+            SelectItem::UnnamedExpr(expr) => {
+                let name = column_name(expr).unwrap_or_else(|| "?column?".into());
+                let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let first = taken.insert(name.clone());
+                if matches!(expr, Expr::Identifier(_)) && first && !wildcard {
+                    continue;
+                }
+                let alias = if first && !(column && wildcard) { name } else { unused(&name, &mut taken) };
+                let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
+            }
+            _ => {}
+        }
+    }
+}
+
+fn unused(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut number = 1;
+    loop {
+        let candidate = format!("{name}{MARK}{number}");
+        if taken.insert(candidate.clone()) {
+            return candidate;
+        }
+        number += 1;
+    }
+}
+
+fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
+}
+
+fn column_name(expr: &Expr) -> Option<String> {
+    Some(match expr {
+        Expr::Identifier(ident) => fold(ident),
+        Expr::CompoundIdentifier(parts) => fold(parts.last()?),
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last()? {
+            AccessExpr::Dot(field) => return column_name(field),
+            AccessExpr::Subscript(_) => return None,
+        },
+        Expr::Nested(inner) => return column_name(inner),
+        Expr::Function(function) => last_part(&function.name)?,
+        Expr::Cast { expr, data_type, .. } => match column_name(expr) {
+            Some(name) => name,
+            None => super::types::sql_type(data_type).map(|t| internal_type_name(&t)).ok()?,
+        },
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()),
+        Expr::Extract { .. } => "extract".into(),
+        Expr::Substring { .. } => "substring".into(),
+        Expr::Trim { .. } => "btrim".into(),
+        Expr::Position { .. } => "position".into(),
+        Expr::Ceil { .. } => "ceil".into(),
+        Expr::Floor { .. } => "floor".into(),
+        Expr::Overlay { .. } => "overlay".into(),
+        Expr::AtTimeZone { .. } => "timezone".into(),
+        Expr::Interval(_) => "interval".into(),
+        Expr::Array(_) => "array".into(),
+        Expr::TypedString(typed) => super::types::sql_type(&typed.data_type).map(|t| internal_type_name(&t)).ok()?,
+        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
+        _ => return None,
+    })
+}
+
+fn last_part(name: &ObjectName) -> Option<String> {
+    name.0.last()?.as_ident().map(fold)
+}
+
+/// PostgreSQL names a column that is a bare cast after the type's internal name.
+fn internal_type_name(ty: &crate::types::SqlType) -> String {
+    use crate::types::SqlType as T;
+    match ty {
+        T::Boolean => "bool",
+        T::SmallInt => "int2",
+        T::Integer => "int4",
+        T::BigInt => "int8",
+        T::Real => "float4",
+        T::Double => "float8",
+        T::Numeric(..) => "numeric",
+        T::Text => "text",
+        T::Varchar(_) => "varchar",
+        T::Bytea => "bytea",
+        T::Date => "date",
+        T::Timestamp(_) => "timestamp",
+        T::TimestampTz(_) => "timestamptz",
+        T::Interval => "interval",
+        T::Row(_) => "row",
+        T::Array(_) => "array",
+    }
+    .into()
+}

@@ -1,0 +1,249 @@
+//! Gives literals, casts and functions PostgreSQL's types and meaning, and folds constants.
+//!
+//! [`settle`] runs before DataFusion's type coercion, [`fold`] after it. Both keep the names of output columns, since
+//! nodes above refer to them. Settling twice is settling once.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, Volatility, lit};
+
+use super::typing::{binary, call, cast, literal_as, unknown};
+use crate::plan::functions::scalar;
+use crate::plan::scalar::Scalar;
+use crate::types::SqlType;
+
+/// [`settle`] over every expression of a plan.
+pub fn settle_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
+    rewrite(plan, |expr, schema| settle(expr, schema))
+}
+
+/// [`fold`] over every expression of a plan.
+pub fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
+    rewrite(plan, |expr, _| fold(expr))
+}
+
+fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up(|plan| {
+        let schema = merge_schema(&plan.inputs());
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(Transformed::yes(name.restore(change(expr, &schema)?)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })?;
+    Ok(rewritten.data)
+}
+
+/// Gives an expression's literals, casts and functions PostgreSQL's types and meaning.
+pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| settle_one(expr, schema))?.data)
+}
+
+fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::Literal(value, metadata) => Ok(settle_literal(value, metadata)),
+        Expr::Cast(cast) => Ok(Transformed::yes(settle_cast(cast, schema)?)),
+        Expr::Negative(inner) => settle_negative(*inner, schema),
+        Expr::ScalarFunction(_) => {
+            // Our timestamps are microseconds; some functions of DataFusion's return nanoseconds.
+            Ok(match expr.get_type(schema) {
+                Ok(DataType::Timestamp(unit, zone)) if unit != TimeUnit::Microsecond => {
+                    Transformed::yes(cast(expr, DataType::Timestamp(TimeUnit::Microsecond, zone)))
+                }
+                _ => Transformed::no(expr),
+            })
+        }
+        Expr::InList(mut list) => {
+            let Ok(ty) = list.expr.get_type(schema) else { return Ok(Transformed::no(Expr::InList(list))) };
+            list.list = list.list.into_iter().map(|item| resolve(item, &ty)).collect::<Result<_>>()?;
+            Ok(Transformed::yes(Expr::InList(list)))
+        }
+        Expr::Between(mut between) => {
+            let Ok(ty) = between.expr.get_type(schema) else {
+                return Ok(Transformed::no(Expr::Between(between)));
+            };
+            between.low = Box::new(resolve(*between.low, &ty)?);
+            between.high = Box::new(resolve(*between.high, &ty)?);
+            Ok(Transformed::yes(Expr::Between(between)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// An unknown literal beside an expression takes its type.
+fn resolve(expr: Expr, ty: &DataType) -> Result<Expr> {
+    match unknown(&expr) {
+        Some(text) if !ty.is_string() && !ty.is_null() => literal_as(&text, ty),
+        _ => Ok(expr),
+    }
+}
+
+/// Whole numbers are integer if they fit, then bigint, then numeric.
+fn settle_literal(
+    value: ScalarValue,
+    metadata: Option<datafusion::common::metadata::FieldMetadata>,
+) -> Transformed<Expr> {
+    match value {
+        ScalarValue::Int64(Some(number)) if i32::try_from(number).is_ok() => {
+            Transformed::yes(lit(ScalarValue::Int32(i32::try_from(number).ok())))
+        }
+        // 1e3 is read as one thousand times ten to the third: a scale below zero, which SQL's numeric has not.
+        ScalarValue::Decimal128(Some(digits), precision, scale) if scale < 0 => {
+            let zeros = scale.unsigned_abs();
+            let whole = 10_i128.checked_pow(u32::from(zeros)).and_then(|power| digits.checked_mul(power));
+            match whole.filter(|_| precision + zeros <= 38) {
+                Some(whole) => Transformed::yes(lit(ScalarValue::Decimal128(Some(whole), precision + zeros, 0))),
+                None => Transformed::no(Expr::Literal(value, metadata)),
+            }
+        }
+        ScalarValue::UInt64(Some(number)) => {
+            Transformed::yes(lit(ScalarValue::Decimal128(Some(i128::from(number)), 20, 0)))
+        }
+        other => Transformed::no(Expr::Literal(other, metadata)),
+    }
+}
+
+/// DataFusion negates with wrapping.
+fn settle_negative(inner: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Expr::Literal(ScalarValue::Int32(Some(number)), _) = &inner
+        && let Some(negative) = number.checked_neg()
+    {
+        return Ok(Transformed::yes(lit(negative)));
+    }
+    let zero = match inner.get_type(schema) {
+        Ok(DataType::Int16) => ScalarValue::Int16(Some(0)),
+        Ok(DataType::Int32) => ScalarValue::Int32(Some(0)),
+        Ok(DataType::Int64) => ScalarValue::Int64(Some(0)),
+        _ => return Ok(Transformed::no(Expr::Negative(Box::new(inner)))),
+    };
+    Ok(Transformed::yes(binary(lit(zero), Operator::Minus, inner)))
+}
+
+fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
+    let to = cast.field.data_type().clone();
+    let Ok(from) = cast.expr.get_type(schema) else { return Ok(Expr::Cast(cast)) };
+    if let Some(text) = unknown(&cast.expr)
+        && !to.is_string()
+    {
+        return literal_as(&text, &to).map(|literal| with_modifier(literal, &cast));
+    }
+    if to.is_string() {
+        let text = text_of(*cast.expr, &from);
+        return match SqlType::from_field(&cast.field) {
+            // An explicit cast cuts, as in PostgreSQL; an assignment fails instead.
+            SqlType::Varchar(Some(length)) => {
+                let length = i64::from(length);
+                call("left", vec![text, lit(length)])
+            }
+            _ => Ok(text),
+        };
+    }
+    Ok(match (&from, &to) {
+        (DataType::Float32 | DataType::Float64, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
+            Expr::Cast(Cast { expr: Box::new(rounded(*cast.expr)?), field: cast.field })
+        }
+        (DataType::Decimal128(_, scale), DataType::Int16 | DataType::Int32 | DataType::Int64) if *scale > 0 => {
+            // Arrow's cast to fewer decimal places rounds, its cast to integers cuts.
+            let whole = self::cast(*cast.expr, DataType::Decimal128(38, 0));
+            Expr::Cast(Cast { expr: Box::new(whole), field: cast.field })
+        }
+        _ => Expr::Cast(cast),
+    })
+}
+
+/// Keeps a declared precision (timestamp(3)) that a folded literal would lose.
+fn with_modifier(literal: Expr, cast: &Cast) -> Expr {
+    if cast.field.metadata().is_empty() {
+        return literal;
+    }
+    Expr::Cast(Cast { expr: Box::new(literal), field: Arc::clone(&cast.field) })
+}
+
+fn rounded(expr: Expr) -> Result<Expr> {
+    match &expr {
+        Expr::ScalarFunction(function) if function.name() == "round" => Ok(expr),
+        _ => call("round", vec![expr]),
+    }
+}
+
+/// PostgreSQL's text of a value.
+pub fn text_of(expr: Expr, from: &DataType) -> Expr {
+    match from {
+        DataType::Utf8View => expr,
+        DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Float32 | DataType::Float64 => {
+            let fallback = cast(expr.clone(), DataType::Utf8View);
+            call(scalar::TO_TEXT, vec![expr]).unwrap_or(fallback)
+        }
+        _ => cast(expr, DataType::Utf8View),
+    }
+}
+
+/// Replaces what depends on nothing by its value. What fails stays, to fail when (and if) a row needs it.
+pub fn fold(expr: Expr) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| Ok(fold_one(expr)))?.data)
+}
+
+fn fold_one(expr: Expr) -> Transformed<Expr> {
+    match evaluate(&expr) {
+        Some(value) => Transformed::yes(lit(value)),
+        None => Transformed::no(expr),
+    }
+}
+
+/// The value of an expression over literals alone, if it has one that stored plans can hold.
+fn evaluate(expr: &Expr) -> Option<ScalarValue> {
+    let computes = match expr {
+        Expr::ScalarFunction(function) => function.func.signature().volatility == Volatility::Immutable,
+        // A cast to a type with a declared precision says more than its value.
+        Expr::Cast(cast) => cast.field.metadata().is_empty(),
+        Expr::BinaryExpr(_)
+        | Expr::TryCast(_)
+        | Expr::Not(_)
+        | Expr::Negative(_)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsNotFalse(_)
+        | Expr::IsUnknown(_)
+        | Expr::IsNotUnknown(_)
+        | Expr::Like(_)
+        | Expr::SimilarTo(_)
+        | Expr::Between(_)
+        | Expr::InList(_)
+        | Expr::Case(_) => true,
+        _ => false,
+    };
+    if !computes || !over_literals(expr) {
+        return None;
+    }
+    let schema = Arc::new(Schema::empty());
+    let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::clone(&schema), Vec::new(), &one_row).ok()?;
+    let value = match Scalar::new(expr.clone()).compile(&schema).ok()?.evaluate(&row).ok()? {
+        ColumnarValue::Scalar(value) => value,
+        ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok()?,
+    };
+    let storable = !value.data_type().is_nested() && !value.data_type().is_null();
+    storable.then_some(value)
+}
+
+fn over_literals(expr: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNodeRecursion;
+    let mut all = true;
+    let visited = expr.apply_children(|child| {
+        all &= matches!(child, Expr::Literal(..));
+        Ok(if all { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    visited.is_ok() && all
+}

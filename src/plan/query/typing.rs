@@ -1,0 +1,348 @@
+//! Operators with PostgreSQL's types: which exist, what they return, and what an unknown literal becomes beside them.
+//!
+//! Runs while DataFusion plans an expression, bottom up, so that whatever stands above sees the right types. Casts are
+//! put in explicitly; DataFusion's own coercion, which would turn `text + integer` into something, finds nothing to do.
+
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use super::settle::{settle, text_of};
+use crate::error::{Error, SqlState};
+use crate::plan::errors::{invalid_literal, no_operator, through, type_name};
+use crate::plan::functions::{functions, scalar};
+use crate::types::{NUMERIC_DEFAULT, SqlType, UTC};
+
+#[derive(Debug)]
+pub struct PostgresOperators;
+
+const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+
+impl ExprPlanner for PostgresOperators {
+    fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let Some(op) = operator(&raw.op) else { return Ok(PlannerResult::Original(raw)) };
+        let left = if is_settled(&raw.left) { raw.left } else { settle(raw.left, schema)? };
+        let right = if is_settled(&raw.right) { raw.right } else { settle(raw.right, schema)? };
+        // A column that does not exist is reported where DataFusion looks columns up, with its place.
+        let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left, right }));
+        };
+        let sides = Sides { left, right, left_type, right_type, op };
+        Ok(PlannerResult::Planned(sides.plan()?))
+    }
+}
+
+/// An operator's result went through here before; settling it again would make deep chains quadratic.
+fn is_settled(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryExpr(_) | Expr::Column(_))
+}
+
+fn operator(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Divide => Operator::Divide,
+        BinaryOperator::Modulo => Operator::Modulo,
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        BinaryOperator::And => Operator::And,
+        BinaryOperator::Or => Operator::Or,
+        BinaryOperator::StringConcat => Operator::StringConcat,
+        _ => return None,
+    })
+}
+
+/// An operator with its operands and their types.
+struct Sides {
+    left: Expr,
+    right: Expr,
+    left_type: DataType,
+    right_type: DataType,
+    op: Operator,
+}
+
+impl Sides {
+    fn plan(self) -> Result<Expr> {
+        match self.op {
+            Operator::And | Operator::Or => self.logic(),
+            Operator::StringConcat => self.concat(),
+            _ => {
+                let sides = self.resolve_unknown()?;
+                if matches!(
+                    sides.op,
+                    Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
+                ) {
+                    sides.arithmetic()
+                } else {
+                    sides.comparison()
+                }
+            }
+        }
+    }
+
+    fn missing(&self) -> Error {
+        no_operator(
+            &operand_type(&self.left, &self.left_type),
+            &self.op.to_string().replace("!=", "<>"),
+            &operand_type(&self.right, &self.right_type),
+        )
+    }
+
+    /// The operator over both sides, each cast to the given type if it has another.
+    fn cast(self, left: DataType, right: DataType) -> Expr {
+        let Sides { left: l, right: r, left_type, right_type, op } = self;
+        binary(cast_if(l, &left_type, &left), op, cast_if(r, &right_type, &right))
+    }
+
+    fn logic(self) -> Result<Expr> {
+        let op = self.op;
+        let side = |expr: Expr, ty: &DataType| -> Result<Expr> {
+            if let Some(text) = unknown(&expr) {
+                return literal_as(&text, &DataType::Boolean);
+            }
+            match ty {
+                DataType::Boolean => Ok(expr),
+                DataType::Null => Ok(cast_if(expr, ty, &DataType::Boolean)),
+                other => {
+                    let message = format!("argument of {op} must be type boolean, not type {}", type_name(other));
+                    Err(through(Error::new(SqlState::DatatypeMismatch, message)))
+                }
+            }
+        };
+        let (left, right) = (side(self.left, &self.left_type)?, side(self.right, &self.right_type)?);
+        Ok(binary(left, op, right))
+    }
+
+    fn concat(self) -> Result<Expr> {
+        let is_text = |ty: &DataType| ty.is_string();
+        if matches!(self.left_type, DataType::List(_)) || matches!(self.right_type, DataType::List(_)) {
+            return Ok(binary(self.left, self.op, self.right));
+        }
+        if !is_text(&self.left_type) && !is_text(&self.right_type) && !self.left_type.is_null() {
+            return Err(through(self.missing()));
+        }
+        let left = text_of(self.left, &self.left_type);
+        let right = text_of(self.right, &self.right_type);
+        Ok(binary(left, self.op, right))
+    }
+
+    /// An unknown literal takes the other side's type, as in PostgreSQL; beside a timestamp's `+` that is an interval.
+    fn resolve_unknown(mut self) -> Result<Self> {
+        let (left, right) = (unknown(&self.left), unknown(&self.right));
+        match (left, right) {
+            (Some(text), None) if !self.right_type.is_string() && !self.right_type.is_null() => {
+                self.left_type = self.partner_type(&self.right_type, &text);
+                self.left = literal_as(&text, &self.left_type)?;
+            }
+            (None, Some(text)) if !self.left_type.is_string() && !self.left_type.is_null() => {
+                self.right_type = self.partner_type(&self.left_type, &text);
+                self.right = literal_as(&text, &self.right_type)?;
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+
+    fn partner_type(&self, other: &DataType, text: &str) -> DataType {
+        let interval = || literal_as(text, &INTERVAL).is_ok();
+        match (self.op, other) {
+            (Operator::Plus | Operator::Minus, DataType::Timestamp(..) | DataType::Date32) if interval() => INTERVAL,
+            _ => other.clone(),
+        }
+    }
+
+    fn arithmetic(self) -> Result<Expr> {
+        use DataType as D;
+        match (&self.left_type, &self.right_type) {
+            (D::Null, other) | (other, D::Null) if other.is_numeric() || other.is_null() || is_temporal(other) => {
+                let result = if other.is_null() { D::Int32 } else { other.clone() };
+                Ok(lit(ScalarValue::try_from(&result)?))
+            }
+            (l, r) if is_integer(l) && is_integer(r) => {
+                let wider = if rank(l) >= rank(r) { l.clone() } else { r.clone() };
+                Ok(self.cast(wider.clone(), wider))
+            }
+            (l, r) if is_exact(l) && is_exact(r) => self.numeric(),
+            (l, r) if is_number(l) && is_number(r) => self.floating(),
+            _ if is_temporal(&self.left_type) || is_temporal(&self.right_type) => self.temporal(),
+            _ => Err(through(self.missing())),
+        }
+    }
+
+    fn floating(self) -> Result<Expr> {
+        use DataType as D;
+        if self.op == Operator::Modulo {
+            return Err(through(self.missing()));
+        }
+        let real = self.left_type == D::Float32 && self.right_type == D::Float32;
+        if self.op == Operator::Divide {
+            let left = cast_if(self.left, &self.left_type, &D::Float64);
+            let right = cast_if(self.right, &self.right_type, &D::Float64);
+            let quotient = call(scalar::DIVIDE, vec![left, right])?;
+            return Ok(if real { cast(quotient, D::Float32) } else { quotient });
+        }
+        let ty = if real { D::Float32 } else { D::Float64 };
+        Ok(self.cast(ty.clone(), ty))
+    }
+
+    /// numeric with numeric or integer. Products and quotients that 38 digits may not hold are computed with 76.
+    fn numeric(self) -> Result<Expr> {
+        let (left, right) = (decimal_for(&self.left_type), decimal_for(&self.right_type));
+        let wide = |scale: i8| DataType::Decimal256(76, scale);
+        let narrow = |digits: u8, scale: i8| DataType::Decimal128(digits, scale);
+        let op = self.op;
+        let (l, r) = (
+            cast_if(self.left, &self.left_type, &narrow(left.0, left.1)),
+            cast_if(self.right, &self.right_type, &narrow(right.0, right.1)),
+        );
+        let fits = u32::from(left.0) + u32::from(right.0) < 38;
+        match op {
+            Operator::Multiply if !fits => {
+                let scale = left.1 + right.1;
+                let whole = (38 - left.1) + (38 - right.1) - (76 - i8::try_from(left.0 + right.0).unwrap_or(76));
+                let kept = scale.min((38 - whole).max(NUMERIC_DEFAULT.1)).clamp(0, 38);
+                let product = binary(cast(l, wide(left.1)), op, cast(r, wide(right.1)));
+                Ok(cast(product, narrow(38, kept)))
+            }
+            Operator::Divide => {
+                let scale = NUMERIC_DEFAULT.1.max(left.1).max(right.1);
+                // Arrow's quotient has four digits more than the dividend; the cast down rounds.
+                let dividend = cast(l, wide((scale - 2).max(left.1)));
+                let quotient = binary(dividend, op, cast(r, wide(right.1)));
+                Ok(cast(quotient, narrow(38, scale)))
+            }
+            _ => Ok(binary(l, op, r)),
+        }
+    }
+
+    fn temporal(self) -> Result<Expr> {
+        use DataType as D;
+        let zoned = D::Timestamp(TimeUnit::Microsecond, Some(UTC.into()));
+        match (&self.left_type, self.op, &self.right_type) {
+            (D::Timestamp(..), Operator::Plus | Operator::Minus, r) if *r == INTERVAL => {
+                Ok(binary(self.left, self.op, self.right))
+            }
+            (D::Date32, Operator::Plus | Operator::Minus, r) if *r == INTERVAL => Ok(self.cast(TIMESTAMP, INTERVAL)),
+            (l, Operator::Plus, D::Timestamp(..)) if *l == INTERVAL => Ok(binary(self.right, self.op, self.left)),
+            (l, Operator::Plus, D::Date32) if *l == INTERVAL => {
+                Ok(binary(cast(self.right, TIMESTAMP), self.op, self.left))
+            }
+            (l, Operator::Plus | Operator::Minus, r) if *l == INTERVAL && *r == INTERVAL => {
+                Ok(binary(self.left, self.op, self.right))
+            }
+            (D::Timestamp(..) | D::Date32, Operator::Minus, D::Timestamp(..))
+            | (D::Timestamp(..), Operator::Minus, D::Date32) => {
+                let same = if self.left_type == zoned || self.right_type == zoned { zoned } else { TIMESTAMP };
+                Ok(cast(self.cast(same.clone(), same), INTERVAL))
+            }
+            (D::Date32, Operator::Minus, D::Date32) => Ok(self.cast(D::Int32, D::Int32)),
+            (D::Date32, Operator::Plus | Operator::Minus, D::Int16 | D::Int32) => {
+                Ok(cast(self.cast(D::Int32, D::Int32), D::Date32))
+            }
+            _ => Err(through(self.missing())),
+        }
+    }
+
+    fn comparison(self) -> Result<Expr> {
+        use DataType as D;
+        let zoned = D::Timestamp(TimeUnit::Microsecond, Some(UTC.into()));
+        match (&self.left_type, &self.right_type) {
+            (l, r) if l == r || l.is_null() || r.is_null() => Ok(binary(self.left, self.op, self.right)),
+            (l, r) if l.is_string() && r.is_string() => Ok(binary(self.left, self.op, self.right)),
+            (l, r) if is_number(l) && is_number(r) => Ok(binary(self.left, self.op, self.right)),
+            (D::Timestamp(..), D::Date32) | (D::Date32, D::Timestamp(..)) | (D::Timestamp(..), D::Timestamp(..)) => {
+                let same = if self.left_type == zoned || self.right_type == zoned { zoned } else { TIMESTAMP };
+                Ok(self.cast(same.clone(), same))
+            }
+            (D::List(_), D::List(_)) | (D::Struct(_), D::Struct(_)) => Ok(binary(self.left, self.op, self.right)),
+            (l, r) if SqlType::from_arrow(l) == SqlType::from_arrow(r) => Ok(binary(self.left, self.op, self.right)),
+            _ => Err(through(self.missing())),
+        }
+    }
+}
+
+/// A string literal that nobody has given a type: PostgreSQL's unknown.
+pub fn unknown(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_string),
+        _ => None,
+    }
+}
+
+fn operand_type(expr: &Expr, ty: &DataType) -> String {
+    if unknown(expr).is_some() { "unknown".into() } else { type_name(ty) }
+}
+
+/// The literal that a text stands for, in a type.
+pub fn literal_as(text: &str, ty: &DataType) -> Result<Expr> {
+    let trimmed = if ty.is_string() { text } else { text.trim() };
+    match ScalarValue::Utf8(Some(trimmed.to_string())).cast_to(ty) {
+        Ok(value) if !value.is_null() => Ok(lit(value)),
+        _ => Err(through(invalid_literal(text, &SqlType::from_arrow(ty)))),
+    }
+}
+
+pub fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+pub fn cast(expr: Expr, ty: DataType) -> Expr {
+    Expr::Cast(Cast::new(Box::new(expr), ty))
+}
+
+fn cast_if(expr: Expr, from: &DataType, to: &DataType) -> Expr {
+    if from == to { expr } else { cast(expr, to.clone()) }
+}
+
+/// A call of one of our own or DataFusion's scalar functions.
+pub fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
+    match functions().scalar(name) {
+        Some(func) => Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
+        None => Err(through(Error::internal(format!("function {name} is not registered")))),
+    }
+}
+
+fn rank(ty: &DataType) -> u8 {
+    match ty {
+        DataType::Int16 => 1,
+        DataType::Int32 => 2,
+        _ => 3,
+    }
+}
+
+fn is_integer(ty: &DataType) -> bool {
+    matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64)
+}
+
+fn is_exact(ty: &DataType) -> bool {
+    is_integer(ty) || matches!(ty, DataType::Decimal128(..))
+}
+
+fn is_number(ty: &DataType) -> bool {
+    is_exact(ty) || matches!(ty, DataType::Float32 | DataType::Float64)
+}
+
+fn is_temporal(ty: &DataType) -> bool {
+    matches!(ty, DataType::Timestamp(..) | DataType::Date32) || *ty == INTERVAL
+}
+
+/// Precision and scale of the numeric that holds every value of an exact type.
+fn decimal_for(ty: &DataType) -> (u8, i8) {
+    match ty {
+        DataType::Int16 => (5, 0),
+        DataType::Int32 => (10, 0),
+        DataType::Int64 => (19, 0),
+        DataType::Decimal128(p, s) => (*p, *s),
+        _ => NUMERIC_DEFAULT,
+    }
+}

@@ -1,0 +1,38 @@
+//! What planning asks of the catalog: relations by name.
+
+use crate::catalog::WatermarkClause;
+use crate::types::Column;
+
+/// Resolves names. The catalog's snapshot is one; tests have their own.
+pub trait Relations {
+    /// The relation of that name (already folded), if there is one.
+    fn relation(&self, name: &str) -> Option<Relation>;
+}
+
+/// A relation as planning sees it.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub name: String,
+    pub columns: Vec<Column>,
+    pub kind: RelationKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelationKind {
+    Source { watermark: Option<WatermarkClause> },
+    Sink { takes_changes: bool },
+    View,
+    Job,
+}
+
+impl RelationKind {
+    /// As in a sentence.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            RelationKind::Source { .. } => "source",
+            RelationKind::Sink { .. } => "sink",
+            RelationKind::View => "materialized view",
+            RelationKind::Job => "streaming job",
+        }
+    }
+}

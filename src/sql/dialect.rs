@@ -1,0 +1,167 @@
+//! How sqlparser reads queries: PostgreSQL's dialect, plus what Flink's window functions and EMIT need.
+
+use std::any::TypeId;
+
+use datafusion::sql::sqlparser::ast::{Expr, Query};
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
+
+/// Nesting of expressions and sub-queries that a statement may have. sqlparser's own default (50) is less than what
+/// query generators write; the stack is guarded apart from this.
+const MAX_DEPTH: usize = 200;
+
+/// PostgreSQL's dialect, except that
+/// - `FROM t EMIT ON ...` does not take EMIT for an alias,
+/// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`.
+#[derive(Debug)]
+pub struct TidemillDialect;
+
+static POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
+static DIALECT: TidemillDialect = TidemillDialect;
+
+pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    Tokenizer::new(&DIALECT, text).tokenize_with_location()
+}
+
+pub fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens)
+}
+
+/// `SELECT * FROM`, all of it standing where the keyword TABLE stands.
+pub fn select_all_from(place: Span) -> Vec<TokenWithSpan> {
+    let word = |keyword, value: &str| Token::Word(Word { value: value.into(), quote_style: None, keyword });
+    [word(Keyword::SELECT, "SELECT"), Token::Mul, word(Keyword::FROM, "FROM")]
+        .into_iter()
+        .map(|token| TokenWithSpan { token, span: place })
+        .collect()
+}
+
+/// Whether the word just read, EMIT, begins an EMIT clause.
+fn begins_emit_clause(parser: &Parser) -> bool {
+    let word = |token: &TokenWithSpan, wanted: &str| match &token.token {
+        Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    };
+    word(parser.get_current_token(), "EMIT")
+        && word(parser.peek_nth_token_ref(0), "ON")
+        && (word(parser.peek_nth_token_ref(1), "WINDOW") || word(parser.peek_nth_token_ref(1), "UPDATE"))
+}
+
+/// `TABLE name` as an argument of a function.
+fn table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    if !matches!(&parser.peek_token_ref().token, Token::Word(w) if w.keyword == Keyword::TABLE && w.quote_style.is_none())
+        || !matches!(parser.peek_nth_token_ref(1).token, Token::Word(_))
+        || !matches!(parser.get_current_token().token, Token::LParen | Token::Comma | Token::RArrow)
+    {
+        return None;
+    }
+    Some(table_query(parser).map(Expr::Subquery))
+}
+
+fn table_query(parser: &mut Parser) -> Result<Box<Query>, ParserError> {
+    let mut tokens = select_all_from(parser.next_token().span);
+    loop {
+        tokens.push(parser.next_token());
+        if parser.peek_token_ref().token != Token::Period {
+            break;
+        }
+        tokens.push(parser.next_token());
+    }
+    self::parser(tokens).parse_query()
+}
+
+impl Dialect for TidemillDialect {
+    /// sqlparser asks for the type where it treats PostgreSQL specially.
+    fn dialect(&self) -> TypeId {
+        POSTGRES.dialect()
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        table_argument(parser)
+    }
+
+    fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
+        explicit || (!begins_emit_clause(parser) && POSTGRES.is_table_factor_alias(explicit, keyword, parser))
+    }
+
+    fn is_select_item_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
+        explicit || (!begins_emit_clause(parser) && POSTGRES.is_select_item_alias(explicit, keyword, parser))
+    }
+
+    /// PostgreSQL's JSON constructors alone need it, and it makes sqlparser read every argument twice at every level.
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        false
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        POSTGRES.identifier_quote_style(identifier)
+    }
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        POSTGRES.is_delimited_identifier_start(ch)
+    }
+    fn is_identifier_start(&self, ch: char) -> bool {
+        POSTGRES.is_identifier_start(ch)
+    }
+    fn is_identifier_part(&self, ch: char) -> bool {
+        POSTGRES.is_identifier_part(ch)
+    }
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        POSTGRES.is_custom_operator_part(ch)
+    }
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        POSTGRES.is_reserved_for_identifier(keyword)
+    }
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        POSTGRES.get_next_precedence(parser)
+    }
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        POSTGRES.prec_value(precedence)
+    }
+    fn supports_unicode_string_literal(&self) -> bool {
+        true
+    }
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+    fn allow_extract_custom(&self) -> bool {
+        true
+    }
+    fn allow_extract_single_quotes(&self) -> bool {
+        true
+    }
+    fn supports_empty_projections(&self) -> bool {
+        true
+    }
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+    fn supports_string_escape_constant(&self) -> bool {
+        true
+    }
+    fn supports_numeric_literal_underscores(&self) -> bool {
+        true
+    }
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        true
+    }
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+    fn supports_notnull_operator(&self) -> bool {
+        true
+    }
+    fn supports_interval_options(&self) -> bool {
+        true
+    }
+    fn supports_select_wildcard_with_alias(&self) -> bool {
+        true
+    }
+    fn supports_comma_separated_trim(&self) -> bool {
+        true
+    }
+}

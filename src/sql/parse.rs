@@ -1,0 +1,253 @@
+//! Scripts into statements, statements into types.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::tokenizer::{Location, Token};
+
+use super::ast::{DropObjects, Explain, ObjectClass, Statement, StatementKind};
+use super::cursor::Cursor;
+use super::places::Places;
+use super::{dialect, refuse, syntax};
+use crate::error::{Error, Result};
+
+/// Reads a script. Nothing is returned if any of its statements is wrong: nothing of it may run then. Positions in an
+/// error count from the script's first character.
+pub fn parse_script(script: &str) -> Result<Vec<Statement>> {
+    let mut statements = Vec::new();
+    for Piece { text, semicolon, offset } in split(script)? {
+        let kind = parse_kind(semicolon.unwrap_or(text)).map_err(|e| shift(e, offset))?;
+        statements.push(Statement { text: text.into(), offset, kind });
+    }
+    Ok(statements)
+}
+
+/// Reads one statement, with or without a semicolon behind it.
+pub fn parse_statement(text: &str) -> Result<Statement> {
+    let mut statements = parse_script(text)?;
+    match (statements.pop(), statements.is_empty()) {
+        (None, _) => Ok(Statement { text: Arc::from(""), offset: 0, kind: StatementKind::Empty }),
+        (Some(statement), true) => Ok(statement),
+        (Some(second), false) => {
+            let message = "cannot insert multiple commands into a prepared statement";
+            Err(Error::new(crate::error::SqlState::SyntaxError, message).at(second.offset + 1))
+        }
+    }
+}
+
+/// Moves an error's place from a statement to the script that holds it.
+pub fn shift(error: Error, offset: usize) -> Error {
+    match error.position() {
+        Some(position) => error.moved_to(position + offset),
+        None => error,
+    }
+}
+
+struct Piece<'a> {
+    text: &'a str,
+    /// The text up to and with the semicolon, if there is one.
+    semicolon: Option<&'a str>,
+    /// Characters of the script in front of it.
+    offset: usize,
+}
+
+/// The statements of a script. A semicolon within parentheses belongs to its statement: `AS (INSERT ...; INSERT ...)`.
+fn split(script: &str) -> Result<Vec<Piece<'_>>> {
+    let places = Places::new(script);
+    let tokens = dialect::tokenize(script).map_err(|e| syntax::from_tokenizer(&places, &e))?;
+    let mut pieces = Vec::new();
+    let mut piece = None;
+    let mut depth = 0_usize;
+    let mut close = |piece: Option<(Location, Location)>, semicolon: Option<Location>| {
+        pieces.extend(piece.map(|(start, end)| Piece {
+            text: places.slice(start, end),
+            semicolon: semicolon.map(|end| places.slice(start, end)),
+            offset: places.position(start) - 1,
+        }));
+    };
+    for token in &tokens {
+        match token.token {
+            Token::Whitespace(_) | Token::EOF => continue,
+            Token::SemiColon if depth == 0 => {
+                close(piece.take(), Some(token.span.end));
+                continue;
+            }
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let start = piece.map_or(token.span.start, |(start, _)| start);
+        piece = Some((start, token.span.end));
+    }
+    close(piece, None);
+    Ok(pieces)
+}
+
+fn parse_kind(text: &str) -> Result<StatementKind> {
+    let mut cursor = Cursor::new(text)?;
+    let kind = cursor.statement()?;
+    if cursor.at(&["EMIT"]) {
+        return Err(Error::unsupported(
+            "EMIT is not supported in a query of its own",
+            "Use it in CREATE MATERIALIZED VIEW or CREATE STREAMING JOB; a SELECT answers once.",
+        )
+        .at(cursor.position()));
+    }
+    cursor.expect_end()?;
+    Ok(kind)
+}
+
+impl Cursor<'_> {
+    fn statement(&mut self) -> Result<StatementKind> {
+        if self.at_token(&Token::LParen) || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| self.at(&[word])) {
+            return self.query().map(StatementKind::Query);
+        }
+        if self.take(&["CREATE"]) {
+            return self.create();
+        }
+        if self.take(&["DROP"]) {
+            return self.drop_objects();
+        }
+        if self.take(&["EXPLAIN"]) {
+            return self.explain();
+        }
+        if self.take(&["SHOW"]) {
+            return self.show();
+        }
+        if self.take(&["SET"]) {
+            return self.set();
+        }
+        if self.take(&["RESET"]) {
+            return self.reset();
+        }
+        if self.take(&["STOP"]) {
+            return self.job_name().map(StatementKind::StopJob);
+        }
+        if self.take(&["CANCEL"]) {
+            return self.job_name().map(StatementKind::CancelJob);
+        }
+        let transaction = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"];
+        if transaction.iter().any(|word| self.at(&[word])) && !self.at(&["BEGIN", "STATEMENT"]) {
+            return self.transaction();
+        }
+        self.give_back()
+    }
+
+    /// What connection pools and drivers send between two uses of a session.
+    fn give_back(&mut self) -> Result<StatementKind> {
+        if self.take(&["DISCARD"]) {
+            let parts =
+                [(&["PLANS"], "DISCARD PLANS"), (&["TEMP"], "DISCARD TEMP"), (&["SEQUENCES"], "DISCARD SEQUENCES")];
+            if let Some((_, tag)) = parts.into_iter().find(|(word, _)| self.take(*word)) {
+                return Ok(StatementKind::Release(tag));
+            }
+            self.expect(&["ALL"])?;
+            return Ok(StatementKind::DiscardAll);
+        }
+        if self.take(&["DEALLOCATE"]) {
+            let _ = self.take(&["PREPARE"]);
+            let name = if self.take(&["ALL"]) { None } else { Some(self.name()?.value) };
+            return Ok(StatementKind::Deallocate(name));
+        }
+        if self.take(&["CLOSE", "ALL"]) {
+            return Ok(StatementKind::Release("CLOSE CURSOR ALL"));
+        }
+        if self.take(&["UNLISTEN"]) {
+            if !self.take_token(&Token::Mul) {
+                self.name()?;
+            }
+            return Ok(StatementKind::Release("UNLISTEN"));
+        }
+        Err(refuse::statement(self))
+    }
+
+    /// Behind DROP.
+    fn drop_objects(&mut self) -> Result<StatementKind> {
+        let classes = [
+            (&["SOURCE"][..], ObjectClass::Source),
+            (&["SINK"], ObjectClass::Sink),
+            (&["STREAMING", "JOB"], ObjectClass::Job),
+            (&["MATERIALIZED", "VIEW"], ObjectClass::View),
+        ];
+        let Some((_, class)) = classes.into_iter().find(|(words, _)| self.take(words)) else {
+            return Err(refuse::drop(self));
+        };
+        let if_exists = self.take(&["IF", "EXISTS"]);
+        let names = self.list(|cursor| cursor.object_name())?;
+        let cascade = self.take(&["CASCADE"]);
+        let _ = !cascade && self.take(&["RESTRICT"]);
+        Ok(StatementKind::Drop(DropObjects { class, names, if_exists, cascade }))
+    }
+
+    /// Behind STOP and CANCEL.
+    fn job_name(&mut self) -> Result<super::ast::Name> {
+        let _ =
+            self.take(&["STREAMING", "JOB"]) || (self.at(&["JOB"]) && self.word(1).is_some() && self.take(&["JOB"]));
+        self.object_name()
+    }
+
+    /// Behind EXPLAIN.
+    fn explain(&mut self) -> Result<StatementKind> {
+        let mut verbose = false;
+        if self.at_token(&Token::LParen) && !["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|w| self.word_is(1, w)) {
+            self.parenthesized(|cursor| cursor.explain_option(&mut verbose))?;
+        } else {
+            if self.at(&["ANALYZE"]) {
+                return Err(explain_analyze(self));
+            }
+            verbose = self.take(&["VERBOSE"]);
+            // Flink's.
+            let _ = self.take(&["PLAN", "FOR"]);
+        }
+        let position = self.position();
+        let statement = if self.at(&["INSERT"]) { StatementKind::Insert(self.insert()?) } else { self.statement()? };
+        match statement {
+            StatementKind::CreateJob(_) | StatementKind::CreateView(_) | StatementKind::Insert(_) => {}
+            StatementKind::CreateSource(_) | StatementKind::CreateSink(_) | StatementKind::Query(_) => {}
+            _ => {
+                let hint = "Explain a query, an INSERT, CREATE STREAMING JOB or CREATE MATERIALIZED VIEW.";
+                return Err(Error::unsupported("EXPLAIN of this statement is not supported", hint).at(position));
+            }
+        }
+        Ok(StatementKind::Explain(Explain { verbose, statement: Box::new(statement) }))
+    }
+
+    fn explain_option(&mut self, verbose: &mut bool) -> Result<()> {
+        let position = self.position();
+        let option = self.word(0).map(super::names::fold).ok_or_else(|| self.unexpected())?;
+        if option == "analyze" && !["FALSE", "OFF"].iter().any(|off| self.word_is(1, off)) {
+            return Err(explain_analyze(self));
+        }
+        self.next();
+        let value = match &self.peek().token {
+            Token::Word(w) => Some(super::names::fold(&w.value)),
+            _ => None,
+        };
+        if value.is_some() {
+            self.next();
+        }
+        let on = !matches!(value.as_deref(), Some("false" | "off"));
+        match (option.as_str(), value.as_deref()) {
+            ("verbose", _) => *verbose = on,
+            ("analyze" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" | "memory", _) => {}
+            ("format", Some("text")) => {}
+            ("format", _) => {
+                let hint = "Leave it out: the plan is shown as text.";
+                return Err(Error::unsupported("this EXPLAIN format is not supported", hint).at(position));
+            }
+            _ => {
+                let message = format!("unrecognized EXPLAIN option \"{option}\"");
+                return Err(Error::new(crate::error::SqlState::SyntaxError, message).at(position));
+            }
+        }
+        Ok(())
+    }
+
+    fn word_is(&self, n: usize, wanted: &str) -> bool {
+        self.word(n).is_some_and(|word| word.eq_ignore_ascii_case(wanted))
+    }
+}
+
+fn explain_analyze(cursor: &Cursor) -> Error {
+    let hint = "Use EXPLAIN for the plan, SHOW JOBS and /metrics for what a running job does.";
+    refuse::unsupported(cursor, "EXPLAIN ANALYZE", hint)
+}

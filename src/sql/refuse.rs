@@ -1,0 +1,192 @@
+//! What people who know PostgreSQL or Flink will try and Tidemill does not do: each refusal says what to do instead.
+
+use super::cursor::Cursor;
+use super::names;
+use crate::error::Error;
+
+const FIRST_WORDS: &[&str] = &[
+    "SELECT",
+    "CREATE",
+    "DROP",
+    "EXPLAIN",
+    "SHOW",
+    "SET",
+    "RESET",
+    "STOP",
+    "CANCEL",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "VALUES",
+    "WITH",
+    "TABLE",
+    "DISCARD",
+    "DEALLOCATE",
+];
+const OBJECTS: &[&str] = &["SOURCE", "SINK", "STREAMING JOB", "STREAMING", "MATERIALIZED VIEW", "MATERIALIZED"];
+
+/// What will come: refused with "yet".
+const PLANNED: &[&str] = &[
+    "ALTER STREAMING JOB",
+    "COPY",
+    "CREATE SNAPSHOT",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "DECLARE",
+    "DELETE",
+    "EXPLAIN ANALYZE",
+    "FETCH",
+    "MERGE",
+    "SUBSCRIBE",
+    "UPDATE",
+];
+
+/// First words of a statement, what it is called, the remedy. The first match counts.
+const STATEMENTS: &[(&[&str], &str, &str)] = &[
+    (&["INSERT"], "INSERT", INTO_JOB),
+    (&["UPSERT"], "UPSERT", INTO_JOB),
+    (&["REPLACE"], "REPLACE", INTO_JOB),
+    (&["UPDATE"], "UPDATE", STREAMS_ONLY),
+    (&["DELETE"], "DELETE", STREAMS_ONLY),
+    (&["MERGE"], "MERGE", STREAMS_ONLY),
+    (&["TRUNCATE"], "TRUNCATE", STREAMS_ONLY),
+    (
+        &["COPY"],
+        "COPY",
+        "To load data, declare CREATE SOURCE ... WITH ('connector' = 'file', ...); to read it, use SELECT.",
+    ),
+    (
+        &["ALTER", "STREAMING", "JOB"],
+        "ALTER STREAMING JOB",
+        "Use STOP or CANCEL, DROP STREAMING JOB, and CREATE STREAMING JOB.",
+    ),
+    (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Give settings of the server on its command line: tidemill serve --help."),
+    (&["ALTER"], "ALTER", "Use DROP and CREATE."),
+    (&["EXECUTE", "STATEMENT", "SET"], "EXECUTE STATEMENT SET", STATEMENT_SET),
+    (&["BEGIN", "STATEMENT", "SET"], "BEGIN STATEMENT SET", STATEMENT_SET),
+    (&["PREPARE"], "PREPARE", PREPARED),
+    (&["EXECUTE"], "EXECUTE", PREPARED),
+    (&["DECLARE"], "DECLARE", CURSORS),
+    (&["FETCH"], "FETCH", CURSORS),
+    (&["MOVE"], "MOVE", CURSORS),
+    (&["SAVEPOINT"], "SAVEPOINT", NO_SAVEPOINT),
+    (&["RELEASE"], "RELEASE SAVEPOINT", NO_SAVEPOINT),
+    (&["SUBSCRIBE"], "SUBSCRIBE", "Poll the materialized view with SELECT, or let a job write into a sink."),
+    (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "It is not needed: a materialized view is always up to date."),
+    (&["DESCRIBE"], "DESCRIBE", DESCRIBE),
+    (&["DESC"], "DESCRIBE", DESCRIBE),
+    (&["USE"], "USE", "There is one database with one schema, \"public\"."),
+    (&["ADD"], "ADD", "Connectors and formats are built in; nothing has to be added."),
+    (&["LOAD"], "LOAD", "Connectors and formats are built in; nothing has to be loaded."),
+    (&["VACUUM"], "VACUUM", NOT_NEEDED),
+    (&["ANALYZE"], "ANALYZE", NOT_NEEDED),
+    (&["REINDEX"], "REINDEX", NOT_NEEDED),
+    (&["CLUSTER"], "CLUSTER", NOT_NEEDED),
+    (&["CHECKPOINT"], "CHECKPOINT", NOT_NEEDED),
+    (&["LOCK"], "LOCK", "A SELECT, or a transaction block of SELECTs, sees one instant of all views without locks."),
+    (&["GRANT"], "GRANT", ONE_USER),
+    (&["REVOKE"], "REVOKE", ONE_USER),
+    (&["REASSIGN"], "REASSIGN OWNED", ONE_USER),
+    (&["COMMENT"], "COMMENT", "Keep comments (-- ...) in the script that creates the object."),
+    (&["LISTEN"], "LISTEN", "Poll a materialized view with SELECT, or let a job write into a sink."),
+    (&["NOTIFY"], "NOTIFY", "Let a streaming job write into a sink."),
+    (&["CALL"], "CALL", NO_CODE),
+    (&["DO"], "DO", NO_CODE),
+];
+
+/// Behind CREATE [OR REPLACE] [TEMPORARY] ...
+const CREATES: &[(&str, &str)] = &[
+    ("TABLE", "Use CREATE SOURCE for a stream that is read, CREATE SINK for one that is written."),
+    ("VIEW", "Use CREATE MATERIALIZED VIEW, or a WITH clause in the query."),
+    ("INDEX", "Indexes are not needed: a materialized view is kept in memory."),
+    ("FUNCTION", NO_CODE),
+    ("PROCEDURE", NO_CODE),
+    ("TRIGGER", "A streaming job reacts to every row: CREATE STREAMING JOB name AS INSERT INTO ... SELECT ...."),
+    ("SCHEMA", "There is one schema, \"public\"."),
+    ("DATABASE", "There is one database; start another server for another one."),
+    ("CATALOG", "There is one catalog."),
+    ("SEQUENCE", "Let the producer number its rows."),
+    ("TYPE", "Use ROW<name type, ...> as the column's type."),
+    ("EXTENSION", "Connectors and formats are built in; nothing has to be added."),
+    ("USER", ONE_USER),
+    ("ROLE", ONE_USER),
+    ("SECRET", "Give the value in the WITH clause."),
+    ("CONNECTION", "Give the address in the WITH clause of the source or sink."),
+    ("FOREIGN", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
+    ("EXTERNAL", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
+    ("JOB", "Write CREATE STREAMING JOB name AS INSERT INTO sink SELECT ...."),
+    ("STREAM", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
+];
+
+/// Behind DROP.
+const DROPS: &[(&str, &str)] = &[
+    ("TABLE", "Use DROP SOURCE or DROP SINK."),
+    ("VIEW", "Use DROP MATERIALIZED VIEW."),
+    ("JOB", "Write DROP STREAMING JOB."),
+    ("INDEX", "There are no indexes."),
+    ("SCHEMA", "There is one schema, \"public\"; drop what is in it."),
+    ("DATABASE", "Stop the server and remove its data directory."),
+    ("FUNCTION", "There are no user-defined functions."),
+    ("OWNED", ONE_USER),
+    ("ROLE", ONE_USER),
+    ("USER", ONE_USER),
+];
+
+const INTO_JOB: &str = "A sink is written by a job: CREATE STREAMING JOB name AS INSERT INTO sink SELECT ....";
+const STREAMS_ONLY: &str = "Sources and sinks are streams and views follow them; change the data where it comes from.";
+const STATEMENT_SET: &str = "Write CREATE STREAMING JOB name AS (INSERT INTO a ...; INSERT INTO b ...).";
+const PREPARED: &str = "Prepare statements through the driver (the extended query protocol).";
+const CURSORS: &str = "Read the rows of a SELECT as they come; drivers can fetch a few at a time.";
+const NO_SAVEPOINT: &str = "A transaction block only reads; there is nothing to go back to.";
+const DESCRIBE: &str = "Use \\d NAME in psql, or SELECT from information_schema.columns.";
+const NOT_NEEDED: &str = "It is not needed.";
+const ONE_USER: &str = "There are no users and rights yet; limit who can reach the server with --listen.";
+const NO_CODE: &str = "There is no user-defined code; use SQL expressions.";
+
+/// The refusal of a whole statement, or the syntax error that it is.
+pub(super) fn statement(cursor: &Cursor) -> Error {
+    match STATEMENTS.iter().find(|(words, ..)| cursor.at(words)) {
+        Some((_, what, hint)) => unsupported(cursor, what, hint),
+        None => misspelt(cursor, "", FIRST_WORDS),
+    }
+}
+
+/// A syntax error that says which word was probably meant.
+fn misspelt(cursor: &Cursor, before: &str, words: &[&str]) -> Error {
+    let near = cursor.word(0).and_then(|word| names::nearest(word, words.iter().copied()));
+    match near {
+        Some(near) => cursor.unexpected().with_hint(format!("Perhaps you meant {before}{near}.")),
+        None => cursor.unexpected(),
+    }
+}
+
+/// Behind CREATE.
+pub(super) fn create(cursor: &mut Cursor) -> Error {
+    if cursor.at(&["OR", "REPLACE"]) {
+        return unsupported(cursor, "CREATE OR REPLACE", "Use DROP and CREATE, or CREATE ... IF NOT EXISTS.");
+    }
+    let _ = cursor.take(&["TEMPORARY"]) || cursor.take(&["TEMP"]) || cursor.take(&["UNLOGGED"]);
+    let _ = cursor.take(&["UNIQUE"]) || cursor.take(&["RECURSIVE"]);
+    match CREATES.iter().find(|(word, _)| cursor.at(&[word])) {
+        Some((word, hint)) => unsupported(cursor, &format!("CREATE {word}"), hint),
+        None => misspelt(cursor, "CREATE ", OBJECTS),
+    }
+}
+
+/// Behind DROP.
+pub(super) fn drop(cursor: &Cursor) -> Error {
+    match DROPS.iter().find(|(word, _)| cursor.at(&[word])) {
+        Some((word, hint)) => unsupported(cursor, &format!("DROP {word}"), hint),
+        None => misspelt(cursor, "DROP ", OBJECTS),
+    }
+}
+
+/// The refusal of what stands at the cursor.
+pub(super) fn unsupported(cursor: &Cursor, what: &str, hint: &str) -> Error {
+    let more = match what {
+        "INSERT" => " outside CREATE STREAMING JOB",
+        _ if PLANNED.contains(&what) => " yet",
+        _ => "",
+    };
+    Error::unsupported(format!("{what} is not supported{more}"), hint).at(cursor.position())
+}
