@@ -18,7 +18,11 @@ pub fn run(request: &Request, tally: &mut Tally) {
         let checked = result.map(|records| records.iter().filter(|r| is_checked(r)).count());
         match checked {
             Ok(checked) => {
-                println!("{}: {checked} checked records{}", script.name, if script.is_stateless() { ", stateless" } else { "" });
+                println!(
+                    "{}: {checked} checked records{}",
+                    script.name,
+                    if script.is_stateless() { ", stateless" } else { "" }
+                );
                 tally.pass();
             }
             Err(e) => tally.fail(format_args!("{}: {e}", script.name)),

@@ -13,8 +13,8 @@ use std::time::Duration;
 use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::error::{Error, Result, SqlState};
-pub use crate::sql::ast::WithOption;
 use crate::sql::ast::Name;
+pub use crate::sql::ast::WithOption;
 
 impl WithOption {
     /// An option whose key and value both stand at `position` (for those that are not read from a statement).
@@ -62,22 +62,16 @@ impl OptionReader {
     /// If an option is given twice.
     pub fn new(options: Vec<WithOption>) -> Result<Self> {
         for (i, option) in options.iter().enumerate() {
-            if options.iter().take(i).any(|earlier| earlier.key == option.key) {
+            if options.iter().take(i).any(|earlier| earlier.key.value == option.key.value) {
                 return Err(invalid(
                     format!("option \"{}\" specified more than once", option.key),
-                    option.position,
+                    option.key.position,
                 )
                 .with_hint("Remove one of the two."));
             }
         }
-        let given = options
-            .into_iter()
-            .map(|option| Given { option, taken: false })
-            .collect();
-        Ok(OptionReader {
-            given,
-            known: Vec::new(),
-        })
+        let given = options.into_iter().map(|option| Given { option, taken: false }).collect();
+        Ok(OptionReader { given, known: Vec::new() })
     }
 
     /// The value of `name`, which must be there.
@@ -146,15 +140,8 @@ impl OptionReader {
 
     /// The place of option `name`, or else of the WITH clause's first option.
     pub fn position(&self, name: &str) -> Option<usize> {
-        let of = |name: &str| {
-            self.given
-                .iter()
-                .find(|g| g.option.key.value == name)
-                .map(|g| g.option.key.position)
-        };
-        of(name)
-            .or_else(|| of("connector"))
-            .or_else(|| self.given.first().map(|g| g.option.key.position))
+        let of = |name: &str| self.given.iter().find(|g| g.option.key.value == name).map(|g| g.option.key.position);
+        of(name).or_else(|| of("connector")).or_else(|| self.given.first().map(|g| g.option.key.position))
     }
 
     /// An error about option `name` (22023), pointing at its place.
@@ -182,11 +169,7 @@ impl OptionReader {
             Some(name) => format!("Perhaps you meant \"{name}\"."),
             None => format!("Known options are {}.", self.known.join(", ")),
         };
-        Err(invalid(
-            format!("unknown option \"{key}\"{}", self.of_connector()),
-            unknown.option.position,
-        )
-        .with_hint(hint))
+        Err(invalid(format!("unknown option \"{key}\"{}", self.of_connector()), *position).with_hint(hint))
     }
 
     fn of_connector(&self) -> String {
@@ -220,11 +203,8 @@ fn invalid(message: String, position: usize) -> Error {
 
 /// The error for an option whose value cannot be what it should be; `hint` says what is expected.
 pub fn ill_typed(option: &WithOption, hint: &str) -> Error {
-    invalid(
-        format!("invalid value for option \"{}\": \"{}\"", option.key, option.value),
-        option.position,
-    )
-    .with_hint(hint)
+    invalid(format!("invalid value for option \"{}\": \"{}\"", option.key, option.value), option.value_position)
+        .with_hint(hint)
 }
 
 /// A hint that lists `names`, and the nearest first if `wanted` looks like a slip.
@@ -236,14 +216,13 @@ pub fn one_of(wanted: &str, names: &[&str]) -> String {
     }
 }
 
-/// The name that `wanted` is most likely a slip of: at most a third of its letters differ.
+/// The name that `wanted` is most likely a slip of: at most a third of its letters differ (of those behind its last point,
+/// since what stands before it is often common to all).
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (wanted.chars().count() / 3).max(1);
+    let own = wanted.rsplit_once('.').map_or(wanted, |(_, own)| own);
+    let limit = (own.chars().count() / 3).max(1);
     let distances = names.map(|name| (edit_distance(wanted, name), name));
-    distances
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// Levenshtein's distance, over characters.
@@ -353,10 +332,7 @@ fn clock_time(text: &str) -> Option<Duration> {
     let minutes: u32 = minutes.parse().ok().filter(|m| *m < 60)?;
     let seconds: f64 = seconds.parse().ok().filter(|s| (0.0..60.0).contains(s))?;
     let whole = Duration::from_secs(u64::from(hours) * 3600 + u64::from(minutes) * 60);
-    parts
-        .next()
-        .is_none()
-        .then_some(whole + Duration::try_from_secs_f64(seconds).ok()?)
+    parts.next().is_none().then_some(whole + Duration::try_from_secs_f64(seconds).ok()?)
 }
 
 fn unit_seconds(unit: &str) -> Option<f64> {
@@ -392,9 +368,7 @@ impl OptionValue for ByteSize {
 
 /// Splits a leading number and the unit behind it off `text`: (number, unit, what follows).
 fn number_and_unit(text: &str) -> Option<(f64, &str, &str)> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at_checked(digits)?;
     let rest = rest.trim_start();
     let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
@@ -407,25 +381,14 @@ mod tests {
     use super::*;
 
     fn reader(options: &[(&str, &str)]) -> Result<OptionReader> {
-        OptionReader::new(
-            options
-                .iter()
-                .zip(0..)
-                .map(|((k, v), i)| WithOption::new(k, v, 10 * (i + 1)))
-                .collect(),
-        )
+        OptionReader::new(options.iter().zip(0..).map(|((k, v), i)| WithOption::new(k, v, 10 * (i + 1))).collect())
     }
 
     /// SQLSTATE, text, hint and place of an error, in one line.
     fn shown<T: std::fmt::Debug>(result: Result<T>) -> String {
         let e = result.expect_err("an error");
         let place = e.position().map_or(String::new(), |p| format!(" @{p}"));
-        format!(
-            "{} {} | {}{place}",
-            e.state().code(),
-            e.message(),
-            e.hint().unwrap_or("")
-        )
+        format!("{} {} | {}{place}", e.state().code(), e.message(), e.hint().unwrap_or(""))
     }
 
     #[test]

@@ -122,7 +122,15 @@ impl Source for GeneratorSource {
     fn open(&self, columns: &[usize], positions: &Positions, context: ReaderContext) -> Result<Box<dyn Reader>> {
         let stripes: Vec<Stripe> = self.stripes().collect();
         let stream = Arc::clone(&self.stream);
-        Ok(Box::new(GeneratorReader::new(stream, columns, &stripes, positions, self.events, self.rows_per_second, &context)))
+        Ok(Box::new(GeneratorReader::new(
+            stream,
+            columns,
+            &stripes,
+            positions,
+            self.events,
+            self.rows_per_second,
+            &context,
+        )))
     }
 
     fn decoder(&self, _columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {

@@ -19,15 +19,19 @@ impl Stripe {
     /// first that has not.
     pub fn local(&self, global: u64) -> u64 {
         let (block, within) = (global / self.block, global % self.block);
-        let before = (block + self.partitions - 1 - self.index) / self.partitions;
+        let before = block.saturating_add(self.partitions - 1 - self.index) / self.partitions;
         let mine = block % self.partitions == self.index;
-        before * self.block + if mine { within } else { 0 }
+        before.saturating_mul(self.block).saturating_add(if mine { within } else { 0 })
     }
 
     /// The global number of this partition's event `local`.
     pub fn global(&self, local: u64) -> u64 {
         let (block, within) = (local / self.block, local % self.block);
-        block.saturating_mul(self.partitions).saturating_add(self.index).saturating_mul(self.block).saturating_add(within)
+        block
+            .saturating_mul(self.partitions)
+            .saturating_add(self.index)
+            .saturating_mul(self.block)
+            .saturating_add(within)
     }
 }
 

@@ -30,7 +30,9 @@ impl Rule {
             Values::Sequence { .. } | Values::Range { .. } => self.whole(rows)?,
             Values::RealSequence { start, step } => self.reals(rows, |n| start + n as f64 * step),
             Values::RealRange { min, max } => self.reals(rows, |n| min + unit(self.draw.at(n)) * (max - min)),
-            Values::Boolean => Arc::new(rows.iter().map(|n| Some(self.draw.at(*n) >> 63 == 1)).collect::<BooleanArray>()),
+            Values::Boolean => {
+                Arc::new(rows.iter().map(|n| Some(self.draw.at(*n) >> 63 == 1)).collect::<BooleanArray>())
+            }
             Values::Letters { length } => self.letters(rows, *length),
             Values::Numbered { prefix, numbers } => self.numbered(rows, prefix, numbers)?,
             Values::List { values, random } => {

@@ -42,20 +42,40 @@ pub struct Rule {
 #[derive(Debug)]
 pub enum Values {
     /// start + row * step, in the column's unit ([`literal`]).
-    Sequence { start: i128, step: i128 },
+    Sequence {
+        start: i128,
+        step: i128,
+    },
     /// Any whole number of min..=max, in the column's unit.
-    Range { min: i128, max: i128 },
+    Range {
+        min: i128,
+        max: i128,
+    },
     /// start + row * step.
-    RealSequence { start: f64, step: f64 },
+    RealSequence {
+        start: f64,
+        step: f64,
+    },
     /// Any number of [min, max).
-    RealRange { min: f64, max: f64 },
+    RealRange {
+        min: f64,
+        max: f64,
+    },
     Boolean,
     /// Random letters (texts) or bytes (bytea).
-    Letters { length: u64 },
+    Letters {
+        length: u64,
+    },
     /// `prefix` and a number of `numbers` (a sequence or a range) behind it.
-    Numbered { prefix: String, numbers: Box<Values> },
+    Numbered {
+        prefix: String,
+        numbers: Box<Values>,
+    },
     /// One of these: any, or the next.
-    List { values: ArrayRef, random: bool },
+    List {
+        values: ArrayRef,
+        random: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +121,9 @@ impl Rule {
         let past = if timed { reader.options.optional::<Duration>(&reader.option("max-past"))? } else { None };
         let max_past = past.map_or(0, |d| i128::try_from(d.as_micros()).unwrap_or(0));
         reader.check_length(&values)?;
-        let stream = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let stream = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Ok(Rule { name: name.clone(), ty: ty.clone(), draw: Draw::new(seed, stream), nulls, values, max_past, rows })
     }
 
@@ -189,7 +209,9 @@ impl Reader<'_> {
                 (DEFAULT_START_DAY * MICROS_PER_DAY, paced.unwrap_or(DEFAULT_STEP))
             }
             SqlType::Interval => (0, 1_000_000),
-            SqlType::Numeric(_, scale) => (0, 10_i128.pow(u32::try_from(*scale).unwrap_or(0)).min(literal::bounds(ty).1)),
+            SqlType::Numeric(_, scale) => {
+                (0, 10_i128.pow(u32::try_from(*scale).unwrap_or(0)).min(literal::bounds(ty).1))
+            }
             _ => (1, 1),
         };
         let start = self.whole("start")?.unwrap_or(default_start);
@@ -269,7 +291,7 @@ impl Reader<'_> {
         let (option, ty) = (self.option("values"), &self.column.ty);
         let strict = CastOptions { safe: false, ..CastOptions::default() };
         let parse = |text: &str| {
-            let texts = StringArray::from_iter_values(text.split(',').map(str::trim));
+            let texts = StringArray::from(text.split(',').map(str::trim).collect::<Vec<_>>());
             let fits = |max: u32| texts.iter().flatten().all(|t| t.chars().count() <= max as usize);
             match ty {
                 SqlType::Varchar(Some(max)) if !fits(*max) => None,

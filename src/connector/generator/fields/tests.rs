@@ -71,7 +71,9 @@ fn random_values_stay_in_their_range() {
     let between = |from: f64, to: f64| move |v: &str| (from..=to).contains(&v.parse::<f64>().unwrap());
     check(SqlType::BigInt, &[("min", "5"), ("max", "9")], &between(5.0, 9.0));
     check(SqlType::SmallInt, &[], &between(0.0, 32_767.0));
-    check(SqlType::BigInt, &[("min", "-9223372036854775808"), ("max", "9223372036854775807")], &|v| v.parse::<i64>().is_ok());
+    check(SqlType::BigInt, &[("min", "-9223372036854775808"), ("max", "9223372036854775807")], &|v| {
+        v.parse::<i64>().is_ok()
+    });
     check(SqlType::Numeric(38, 16), &[("max", "1000")], &between(0.0, 1000.0));
     check(SqlType::Numeric(4, 2), &[("min", "-1")], &between(-1.0, 99.99));
     check(SqlType::Double, &[("min", "2"), ("max", "3")], &between(2.0, 3.0));

@@ -1,8 +1,6 @@
 //! What event n is, by arithmetic: its kind, and each of its numbers. The rules are those of the Nexmark generator that
 //! Apache Beam and Flink use (github.com/nexmark/nexmark), with random numbers that depend on (seed, n) alone.
 
-use std::num::NonZeroU64;
-
 use crate::clock::{MICROS_PER_MILLI, Micros};
 use crate::connector::generator::random::{Draw, below, upper};
 
@@ -22,6 +20,7 @@ const ACTIVE_PEOPLE: u64 = 1000;
 const ID_LEAD: u64 = 10;
 /// Every hundredth id is hot while it is the newest such.
 const HOT_EVERY: u64 = 100;
+const MAX_PRICE: i64 = 100_000_000;
 /// Steps of the table between one power of two and the next, for prices.
 const PRICE_STEPS: usize = 1024;
 
@@ -101,14 +100,14 @@ pub enum Chance {
 pub struct Schedule {
     /// Time of event 0, in microseconds since 1970.
     pub base: Micros,
-    /// Events a second of event time.
-    pub rate: NonZeroU64,
+    /// Events a second of event time; not zero.
+    pub rate: u64,
 }
 
 impl Schedule {
     /// Event `n`'s time: whole milliseconds, in microseconds since 1970.
     pub fn time(&self, n: u64) -> Micros {
-        let millis = n.saturating_mul(1_000) / self.rate;
+        let millis = n.saturating_mul(1_000) / self.rate.max(1);
         self.base.saturating_add((millis as Micros).saturating_mul(MICROS_PER_MILLI))
     }
 
@@ -199,7 +198,8 @@ impl Prices {
         let low = self.powers.get(index).copied().unwrap_or(1.0);
         let high = self.powers.get(index + 1).copied().unwrap_or(2.0);
         let mantissa = low + (high - low) * part.fract();
-        (mantissa * f64::from(1_u32 << whole.min(19)) * 100.0).round() as i64
+        // The last step of the table is not exact.
+        ((mantissa * f64::from(1_u32 << whole.min(19)) * 100.0).round() as i64).min(MAX_PRICE)
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn event_time_advances_at_the_rate() {
-        let schedule = Schedule { base: 1_000_000, rate: NonZeroU64::new(100_000).expect("a rate") };
+        let schedule = Schedule { base: 1_000_000, rate: 100_000 };
         assert_eq!((schedule.time(0), schedule.time(99), schedule.time(100)), (1_000_000, 1_000_000, 1_001_000));
         assert_eq!(schedule.time(100_000), 2_000_000);
         assert_eq!(schedule.expires(1, 0), 1_001_000);

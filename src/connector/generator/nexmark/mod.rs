@@ -18,9 +18,7 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Int32Array, RecordBatch, RecordBatchOptions, StructArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, RecordBatchOptions, StructArray, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use chrono::NaiveDateTime;
@@ -37,7 +35,7 @@ use crate::types::{Column, SqlType, schema_of};
 const BASE_TIME: Micros = 1_436_918_400_000 * MICROS_PER_MILLI;
 
 /// Events a second of event time unless 'nexmark.event-rate' says otherwise.
-const EVENT_RATE: NonZeroU64 = NonZeroU64::new(100_000).unwrap_or(NonZeroU64::MIN);
+const EVENT_RATE: u64 = 100_000;
 
 impl Choice for Kind {
     const CHOICES: &'static [(&'static str, Self)] =
@@ -73,7 +71,7 @@ impl Nexmark {
     /// 42703 for a column that the stream does not have, 42804 for one declared with another type; 22023 for options.
     pub fn new(columns: &[Column], seed: u64, options: &mut OptionReader) -> Result<Self> {
         let table = options.choice::<Kind>("nexmark.table")?;
-        let rate = options.optional("nexmark.event-rate")?.unwrap_or(EVENT_RATE);
+        let rate = options.optional::<NonZeroU64>("nexmark.event-rate")?.map_or(EVENT_RATE, NonZeroU64::get);
         let base = options.optional::<NaiveDateTime>("nexmark.base-time")?;
         let base = base.map_or(BASE_TIME, |t| t.and_utc().timestamp_micros());
         let shape = match table {
@@ -207,10 +205,8 @@ fn wide(column: &Column) -> Result<Wide> {
         "auction" => Kind::Auction,
         "bid" => Kind::Bid,
         _ => {
-            let error = Error::new(
-                SqlState::UndefinedColumn,
-                format!("a nexmark generator has no column \"{}\"", column.name),
-            );
+            let error =
+                Error::new(SqlState::UndefinedColumn, format!("a nexmark generator has no column \"{}\"", column.name));
             return Err(error.with_hint(match nearest(&name, NAMES.into_iter()) {
                 Some(near) => format!("Perhaps you meant \"{near}\"."),
                 None => "Its columns are event_type, person, auction, bid and dateTime; \

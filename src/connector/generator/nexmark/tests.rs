@@ -90,7 +90,8 @@ fn any_cut_gives_the_same_events() {
     for stream in streams {
         let whole = all(&stream, ALONE, 0..1_000);
         for width in [1, 7, 49, 50, 51, 333] {
-            let cuts = (0..1_000).step_by(width).map(|from| all(&stream, ALONE, from..(from + width as u64).min(1_000)));
+            let cuts =
+                (0..1_000).step_by(width).map(|from| all(&stream, ALONE, from..(from + width as u64).min(1_000)));
             let joined = compute::concat_batches(&whole.schema(), &cuts.collect::<Vec<_>>()).expect("joined");
             assert_eq!(joined, whole, "in pieces of {width}");
         }
@@ -168,7 +169,8 @@ fn auctions_are_sold_by_people_and_end_later() {
     assert!(pairs.clone().count() == 30_000 && pairs.clone().all(|(i, r)| r > i));
     let (from, to) = (column("dateTime"), column("expires"));
     let from = from.as_primitive::<TimestampMicrosecondType>().values().iter();
-    let lives: Vec<i64> = from.zip(to.as_primitive::<TimestampMicrosecondType>().values()).map(|(f, t)| t - f).collect();
+    let lives: Vec<i64> =
+        from.zip(to.as_primitive::<TimestampMicrosecondType>().values()).map(|(f, t)| t - f).collect();
     assert!(lives.iter().all(|l| (1_000..=34_000).contains(l)));
     let categories: std::collections::BTreeSet<i64> =
         column("category").as_primitive::<Int64Type>().values().iter().copied().collect();
