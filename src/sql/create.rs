@@ -35,12 +35,7 @@ impl Cursor<'_> {
         let (if_not_exists, name) = self.new_object()?;
         let table = self.table_def()?;
         let options = self.with_clause()?;
-        Ok(CreateSource {
-            name,
-            if_not_exists,
-            table,
-            options,
-        })
+        Ok(CreateSource { name, if_not_exists, table, options })
     }
 
     fn create_sink(&mut self) -> Result<CreateSink> {
@@ -53,32 +48,18 @@ impl Cursor<'_> {
                 .at(watermark.column.position));
         }
         let options = self.with_clause()?;
-        Ok(CreateSink {
-            name,
-            if_not_exists,
-            table,
-            options,
-        })
+        Ok(CreateSink { name, if_not_exists, table, options })
     }
 
     fn create_job(&mut self) -> Result<CreateJob> {
         let (if_not_exists, name) = self.new_object()?;
-        let options = if self.at(&["WITH"]) {
-            self.with_clause()?
-        } else {
-            Vec::new()
-        };
+        let options = if self.at(&["WITH"]) { self.with_clause()? } else { Vec::new() };
         self.expect(&["AS"])?;
         if !self.take_token(&Token::LParen) {
             if !self.at(&["INSERT"]) {
                 return Err(self.job_without_insert());
             }
-            return Ok(CreateJob {
-                name,
-                if_not_exists,
-                options,
-                inserts: vec![self.insert()?],
-            });
+            return Ok(CreateJob { name, if_not_exists, options, inserts: vec![self.insert()?] });
         }
         let mut inserts = Vec::new();
         loop {
@@ -89,12 +70,7 @@ impl Cursor<'_> {
             // A last semicolon is allowed.
             let more = self.take_token(&Token::SemiColon);
             if self.take_token(&Token::RParen) {
-                return Ok(CreateJob {
-                    name,
-                    if_not_exists,
-                    options,
-                    inserts,
-                });
+                return Ok(CreateJob { name, if_not_exists, options, inserts });
             }
             if !more {
                 return Err(self.unexpected());
@@ -115,11 +91,7 @@ impl Cursor<'_> {
 
     fn create_view(&mut self) -> Result<CreateView> {
         let (if_not_exists, name) = self.new_object()?;
-        let columns = if self.at_token(&Token::LParen) {
-            self.new_columns()?
-        } else {
-            Vec::new()
-        };
+        let columns = if self.at_token(&Token::LParen) { self.new_columns()? } else { Vec::new() };
         if self.at(&["WITH"]) {
             return Err(Error::unsupported(
                 "a materialized view has no options",
@@ -136,13 +108,7 @@ impl Cursor<'_> {
             return Err(Error::unsupported("WITH NO DATA is not supported", hint).at(position));
         }
         let _ = self.take(&["WITH", "DATA"]);
-        Ok(CreateView {
-            name,
-            if_not_exists,
-            columns,
-            query,
-            emit,
-        })
+        Ok(CreateView { name, if_not_exists, columns, query, emit })
     }
 
     /// INSERT INTO sink [(columns)] query [EMIT ...].
@@ -155,17 +121,10 @@ impl Cursor<'_> {
         self.expect(&["INTO"])?;
         let target = self.object_name()?;
         let begins_query = |word: Option<&str>| {
-            word.is_some_and(|w| {
-                ["SELECT", "WITH", "VALUES", "TABLE"]
-                    .iter()
-                    .any(|k| w.eq_ignore_ascii_case(k))
-            })
+            word.is_some_and(|w| ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|k| w.eq_ignore_ascii_case(k)))
         };
-        let columns = if self.at_token(&Token::LParen) && !begins_query(self.word(1)) {
-            self.new_columns()?
-        } else {
-            Vec::new()
-        };
+        let columns =
+            if self.at_token(&Token::LParen) && !begins_query(self.word(1)) { self.new_columns()? } else { Vec::new() };
         if self.at(&["DEFAULT", "VALUES"]) {
             let hint = "Give the rows with VALUES (...).";
             return Err(Error::unsupported("DEFAULT VALUES is not supported", hint).at(self.position()));
@@ -181,12 +140,7 @@ impl Cursor<'_> {
                 .at(self.position()));
             }
         }
-        Ok(InsertStatement {
-            target,
-            columns,
-            query,
-            emit,
-        })
+        Ok(InsertStatement { target, columns, query, emit })
     }
 
     fn emit_clause(&mut self) -> Result<Option<EmitClause>> {
@@ -223,11 +177,7 @@ impl Cursor<'_> {
 
     /// `(columns, PRIMARY KEY, WATERMARK)`; empty if nothing is declared (some connectors know their own columns).
     fn table_def(&mut self) -> Result<TableDef> {
-        let mut table = TableDef {
-            columns: Vec::new(),
-            primary_key: Vec::new(),
-            watermark: None,
-        };
+        let mut table = TableDef { columns: Vec::new(), primary_key: Vec::new(), watermark: None };
         if !self.take_token(&Token::LParen) {
             return Ok(table);
         }
@@ -283,11 +233,7 @@ impl Cursor<'_> {
             )
             .at(name.position));
         }
-        let mut column = ColumnDef {
-            ty: self.column_type()?,
-            name,
-            not_null: false,
-        };
+        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false };
         loop {
             let position = self.position();
             if self.take(&["NOT", "NULL"]) {
@@ -332,29 +278,19 @@ impl Cursor<'_> {
         self.expect(&["AS"])?;
         let (position, start) = (self.position(), self.location());
         let expr = self.expr()?;
-        Ok(WatermarkDef {
-            column,
-            expr,
-            text: self.text_since(start).to_string(),
-            position,
-        })
+        Ok(WatermarkDef { column, expr, text: self.text_since(start).to_string(), position })
     }
 
     /// WITH ('key' = 'value', ...).
     fn with_clause(&mut self) -> Result<Vec<WithOption>> {
         if self.at_end() {
-            return Err(self
-                .unexpected()
-                .with_hint("Say where the data is: WITH ('connector' = '...', ...)."));
+            return Err(self.unexpected().with_hint("Say where the data is: WITH ('connector' = '...', ...)."));
         }
         self.expect(&["WITH"])?;
         let mut seen = HashSet::new();
         self.parenthesized(|cursor| {
             let position = cursor.position();
-            let key = Name {
-                value: cursor.option_key()?,
-                position,
-            };
+            let key = Name { value: cursor.option_key()?, position };
             if !seen.insert(key.value.clone()) {
                 let message = format!("option \"{key}\" specified more than once");
                 return Err(Error::new(SqlState::SyntaxError, message).at(position));
@@ -362,11 +298,7 @@ impl Cursor<'_> {
             cursor.expect_token(&Token::Eq)?;
             let value_position = cursor.position();
             let value = cursor.option_value()?;
-            Ok(WithOption {
-                key,
-                value,
-                value_position,
-            })
+            Ok(WithOption { key, value, value_position })
         })
     }
 
@@ -394,9 +326,7 @@ impl Cursor<'_> {
                 names::fold(&w.value)
             }
             _ => {
-                return Err(self
-                    .unexpected()
-                    .with_hint("Values stand in single quotes: 'key' = 'value'."));
+                return Err(self.unexpected().with_hint("Values stand in single quotes: 'key' = 'value'."));
             }
         };
         self.next();
@@ -405,11 +335,7 @@ impl Cursor<'_> {
 }
 
 fn twice(column: &Name) -> Error {
-    Error::new(
-        SqlState::DuplicateColumn,
-        format!("column \"{column}\" specified more than once"),
-    )
-    .at(column.position)
+    Error::new(SqlState::DuplicateColumn, format!("column \"{column}\" specified more than once")).at(column.position)
 }
 
 fn set_primary_key(table: &mut TableDef, key: Vec<Name>, position: usize) -> Result<()> {

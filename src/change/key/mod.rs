@@ -149,15 +149,9 @@ impl Keys {
     pub fn new(stride: Option<usize>) -> Self {
         let layout = match stride {
             Some(stride) => Layout::Fixed { stride, len: 0 },
-            None => Layout::Variable {
-                spans: Vec::new(),
-                dead_bytes: 0,
-            },
+            None => Layout::Variable { spans: Vec::new(), dead_bytes: 0 },
         };
-        Keys {
-            data: Vec::new(),
-            layout,
-        }
+        Keys { data: Vec::new(), layout }
     }
 
     pub fn len(&self) -> usize {
@@ -251,6 +245,14 @@ impl Keys {
                 *dead_bytes = 0;
             }
         }
+    }
+
+    /// Room for keys of the same layout, with nothing in it.
+    pub fn emptied(&self) -> Keys {
+        Keys::new(match &self.layout {
+            Layout::Fixed { stride, .. } => Some(*stride),
+            Layout::Variable { .. } => None,
+        })
     }
 
     /// Bytes held in memory.
