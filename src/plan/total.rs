@@ -23,7 +23,8 @@ pub fn make_total(expr: Expr, schema: &DFSchema) -> Result<Expr> {
                 let (safe, fallible) = operands(expr, op, schema)?;
                 done(ordered(safe, fallible, |decided, next| guarded(decided, next, op), op))
             }
-            Expr::ScalarFunction(f) if f.name() == "coalesce" && f.args.iter().skip(1).any(|a| can_fail(a, schema)) => {
+            // DataFusion computes coalesce only as the CASE that its simplifier makes of it.
+            Expr::ScalarFunction(f) if f.name() == "coalesce" => {
                 let args = f.args.iter().map(|a| make_total(a.clone(), schema)).collect::<Result<_>>()?;
                 done(first_not_null(args))
             }
