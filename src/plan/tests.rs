@@ -255,7 +255,9 @@ fn damaged_text_is_an_error() {
 #[test]
 fn deep_expressions_are_refused_not_overflown() {
     let check = |sql: String, expected: Option<SqlState>| {
+        let t = std::time::Instant::now();
         let planned = plan(&sql);
+        eprintln!("{:.40} {} {:?}", sql, sql.len(), t.elapsed());
         if let Ok((plan, _)) = &planned {
             assert_round_trip(plan);
         }
