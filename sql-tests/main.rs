@@ -7,8 +7,10 @@
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample.
 
+mod bless;
 mod database;
 mod docs;
+mod host;
 mod script;
 mod scripts;
 mod tally;

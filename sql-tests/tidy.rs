@@ -173,9 +173,8 @@ fn crates_stay_in_their_rooms(file: &File, broken: &mut Vec<String>) {
 /// Whether `line` has the path `name::` at a word's beginning.
 fn names_crate(line: &str, name: &str) -> bool {
     let path = format!("{name}::");
-    line.match_indices(&path).any(|(at, _)| {
-        !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':' || c == '"')
-    })
+    line.match_indices(&path)
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':' || c == '"'))
 }
 
 fn nothing_banned(file: &File, broken: &mut Vec<String>) {
@@ -224,7 +223,8 @@ fn functions_are_short(file: &File, broken: &mut Vec<String>) {
             Some((from, closing, name)) if line == closing => {
                 let lines = number - from + 1;
                 if lines > MAX_FUNCTION_LINES {
-                    broken.push(file.at(*from, format_args!("{name} has {lines} lines, more than {MAX_FUNCTION_LINES}")));
+                    broken
+                        .push(file.at(*from, format_args!("{name} has {lines} lines, more than {MAX_FUNCTION_LINES}")));
                 }
                 open = None;
             }
@@ -249,7 +249,8 @@ fn function_name(line: &str) -> Option<&str> {
 }
 
 fn folders_introduce_themselves(file: &File, broken: &mut Vec<String>) {
-    if file.is_src() && (file.path.ends_with("/mod.rs") || file.path == "src/lib.rs") && !file.text.starts_with("//! ") {
+    if file.is_src() && (file.path.ends_with("/mod.rs") || file.path == "src/lib.rs") && !file.text.starts_with("//! ")
+    {
         broken.push(file.at(1, "open with `//!`: what lives here, what does not, how data flows, what stays true"));
     }
 }

@@ -23,6 +23,8 @@ macro_rules! sql_states {
 }
 
 sql_states! {
+    /// Of notices.
+    SuccessfulCompletion = "00000",
     ConnectionFailure = "08006",
     ProtocolViolation = "08P01",
     /// The remedy is always in the hint.
@@ -43,6 +45,7 @@ sql_states! {
     /// A warning only: COMMIT or ROLLBACK without a transaction block.
     NoActiveSqlTransaction = "25P01",
     InvalidStatementName = "26000",
+    InvalidAuthorizationSpecification = "28000",
     DependentObjectsStillExist = "2BP01",
     InvalidCursorName = "34000",
     InvalidSchemaName = "3F000",
@@ -60,6 +63,8 @@ sql_states! {
     NameTooLong = "42622",
     UndefinedTable = "42P01",
     UndefinedParameter = "42P02",
+    DuplicateCursor = "42P03",
+    DuplicatePreparedStatement = "42P05",
     DuplicateTable = "42P07",
     InvalidTableDefinition = "42P16",
     IndeterminateDatatype = "42P18",
@@ -181,7 +186,9 @@ impl From<arrow::error::ArrowError> for Error {
         use arrow::error::ArrowError as A;
         match e {
             A::DivideByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
-            A::ArithmeticOverflow(m) => Error::new(SqlState::NumericValueOutOfRange, format!("value out of range: {m}")),
+            A::ArithmeticOverflow(m) => {
+                Error::new(SqlState::NumericValueOutOfRange, format!("value out of range: {m}"))
+            }
             A::CastError(m) | A::ParseError(m) => Error::new(SqlState::InvalidTextRepresentation, m),
             A::ExternalError(e) => match e.downcast::<Error>() {
                 Ok(ours) => *ours,

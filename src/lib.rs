@@ -24,14 +24,14 @@ pub mod dataflow;
 pub mod operator;
 pub mod state;
 
-pub mod plan;
 pub mod catalog;
+pub mod plan;
 
 pub mod connector;
 pub mod format;
 
-pub mod sql;
 pub mod change;
+pub mod sql;
 
 pub mod clock;
 pub mod error;

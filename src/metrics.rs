@@ -99,52 +99,20 @@ impl Families {
     }
 
     fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "input_rows",
-            "Rows read from a source's partition",
-            self.input_rows.clone(),
-        );
-        registry.register(
-            "input_bytes",
-            "Bytes read from a source's partition",
-            self.input_bytes.clone(),
-        );
-        registry.register(
-            "bad_messages",
-            "Messages that could not be decoded",
-            self.bad_messages.clone(),
-        );
+        registry.register("input_rows", "Rows read from a source's partition", self.input_rows.clone());
+        registry.register("input_bytes", "Bytes read from a source's partition", self.input_bytes.clone());
+        registry.register("bad_messages", "Messages that could not be decoded", self.bad_messages.clone());
         let lag = "How far a partition's watermark is behind the wall clock";
         registry.register("watermark_lag_seconds", lag, self.watermark_lag.clone());
         registry.register("output_rows", "Rows an operator has put out", self.output_rows.clone());
         registry.register("late_rows", "Rows an operator dropped as late", self.late_rows.clone());
-        registry.register(
-            "state_bytes",
-            "Bytes of state an operator keeps",
-            self.state_bytes.clone(),
-        );
+        registry.register("state_bytes", "Bytes of state an operator keeps", self.state_bytes.clone());
         registry.register("ticks", "Ticks run", self.ticks.clone());
-        registry.register(
-            "tick_duration_seconds",
-            "How long a tick took",
-            self.tick_duration.clone(),
-        );
-        registry.register(
-            "outbox_bytes",
-            "Bytes of results not yet delivered",
-            self.outbox_bytes.clone(),
-        );
-        registry.register(
-            "statements",
-            "Statements run, by kind and outcome",
-            self.statements.clone(),
-        );
+        registry.register("tick_duration_seconds", "How long a tick took", self.tick_duration.clone());
+        registry.register("outbox_bytes", "Bytes of results not yet delivered", self.outbox_bytes.clone());
+        registry.register("statements", "Statements run, by kind and outcome", self.statements.clone());
         registry.register("sessions", "Sessions connected", self.sessions.clone());
-        registry.register(
-            "memory_used_bytes",
-            "Bytes taken from the memory budget",
-            self.memory_used.clone(),
-        );
+        registry.register("memory_used_bytes", "Bytes taken from the memory budget", self.memory_used.clone());
     }
 }
 
@@ -174,11 +142,7 @@ impl Default for Metrics {
         let families = Families::new();
         let mut registry = Registry::with_prefix("tidemill");
         families.register(&mut registry);
-        Metrics {
-            registry,
-            families,
-            jobs: Mutex::default(),
-        }
+        Metrics { registry, families, jobs: Mutex::default() }
     }
 }
 
@@ -239,10 +203,7 @@ impl Metrics {
     /// Counts a statement; `outcome` is "ok" or the error's SQLSTATE. `kind` is the statement's command ("SELECT", "CREATE
     /// SOURCE"): a small set, never text that a user chose.
     pub fn statement(&self, kind: &str, outcome: &str) {
-        let labels = StatementLabels {
-            kind: kind.to_string(),
-            outcome: outcome.to_string(),
-        };
+        let labels = StatementLabels { kind: kind.to_string(), outcome: outcome.to_string() };
         self.families.statements.get_or_create(&labels).inc();
     }
 
@@ -291,11 +252,8 @@ impl JobMetrics {
 
     /// Counters of a partition of a source that the pipeline reads.
     pub fn partition(&self, source: &str, partition: &str) -> PartitionMetrics {
-        let labels = PartitionLabels {
-            job: self.job.clone(),
-            source: source.to_string(),
-            partition: partition.to_string(),
-        };
+        let labels =
+            PartitionLabels { job: self.job.clone(), source: source.to_string(), partition: partition.to_string() };
         let mut jobs = self.metrics.jobs.lock();
         let families = &self.metrics.families;
         let Some(series) = jobs.get_mut(&self.job) else {
@@ -313,10 +271,7 @@ impl JobMetrics {
 
     /// Counters of an operator; `operator` as EXPLAIN names it. Shards share them.
     pub fn operator(&self, operator: &str) -> OperatorMetrics {
-        let labels = OperatorLabels {
-            job: self.job.clone(),
-            operator: operator.to_string(),
-        };
+        let labels = OperatorLabels { job: self.job.clone(), operator: operator.to_string() };
         let mut jobs = self.metrics.jobs.lock();
         let families = &self.metrics.families;
         let Some(series) = jobs.get_mut(&self.job) else {
@@ -333,17 +288,12 @@ impl JobMetrics {
 
     /// Counters of a sink's outbox.
     pub fn sink(&self, sink: &str) -> SinkMetrics {
-        let labels = SinkLabels {
-            job: self.job.clone(),
-            sink: sink.to_string(),
-        };
+        let labels = SinkLabels { job: self.job.clone(), sink: sink.to_string() };
         let mut jobs = self.metrics.jobs.lock();
         let Some(series) = jobs.get_mut(&self.job) else {
             return SinkMetrics::default();
         };
-        let handle = SinkMetrics {
-            outbox_bytes: self.metrics.families.outbox_bytes.get_or_create_owned(&labels),
-        };
+        let handle = SinkMetrics { outbox_bytes: self.metrics.families.outbox_bytes.get_or_create_owned(&labels) };
         series.sinks.insert(labels);
         handle
     }
@@ -361,8 +311,7 @@ pub struct PartitionMetrics {
 impl PartitionMetrics {
     /// `micros`: the wall clock less the partition's watermark.
     pub fn set_watermark_lag(&self, micros: crate::clock::Micros) {
-        self.watermark_lag
-            .set(micros as f64 / crate::clock::MICROS_PER_SECOND as f64);
+        self.watermark_lag.set(micros as f64 / crate::clock::MICROS_PER_SECOND as f64);
     }
 }
 

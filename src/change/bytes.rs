@@ -61,11 +61,7 @@ impl<'a> Reader<'a> {
     /// A length that cannot exceed what is left, if each of its items takes at least one byte.
     pub fn length(&mut self) -> Result<usize> {
         let length = usize::try_from(self.varint()?).map_err(|_| corrupt())?;
-        if length > self.0.len() {
-            Err(corrupt())
-        } else {
-            Ok(length)
-        }
+        if length > self.0.len() { Err(corrupt()) } else { Ok(length) }
     }
 
     /// Bytes behind their length.
@@ -78,11 +74,8 @@ impl<'a> Reader<'a> {
     pub fn expect_version(&mut self, version: u8, what: &str) -> Result<()> {
         match self.byte()? {
             v if v == version => Ok(()),
-            other => Err(Error::new(
-                SqlState::DataCorrupted,
-                format!("{what} has unknown format version {other}"),
-            )
-            .with_hint("It was written by a newer version of Tidemill, or is damaged.")),
+            other => Err(Error::new(SqlState::DataCorrupted, format!("{what} has unknown format version {other}"))
+                .with_hint("It was written by a newer version of Tidemill, or is damaged.")),
         }
     }
 }

@@ -25,10 +25,7 @@ pub fn consolidate(batch: &ChangeBatch) -> Result<ChangeBatch> {
     for (row, bytes) in rows.iter().enumerate() {
         let hash = hash(bytes);
         let same = |(other, at): &(u64, usize)| {
-            *other == hash
-                && sums
-                    .get(*at)
-                    .is_some_and(|(first, _)| rows.get(*first as usize) == bytes)
+            *other == hash && sums.get(*at).is_some_and(|(first, _)| rows.get(*first as usize) == bytes)
         };
         match index.find(hash, same).copied() {
             Some((_, at)) => {

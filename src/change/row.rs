@@ -37,11 +37,7 @@ const PRESENT: u8 = 1;
 /// # Errors
 /// `0A000` for a type that no SQL type stands for.
 pub fn encode_rows(batch: &RecordBatch) -> Result<Keys> {
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|c| Cells::of(c))
-        .collect::<Result<Vec<_>>>()?;
+    let columns = batch.columns().iter().map(|c| Cells::of(c)).collect::<Result<Vec<_>>>()?;
     let mut rows = Keys::new(None);
     let mut row_bytes = Vec::new();
     for row in 0..batch.num_rows() {
@@ -58,11 +54,7 @@ pub fn encode_rows(batch: &RecordBatch) -> Result<Keys> {
 /// # Errors
 /// `XX001` if the bytes cannot be such rows.
 pub fn decode_rows<'a>(schema: &SchemaRef, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<RecordBatch> {
-    let mut columns = schema
-        .fields()
-        .iter()
-        .map(|f| Column::of(f.data_type()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut columns = schema.fields().iter().map(|f| Column::of(f.data_type())).collect::<Result<Vec<_>>>()?;
     let mut count = 0;
     for bytes in rows {
         let mut reader = Reader::new(bytes);
@@ -153,10 +145,7 @@ impl<'a> Cells<'a> {
             DataType::BinaryView => Cells::Bytes(array.as_binary_view()),
             DataType::Struct(_) => {
                 let array = array.as_struct();
-                Cells::Row(
-                    array,
-                    array.columns().iter().map(|c| Cells::of(c)).collect::<Result<_>>()?,
-                )
+                Cells::Row(array, array.columns().iter().map(|c| Cells::of(c)).collect::<Result<_>>()?)
             }
             DataType::List(_) => {
                 let array = array.as_list::<i32>();
@@ -176,11 +165,7 @@ impl<'a> Cells<'a> {
             }
             Cells::Interval(a) => {
                 if tag(*a, row, out) {
-                    let IntervalMonthDayNano {
-                        months,
-                        days,
-                        nanoseconds,
-                    } = a.value(row);
+                    let IntervalMonthDayNano { months, days, nanoseconds } = a.value(row);
                     out.extend_from_slice(&months.to_le_bytes());
                     out.extend_from_slice(&days.to_le_bytes());
                     out.extend_from_slice(&nanoseconds.to_le_bytes());
@@ -220,18 +205,8 @@ enum Column {
     Interval(PrimitiveBuilder<IntervalMonthDayNanoType>),
     Text(StringViewBuilder),
     Bytes(BinaryViewBuilder),
-    Row {
-        fields: Fields,
-        columns: Vec<Column>,
-        valid: Vec<bool>,
-    },
-    Array {
-        item: FieldRef,
-        items: Box<Column>,
-        count: usize,
-        lengths: Vec<usize>,
-        valid: Vec<bool>,
-    },
+    Row { fields: Fields, columns: Vec<Column>, valid: Vec<bool> },
+    Array { item: FieldRef, items: Box<Column>, count: usize, lengths: Vec<usize>, valid: Vec<bool> },
     Number(NumberColumn),
 }
 
@@ -277,25 +252,12 @@ impl Column {
             DataType::Utf8View => Column::Text(StringViewBuilder::new()),
             DataType::BinaryView => Column::Bytes(BinaryViewBuilder::new()),
             DataType::Struct(fields) => {
-                let columns = fields
-                    .iter()
-                    .map(|f| Column::of(f.data_type()))
-                    .collect::<Result<_>>()?;
-                Column::Row {
-                    fields: fields.clone(),
-                    columns,
-                    valid: Vec::new(),
-                }
+                let columns = fields.iter().map(|f| Column::of(f.data_type())).collect::<Result<_>>()?;
+                Column::Row { fields: fields.clone(), columns, valid: Vec::new() }
             }
             DataType::List(item) => {
                 let items = Box::new(Column::of(item.data_type())?);
-                Column::Array {
-                    item: Arc::clone(item),
-                    items,
-                    count: 0,
-                    lengths: Vec::new(),
-                    valid: Vec::new(),
-                }
+                Column::Array { item: Arc::clone(item), items, count: 0, lengths: Vec::new(), valid: Vec::new() }
             }
             other => return Err(unsupported(other)),
         })
@@ -328,25 +290,13 @@ impl Column {
                 true => b.append_value(reader.bytes()?),
                 false => b.append_null(),
             },
-            Column::Row {
-                columns, valid: valids, ..
-            } => {
+            Column::Row { columns, valid: valids, .. } => {
                 valids.push(valid);
                 for column in columns {
-                    if valid {
-                        column.read(reader)?
-                    } else {
-                        column.read_as(false, reader)?
-                    }
+                    if valid { column.read(reader)? } else { column.read_as(false, reader)? }
                 }
             }
-            Column::Array {
-                items,
-                count,
-                lengths,
-                valid: valids,
-                ..
-            } => {
+            Column::Array { items, count, lengths, valid: valids, .. } => {
                 valids.push(valid);
                 let length = if valid { reader.length()? } else { 0 };
                 lengths.push(length);
@@ -375,20 +325,9 @@ impl Column {
                 let nulls = Some(NullBuffer::from(valid)).filter(|n| n.null_count() > 0);
                 Arc::new(StructArray::try_new_with_length(fields, arrays, nulls, length)?)
             }
-            Column::Array {
-                item,
-                items,
-                lengths,
-                valid,
-                ..
-            } => {
+            Column::Array { item, items, lengths, valid, .. } => {
                 let nulls = Some(NullBuffer::from(valid)).filter(|n| n.null_count() > 0);
-                Arc::new(ListArray::try_new(
-                    item,
-                    OffsetBuffer::from_lengths(lengths),
-                    items.finish()?,
-                    nulls,
-                )?)
+                Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), items.finish()?, nulls)?)
             }
         })
     }
@@ -402,13 +341,9 @@ mod tests {
     use super::*;
 
     fn every_type() -> RecordBatch {
-        let row = SqlType::Row(vec![
-            ("a".into(), SqlType::Text),
-            ("b".into(), SqlType::Array(Box::new(SqlType::Integer))),
-        ]);
-        let DataType::Struct(fields) = row.to_arrow() else {
-            unreachable!()
-        };
+        let row =
+            SqlType::Row(vec![("a".into(), SqlType::Text), ("b".into(), SqlType::Array(Box::new(SqlType::Integer)))]);
+        let DataType::Struct(fields) = row.to_arrow() else { unreachable!() };
         let lists = |values: Vec<Option<Vec<Option<i32>>>>| -> ArrayRef {
             let mut b = ListBuilder::new(Int32Builder::new()).with_field(SqlType::Integer.field("item"));
             values.into_iter().for_each(|v| b.append_option(v));
@@ -424,87 +359,34 @@ mod tests {
         );
         let nano = |n| IntervalMonthDayNano::new(1, -2, n);
         let columns: Vec<(SqlType, ArrayRef)> = vec![
-            (
-                SqlType::Boolean,
-                Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
-            ),
-            (
-                SqlType::SmallInt,
-                Arc::new(Int16Array::from(vec![Some(-1), Some(2), None])),
-            ),
-            (
-                SqlType::Integer,
-                Arc::new(Int32Array::from(vec![Some(-1), Some(2), None])),
-            ),
-            (
-                SqlType::BigInt,
-                Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(2), None])),
-            ),
-            (
-                SqlType::Real,
-                Arc::new(Float32Array::from(vec![Some(-0.0), Some(1.5), None])),
-            ),
-            (
-                SqlType::Double,
-                Arc::new(Float64Array::from(vec![Some(f64::INFINITY), Some(1e-300), None])),
-            ),
+            (SqlType::Boolean, Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]))),
+            (SqlType::SmallInt, Arc::new(Int16Array::from(vec![Some(-1), Some(2), None]))),
+            (SqlType::Integer, Arc::new(Int32Array::from(vec![Some(-1), Some(2), None]))),
+            (SqlType::BigInt, Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(2), None]))),
+            (SqlType::Real, Arc::new(Float32Array::from(vec![Some(-0.0), Some(1.5), None]))),
+            (SqlType::Double, Arc::new(Float64Array::from(vec![Some(f64::INFINITY), Some(1e-300), None]))),
             (
                 SqlType::Numeric(12, 2),
-                Arc::new(
-                    Decimal128Array::from(vec![Some(-1), Some(2), None])
-                        .with_precision_and_scale(12, 2)
-                        .unwrap(),
-                ),
+                Arc::new(Decimal128Array::from(vec![Some(-1), Some(2), None]).with_precision_and_scale(12, 2).unwrap()),
             ),
-            (
-                SqlType::Text,
-                Arc::new(StringViewArray::from(vec![
-                    Some(""),
-                    Some("longer than twelve bytes"),
-                    None,
-                ])),
-            ),
-            (
-                SqlType::Varchar(Some(3)),
-                Arc::new(StringViewArray::from(vec![Some("abc"), Some("ä"), None])),
-            ),
-            (
-                SqlType::Bytea,
-                Arc::new(BinaryViewArray::from(vec![Some(&b"\0\xff"[..]), Some(b""), None])),
-            ),
-            (
-                SqlType::Date,
-                Arc::new(Date32Array::from(vec![Some(-1), Some(2), None])),
-            ),
-            (
-                SqlType::Timestamp(3),
-                Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), Some(2), None])),
-            ),
+            (SqlType::Text, Arc::new(StringViewArray::from(vec![Some(""), Some("longer than twelve bytes"), None]))),
+            (SqlType::Varchar(Some(3)), Arc::new(StringViewArray::from(vec![Some("abc"), Some("ä"), None]))),
+            (SqlType::Bytea, Arc::new(BinaryViewArray::from(vec![Some(&b"\0\xff"[..]), Some(b""), None]))),
+            (SqlType::Date, Arc::new(Date32Array::from(vec![Some(-1), Some(2), None]))),
+            (SqlType::Timestamp(3), Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), Some(2), None]))),
             (
                 SqlType::TimestampTz(6),
                 Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), Some(2), None]).with_timezone("+00:00")),
             ),
-            (
-                SqlType::Interval,
-                Arc::new(IntervalMonthDayNanoArray::from(vec![
-                    Some(nano(3)),
-                    Some(nano(-4)),
-                    None,
-                ])),
-            ),
+            (SqlType::Interval, Arc::new(IntervalMonthDayNanoArray::from(vec![Some(nano(3)), Some(nano(-4)), None]))),
             (row, Arc::new(structs)),
             (
                 SqlType::Array(Box::new(SqlType::Integer)),
                 lists(vec![None, Some(vec![Some(7), None, Some(9)]), Some(vec![])]),
             ),
         ];
-        let schema = Schema::new(
-            columns
-                .iter()
-                .enumerate()
-                .map(|(i, (t, _))| t.field(&format!("c{i}")))
-                .collect::<Vec<_>>(),
-        );
+        let schema =
+            Schema::new(columns.iter().enumerate().map(|(i, (t, _))| t.field(&format!("c{i}"))).collect::<Vec<_>>());
         RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, a)| a).collect()).unwrap()
     }
 
@@ -541,12 +423,7 @@ mod tests {
         }
         let mut newer = row.to_vec();
         newer[0] = 2;
-        assert!(
-            decode_rows(&batch.schema(), [&newer[..]])
-                .unwrap_err()
-                .message()
-                .contains("version 2")
-        );
+        assert!(decode_rows(&batch.schema(), [&newer[..]]).unwrap_err().message().contains("version 2"));
     }
 
     #[test]

@@ -148,11 +148,7 @@ pub struct Deferred {
 impl Deferred {
     /// `rows` and `bytes`: how many `make` will give; the bytes are an estimate.
     pub fn new(rows: usize, bytes: usize, make: impl FnOnce() -> Result<RecordBatch> + Send + Sync + 'static) -> Self {
-        Deferred {
-            make: Box::new(make),
-            rows,
-            bytes,
-        }
+        Deferred { make: Box::new(make), rows, bytes }
     }
 
     pub fn rows(&self) -> usize {
@@ -166,10 +162,7 @@ impl Deferred {
 
 impl fmt::Debug for Deferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deferred")
-            .field("rows", &self.rows)
-            .field("bytes", &self.bytes)
-            .finish()
+        f.debug_struct("Deferred").field("rows", &self.rows).field("bytes", &self.bytes).finish()
     }
 }
 

@@ -23,11 +23,7 @@ pub struct WithOption {
 
 impl WithOption {
     pub fn new(key: impl Into<String>, value: impl Into<String>, position: usize) -> Self {
-        WithOption {
-            key: key.into(),
-            value: value.into(),
-            position,
-        }
+        WithOption { key: key.into(), value: value.into(), position }
     }
 }
 
@@ -70,21 +66,12 @@ impl OptionReader {
     pub fn new(options: Vec<WithOption>) -> Result<Self> {
         for (i, option) in options.iter().enumerate() {
             if options.iter().take(i).any(|earlier| earlier.key == option.key) {
-                return Err(invalid(
-                    format!("option \"{}\" specified more than once", option.key),
-                    option.position,
-                )
-                .with_hint("Remove one of the two."));
+                return Err(invalid(format!("option \"{}\" specified more than once", option.key), option.position)
+                    .with_hint("Remove one of the two."));
             }
         }
-        let given = options
-            .into_iter()
-            .map(|option| Given { option, taken: false })
-            .collect();
-        Ok(OptionReader {
-            given,
-            known: Vec::new(),
-        })
+        let given = options.into_iter().map(|option| Given { option, taken: false }).collect();
+        Ok(OptionReader { given, known: Vec::new() })
     }
 
     /// The value of `name`, which must be there.
@@ -143,15 +130,8 @@ impl OptionReader {
 
     /// The place of option `name`, or else of the WITH clause's first option.
     pub fn position(&self, name: &str) -> Option<usize> {
-        let of = |name: &str| {
-            self.given
-                .iter()
-                .find(|g| g.option.key == name)
-                .map(|g| g.option.position)
-        };
-        of(name)
-            .or_else(|| of("connector"))
-            .or_else(|| self.given.first().map(|g| g.option.position))
+        let of = |name: &str| self.given.iter().find(|g| g.option.key == name).map(|g| g.option.position);
+        of(name).or_else(|| of("connector")).or_else(|| self.given.first().map(|g| g.option.position))
     }
 
     /// An error about option `name` (22023), pointing at its place.
@@ -179,11 +159,8 @@ impl OptionReader {
             Some(name) => format!("Perhaps you meant \"{name}\"."),
             None => format!("Known options are {}.", self.known.join(", ")),
         };
-        Err(invalid(
-            format!("unknown option \"{key}\"{}", self.of_connector()),
-            unknown.option.position,
-        )
-        .with_hint(hint))
+        Err(invalid(format!("unknown option \"{key}\"{}", self.of_connector()), unknown.option.position)
+            .with_hint(hint))
     }
 
     fn of_connector(&self) -> String {
@@ -209,11 +186,8 @@ fn invalid(message: String, position: usize) -> Error {
 
 /// The error for an option whose value cannot be what it should be; `hint` says what is expected.
 pub fn ill_typed(option: &WithOption, hint: &str) -> Error {
-    invalid(
-        format!("invalid value for option \"{}\": \"{}\"", option.key, option.value),
-        option.position,
-    )
-    .with_hint(hint)
+    invalid(format!("invalid value for option \"{}\": \"{}\"", option.key, option.value), option.position)
+        .with_hint(hint)
 }
 
 /// A hint that lists `names`, and the nearest first if `wanted` looks like a slip.
@@ -229,10 +203,7 @@ pub fn one_of(wanted: &str, names: &[&str]) -> String {
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (wanted.chars().count() / 3).max(1);
     let distances = names.map(|name| (edit_distance(wanted, name), name));
-    distances
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// Levenshtein's distance, over characters.
@@ -332,10 +303,7 @@ fn clock_time(text: &str) -> Option<Duration> {
     let minutes: u32 = minutes.parse().ok().filter(|m| *m < 60)?;
     let seconds: f64 = seconds.parse().ok().filter(|s| (0.0..60.0).contains(s))?;
     let whole = Duration::from_secs(u64::from(hours) * 3600 + u64::from(minutes) * 60);
-    parts
-        .next()
-        .is_none()
-        .then_some(whole + Duration::try_from_secs_f64(seconds).ok()?)
+    parts.next().is_none().then_some(whole + Duration::try_from_secs_f64(seconds).ok()?)
 }
 
 fn unit_seconds(unit: &str) -> Option<f64> {
@@ -371,9 +339,7 @@ impl OptionValue for ByteSize {
 
 /// Splits a leading number and the unit behind it off `text`: (number, unit, what follows).
 fn number_and_unit(text: &str) -> Option<(f64, &str, &str)> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at_checked(digits)?;
     let rest = rest.trim_start();
     let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
@@ -386,25 +352,14 @@ mod tests {
     use super::*;
 
     fn reader(options: &[(&str, &str)]) -> Result<OptionReader> {
-        OptionReader::new(
-            options
-                .iter()
-                .zip(0..)
-                .map(|((k, v), i)| WithOption::new(*k, *v, 10 * (i + 1)))
-                .collect(),
-        )
+        OptionReader::new(options.iter().zip(0..).map(|((k, v), i)| WithOption::new(*k, *v, 10 * (i + 1))).collect())
     }
 
     /// SQLSTATE, text, hint and place of an error, in one line.
     fn shown<T: std::fmt::Debug>(result: Result<T>) -> String {
         let e = result.expect_err("an error");
         let place = e.position().map_or(String::new(), |p| format!(" @{p}"));
-        format!(
-            "{} {} | {}{place}",
-            e.state().code(),
-            e.message(),
-            e.hint().unwrap_or("")
-        )
+        format!("{} {} | {}{place}", e.state().code(), e.message(), e.hint().unwrap_or(""))
     }
 
     #[test]

@@ -30,11 +30,7 @@ type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sin
 
 const SOURCES: &[(&str, MakeSource)] = &[("file", file::source), ("generator", generator::source)];
 
-const SINKS: &[(&str, MakeSink)] = &[
-    ("blackhole", blackhole::sink),
-    ("file", file::sink),
-    ("print", print::sink),
-];
+const SINKS: &[(&str, MakeSink)] = &[("blackhole", blackhole::sink), ("file", file::sink), ("print", print::sink)];
 
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
@@ -46,14 +42,8 @@ pub fn source(columns: &[Column], options: Vec<WithOption>) -> Result<SourceDefi
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
     let source = make(columns, &mut options)?;
     options.finish()?;
-    let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| {
-        Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX)
-    });
-    Ok(SourceDefinition {
-        source,
-        idle_timeout,
-        on_error,
-    })
+    let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
+    Ok(SourceDefinition { source, idle_timeout, on_error })
 }
 
 /// `primary_key`: indices into `columns`; empty if none is declared.
@@ -78,10 +68,9 @@ fn connector<M: Copy, O>(
     let names: Vec<&str> = makers.iter().map(|(name, _)| *name).collect();
     let position = options.position("connector").unwrap_or(1);
     let Some(name) = options.optional::<String>("connector")? else {
-        return Err(options.missing("connector").with_hint(format!(
-            "Add 'connector' = '...' to the WITH clause. {}",
-            one_of("", &names)
-        )));
+        return Err(options
+            .missing("connector")
+            .with_hint(format!("Add 'connector' = '...' to the WITH clause. {}", one_of("", &names))));
     };
     if let Some((_, make)) = makers.iter().find(|(known, _)| *known == name) {
         return Ok(*make);
@@ -103,31 +92,18 @@ mod tests {
     use crate::types::SqlType;
 
     fn columns() -> Vec<Column> {
-        vec![Column {
-            name: "id".into(),
-            ty: SqlType::BigInt,
-            not_null: false,
-        }]
+        vec![Column { name: "id".into(), ty: SqlType::BigInt, not_null: false }]
     }
 
     fn with(options: &[(&str, &str)]) -> Vec<WithOption> {
-        options
-            .iter()
-            .zip(1..)
-            .map(|((k, v), i)| WithOption::new(*k, *v, 10 * i))
-            .collect()
+        options.iter().zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, 10 * i)).collect()
     }
 
     fn refused<T: std::fmt::Debug>(result: Result<T>, expected: &str) {
         let e = result.expect_err("refused");
         let place = e.position().map_or(String::new(), |p| format!(" @{p}"));
         let detail = e.detail().map_or(String::new(), |d| format!(" | {d}"));
-        let got = format!(
-            "{} {}{detail} | {}{place}",
-            e.state().code(),
-            e.message(),
-            e.hint().unwrap_or("")
-        );
+        let got = format!("{} {}{detail} | {}{place}", e.state().code(), e.message(), e.hint().unwrap_or(""));
         assert_eq!(got, expected);
     }
 
@@ -156,11 +132,7 @@ mod tests {
         assert_eq!((made.idle_timeout, made.on_error), (10_000_000, OnError::Fail));
         let made = source(
             &columns(),
-            with(&[
-                ("connector", "generator"),
-                ("scan.watermark.idle-timeout", "500 ms"),
-                ("on_error", "skip"),
-            ]),
+            with(&[("connector", "generator"), ("scan.watermark.idle-timeout", "500 ms"), ("on_error", "skip")]),
         );
         let made = made.expect("a source");
         assert_eq!((made.idle_timeout, made.on_error), (500_000, OnError::Skip));

@@ -10,8 +10,8 @@ use super::combine::Combiner;
 use super::group::{Calls, Groups};
 use super::net::Transition;
 use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
-use crate::change::key::single_group;
 use crate::change::ChangeBatch;
+use crate::change::key::single_group;
 use crate::error::{Error, Result};
 use crate::state::{KeyedTable, StateContext, StateTable, TableId};
 

@@ -49,7 +49,11 @@ impl Combiner {
 
     /// Adds the rows of a batch; with `times`, each key starts with its row's time.
     pub fn push(&mut self, batch: &ChangeBatch, times: Option<&[i64]>) -> Result<()> {
-        let columns = self.key_columns.iter().map(|at| batch.rows().columns().get(*at).cloned()).collect::<Option<Vec<ArrayRef>>>();
+        let columns = self
+            .key_columns
+            .iter()
+            .map(|at| batch.rows().columns().get(*at).cloned())
+            .collect::<Option<Vec<ArrayRef>>>();
         let columns = columns.ok_or_else(|| Error::internal("no such key column"))?;
         match times {
             Some(times) => self.codec.encode_timed(times, &columns, &mut self.keys)?,

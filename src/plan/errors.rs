@@ -162,8 +162,7 @@ pub fn aggregate_in_where() -> Error {
 }
 
 fn not_grouped(column: &str) -> Error {
-    let message =
-        format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    let message = format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
     Error::new(SqlState::GroupingError, message)
 }
 

@@ -1,16 +1,75 @@
 //! From a typed statement to a stream plan.
 //!
-//! 1. [`stream`]: the stream plan itself: what `dataflow/` runs.
-//! 2. [`scalar`]: expressions in it: typed, printable, compiled to DataFusion's physical expressions.
+//! 1. [`relations`]: what planning asks of the catalog.
+//! 2. [`query`]: DataFusion plans a query's text over it; types, casts and literals become PostgreSQL's, and what cannot
+//!    stream is refused with its place.
+//! 3. [`lower`]: the logical plan becomes operators, each with its key, changelog kind, event time and state.
+//! 4. [`stream`]: the stream plan itself: what `dataflow/` runs; [`scalar`]: expressions in it; [`total`]: made so that
+//!    failing does not depend on batching.
+//! 5. [`text`]: its stored form; [`explain`] and [`state`]: what people are told about it; [`errors`]: in whose words.
 //!
 //! What does not live here: running anything. DataFusion gives parsing, planning, optimising and expressions; its
 //! `ExecutionPlan` never runs a job.
+//!
+//! Invariants: a stream plan is settled: every type is one that [`crate::types`] names, no name is looked up again, and
+//! nothing in it reads a clock. The same text over the same catalog gives the same plan.
 
+pub mod errors;
+pub mod explain;
+pub mod functions;
+pub mod lower;
+pub mod query;
+pub mod relations;
 pub mod scalar;
+pub mod state;
 pub mod stream;
+pub mod text;
+pub mod total;
 
+#[cfg(test)]
+mod tests;
+
+pub use explain::explain;
+pub use relations::{Relation, RelationKind, Relations};
 pub use scalar::Scalar;
+pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
     AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
     Output, ScanWatermark, StreamPlan, Target, WindowSpec,
 };
+
+use crate::catalog::WatermarkClause;
+use crate::error::Result;
+use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
+use crate::types::Column;
+
+/// Plans the INSERTs of a streaming job: one plan, in which each source is read once. `text` is the statement that the
+/// places of the syntax tree refer to.
+pub fn plan_job(relations: &dyn Relations, text: &str, inserts: &[InsertStatement]) -> Result<StreamPlan> {
+    let plans = inserts.iter().map(|i| query::plan_query(relations, text, &i.query)).collect::<Result<Vec<_>>>()?;
+    let mut lowering = lower::Lowering::new(relations, &plans)?;
+    for (insert, plan) in inserts.iter().zip(&plans) {
+        lowering.insert(insert, plan)?;
+    }
+    lowering.finish()
+}
+
+/// Plans the query of a materialized view. `names` is the view's column list, empty for the query's own names. Returns
+/// the view's columns too.
+pub fn plan_view(
+    relations: &dyn Relations,
+    text: &str,
+    query: &Query,
+    names: &[Name],
+    emit: Option<EmitClause>,
+) -> Result<(StreamPlan, Vec<Column>)> {
+    let plan = query::plan_query(relations, text, query)?;
+    let mut lowering = lower::Lowering::new(relations, std::slice::from_ref(&plan))?;
+    let columns = lowering.view(&plan, names, emit)?;
+    Ok((lowering.finish()?, columns))
+}
+
+/// Checks the WATERMARK clause of a source about to be created.
+pub fn check_watermark(source: &str, columns: &[Column], clause: &WatermarkClause) -> Result<()> {
+    lower::plan_watermark(source, columns, clause).map(|_| ())
+}

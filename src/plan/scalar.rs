@@ -1,18 +1,24 @@
 //! A scalar expression over the columns of one input.
 
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::text::expr::{print, read};
 use crate::error::Result;
 
 /// An expression whose columns are named as in its input's schema (unqualified) and whose types are all settled: no
 /// coercion happens after planning.
+///
+/// Whether it fails on a row depends on that row alone (see [`super::total`]), and arithmetic fails instead of wrapping.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scalar(Expr);
 
@@ -21,13 +27,54 @@ impl Scalar {
         Scalar(expr)
     }
 
+    /// Reads the text that `Display` writes.
+    pub fn parse(text: &str) -> Result<Self> {
+        read(text).map(Scalar)
+    }
+
     pub fn expr(&self) -> &Expr {
         &self.0
+    }
+
+    /// The type of the value over rows of `input`.
+    pub fn data_type(&self, input: &SchemaRef) -> Result<DataType> {
+        let schema = DFSchema::try_from(Arc::clone(input))?;
+        Ok(self.0.get_type(&schema)?)
+    }
+
+    /// The column that the expression is, if it is nothing else.
+    pub fn as_column(&self) -> Option<&str> {
+        match &self.0 {
+            Expr::Column(column) => Some(&column.name),
+            _ => None,
+        }
     }
 
     /// The form that evaluates batches of `input`'s schema.
     pub fn compile(&self, input: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(Arc::clone(input))?;
-        Ok(create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+        let planned =
+            create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+        Ok(planned.transform_up(|expr| Ok(checked(expr)))?.data)
+    }
+}
+
+/// Arithmetic that fails on overflow where DataFusion's default wraps.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
+    match expr.downcast_ref::<BinaryExpr>() {
+        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
+            Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)))
+        }
+        _ => Transformed::no(expr),
+    }
+}
+
+/// The text that stored plans hold.
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match print(&self.0) {
+            Ok(text) => f.write_str(&text),
+            Err(_) => write!(f, "{}", self.0),
+        }
     }
 }

@@ -42,9 +42,15 @@ pub struct Scan {
 enum ScanStage {
     NextTime,
     /// In memory, these many of the time's list are still to be given out: its front.
-    Memory { time: i64, left: usize },
+    Memory {
+        time: i64,
+        left: usize,
+    },
     /// Beneath, what comes behind this state key is still to be given out.
-    Beneath { time: i64, after: Vec<u8> },
+    Beneath {
+        time: i64,
+        after: Vec<u8>,
+    },
 }
 
 impl Scan {

@@ -140,7 +140,8 @@ fn what_is_frozen_is_the_state_of_that_instant() {
     remove(&mut table, &["b"]);
     remove(&mut table, &["c"]);
     add(&mut table, &["c"], 5);
-    let at = |entries: &[(&str, Option<i64>)]| entries.iter().map(|(k, v)| (k.to_string(), *v)).collect::<BTreeMap<_, _>>();
+    let at =
+        |entries: &[(&str, Option<i64>)]| entries.iter().map(|(k, v)| (k.to_string(), *v)).collect::<BTreeMap<_, _>>();
     assert_eq!(drain(&mut table), at(&[("a", Some(1)), ("b", Some(1)), ("c", Some(1)), ("d", Some(1))]));
     table.freeze().unwrap();
     assert_eq!(drain(&mut table), at(&[("a", Some(11)), ("b", None), ("c", Some(5)), ("e", Some(10))]));

@@ -24,21 +24,14 @@ impl KeyCodec {
             .iter()
             .map(|(form, data_type)| read_column(*form, data_type, &mut readers))
             .collect::<Result<Vec<_>>>()?;
-        if readers.iter().all(Reader::is_empty) {
-            Ok(columns)
-        } else {
-            Err(corrupt())
-        }
+        if readers.iter().all(Reader::is_empty) { Ok(columns) } else { Err(corrupt()) }
     }
 }
 
 fn read_column(form: Form, data_type: &DataType, readers: &mut [Reader<'_>]) -> Result<ArrayRef> {
     Ok(match form {
         Form::Boolean => Arc::new(
-            readers
-                .iter_mut()
-                .map(|r| Ok(fixed::<1>(r)?.map(|[b]| b != 0)))
-                .collect::<Result<BooleanArray>>()?,
+            readers.iter_mut().map(|r| Ok(fixed::<1>(r)?.map(|[b]| b != 0))).collect::<Result<BooleanArray>>()?,
         ),
         Form::Int16 => primitive::<Int16Type, 2>(readers, data_type, |b| i16::from_be_bytes(b) ^ i16::MIN)?,
         Form::Int32 => primitive::<Int32Type, 4>(readers, data_type, |b| i32::from_be_bytes(b) ^ i32::MIN)?,
@@ -100,10 +93,7 @@ fn primitive<T: ArrowPrimitiveType, const W: usize>(
     data_type: &DataType,
     decode: impl Fn([u8; W]) -> T::Native,
 ) -> Result<ArrayRef> {
-    let values = readers
-        .iter_mut()
-        .map(|r| Ok(fixed::<W>(r)?.map(&decode)))
-        .collect::<Result<PrimitiveArray<T>>>()?;
+    let values = readers.iter_mut().map(|r| Ok(fixed::<W>(r)?.map(&decode))).collect::<Result<PrimitiveArray<T>>>()?;
     Ok(Arc::new(values.with_data_type(data_type.clone())))
 }
 

@@ -30,19 +30,11 @@ pub(super) fn int128(v: i128) -> [u8; 16] {
     (v ^ i128::MIN).to_be_bytes()
 }
 pub(super) fn float32(v: f32) -> [u8; 4] {
-    let bits = if v.is_nan() {
-        f32::NAN.to_bits() & !(1 << 31)
-    } else {
-        (v + 0.0).to_bits()
-    };
+    let bits = if v.is_nan() { f32::NAN.to_bits() & !(1 << 31) } else { (v + 0.0).to_bits() };
     (if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }).to_be_bytes()
 }
 pub(super) fn float64(v: f64) -> [u8; 8] {
-    let bits = if v.is_nan() {
-        f64::NAN.to_bits() & !(1 << 63)
-    } else {
-        (v + 0.0).to_bits()
-    };
+    let bits = if v.is_nan() { f64::NAN.to_bits() & !(1 << 63) } else { (v + 0.0).to_bits() };
     (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }).to_be_bytes()
 }
 
@@ -77,11 +69,7 @@ impl KeyCodec {
                 if stride == 0 {
                     return Ok(());
                 }
-                let mut places = Strided {
-                    data: &mut keys.data,
-                    stride,
-                    at: 0,
-                };
+                let mut places = Strided { data: &mut keys.data, stride, at: 0 };
                 if let Some(times) = times {
                     places.fill(None, times.iter().map(|t| int64(*t)));
                 }
@@ -104,10 +92,7 @@ impl KeyCodec {
                 keys.data.resize(total, 0);
                 let starts = spans.iter().map(|(start, _)| *start).collect();
                 keys.layout = Layout::Variable { spans, dead_bytes: 0 };
-                let mut places = Scattered {
-                    data: &mut keys.data,
-                    cursors: starts,
-                };
+                let mut places = Scattered { data: &mut keys.data, cursors: starts };
                 if let Some(times) = times {
                     places.fill(None, times.iter().map(|t| int64(*t)));
                 }
@@ -155,17 +140,11 @@ impl Places for Strided<'_> {
     #[inline]
     fn fill<const W: usize>(&mut self, nulls: Option<&NullBuffer>, values: impl Iterator<Item = [u8; W]>) {
         let at = self.at;
-        let cells = self
-            .data
-            .chunks_exact_mut(self.stride)
-            .filter_map(|key| key.get_mut(at..at + W + 1));
+        let cells = self.data.chunks_exact_mut(self.stride).filter_map(|key| key.get_mut(at..at + W + 1));
         match nulls {
             None => cells.zip(values).for_each(|(cell, value)| put(cell, value)),
             Some(nulls) => {
-                cells
-                    .zip(values)
-                    .zip(nulls.iter())
-                    .for_each(|((cell, value), valid)| put_nullable(cell, value, valid));
+                cells.zip(values).zip(nulls.iter()).for_each(|((cell, value), valid)| put_nullable(cell, value, valid));
             }
         }
         self.at += W + 1;
@@ -210,10 +189,7 @@ fn put_nullable<const W: usize>(cell: &mut [u8], value: [u8; W], valid: bool) {
 fn write_fixed(places: &mut impl Places, array: &ArrayRef, form: Form) {
     macro_rules! primitive {
         ($t:ty, $encode:expr) => {
-            places.fill(
-                array.nulls(),
-                array.as_primitive::<$t>().values().iter().map(|v| $encode(*v)),
-            )
+            places.fill(array.nulls(), array.as_primitive::<$t>().values().iter().map(|v| $encode(*v)))
         };
     }
     match form {

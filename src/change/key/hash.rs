@@ -34,10 +34,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
 /// Eight bytes from `at`, little-endian.
 #[inline]
 fn word(bytes: &[u8], at: usize) -> u64 {
-    bytes
-        .get(at..)
-        .and_then(|b| b.first_chunk())
-        .map_or(0, |b| u64::from_le_bytes(*b))
+    bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
 }
 
 /// Fewer than eight bytes as one number. The length is in the state already.

@@ -149,15 +149,9 @@ impl Keys {
     pub fn new(stride: Option<usize>) -> Self {
         let layout = match stride {
             Some(stride) => Layout::Fixed { stride, len: 0 },
-            None => Layout::Variable {
-                spans: Vec::new(),
-                dead_bytes: 0,
-            },
+            None => Layout::Variable { spans: Vec::new(), dead_bytes: 0 },
         };
-        Keys {
-            data: Vec::new(),
-            layout,
-        }
+        Keys { data: Vec::new(), layout }
     }
 
     pub fn len(&self) -> usize {

@@ -19,29 +19,9 @@ fn encode(columns: &[ArrayRef]) -> (KeyCodec, Keys) {
 fn ascending() -> Vec<ArrayRef> {
     vec![
         Arc::new(BooleanArray::from(vec![Some(false), Some(true), None])),
-        Arc::new(Int16Array::from(vec![
-            Some(i16::MIN),
-            Some(-1),
-            Some(0),
-            Some(i16::MAX),
-            None,
-        ])),
-        Arc::new(Int32Array::from(vec![
-            Some(i32::MIN),
-            Some(-1),
-            Some(0),
-            Some(i32::MAX),
-            None,
-        ])),
-        Arc::new(Int64Array::from(vec![
-            Some(i64::MIN),
-            Some(-1),
-            Some(0),
-            Some(255),
-            Some(256),
-            Some(i64::MAX),
-            None,
-        ])),
+        Arc::new(Int16Array::from(vec![Some(i16::MIN), Some(-1), Some(0), Some(i16::MAX), None])),
+        Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(-1), Some(0), Some(i32::MAX), None])),
+        Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(-1), Some(0), Some(255), Some(256), Some(i64::MAX), None])),
         Arc::new(Float32Array::from(vec![
             Some(f32::NEG_INFINITY),
             Some(-1.5),
@@ -62,15 +42,9 @@ fn ascending() -> Vec<ArrayRef> {
             None,
         ])),
         Arc::new(
-            Decimal128Array::from(vec![
-                Some(-(10i128.pow(38)) + 1),
-                Some(-1),
-                Some(0),
-                Some(10i128.pow(38) - 1),
-                None,
-            ])
-            .with_precision_and_scale(38, 2)
-            .unwrap(),
+            Decimal128Array::from(vec![Some(-(10i128.pow(38)) + 1), Some(-1), Some(0), Some(10i128.pow(38) - 1), None])
+                .with_precision_and_scale(38, 2)
+                .unwrap(),
         ),
         Arc::new(Date32Array::from(vec![Some(-1), Some(0), Some(20_000), None])),
         Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), Some(0), Some(1 << 50), None]).with_timezone("+00:00")),
@@ -103,11 +77,7 @@ fn bytes_order_as_values_do_and_come_back() {
     for column in ascending() {
         let (codec, keys) = encode(std::slice::from_ref(&column));
         let all: Vec<&[u8]> = keys.iter().collect();
-        assert!(
-            all.windows(2).all(|w| w[0] < w[1]),
-            "{:?}: {all:x?}",
-            column.data_type()
-        );
+        assert!(all.windows(2).all(|w| w[0] < w[1]), "{:?}: {all:x?}", column.data_type());
         let back = codec.decode(keys.iter()).unwrap();
         assert_eq!(&back[0], &column, "{:?}", column.data_type());
     }
@@ -115,14 +85,8 @@ fn bytes_order_as_values_do_and_come_back() {
 
 #[test]
 fn several_columns_order_by_the_first_that_differs() {
-    let text: ArrayRef = Arc::new(StringViewArray::from(vec![
-        Some("a"),
-        Some("a"),
-        Some("a\0"),
-        Some("b"),
-        None,
-        None,
-    ]));
+    let text: ArrayRef =
+        Arc::new(StringViewArray::from(vec![Some("a"), Some("a"), Some("a\0"), Some("b"), None, None]));
     let number: ArrayRef = Arc::new(Int64Array::from(vec![Some(9), None, Some(1), Some(-5), Some(0), None]));
     let flag: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true); 6]));
     let (codec, keys) = encode(&[text.clone(), number.clone(), flag.clone()]);
@@ -133,13 +97,8 @@ fn several_columns_order_by_the_first_that_differs() {
 
 #[test]
 fn minus_zero_is_zero_and_every_nan_the_same() {
-    let odd: ArrayRef = Arc::new(Float64Array::from(vec![
-        -0.0,
-        0.0,
-        f64::NAN,
-        -f64::NAN,
-        f64::from_bits(0x7ff0_0000_0000_0001),
-    ]));
+    let odd: ArrayRef =
+        Arc::new(Float64Array::from(vec![-0.0, 0.0, f64::NAN, -f64::NAN, f64::from_bits(0x7ff0_0000_0000_0001)]));
     let (_, keys) = encode(&[odd]);
     assert_eq!(keys.get(0), keys.get(1));
     assert_eq!(keys.get(2), keys.get(3));
@@ -201,9 +160,8 @@ fn damaged_keys_and_other_types_are_errors() {
     }
     assert!(codec.decode([&[PRESENT, b'a', 0, 7, 0, 0][..]]).is_err());
     assert!(codec.decode([&[PRESENT, 0xff, 0, 0][..]]).is_err(), "not UTF-8");
-    let refused = KeyCodec::new([&DataType::Struct(
-        vec![arrow::datatypes::Field::new("a", DataType::Int32, true)].into(),
-    )]);
+    let refused =
+        KeyCodec::new([&DataType::Struct(vec![arrow::datatypes::Field::new("a", DataType::Int32, true)].into())]);
     assert_eq!(refused.unwrap_err().state().code(), "0A000");
     let wrong: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     assert!(codec.encode(&[wrong], 1, &mut Keys::new(None)).is_err());

@@ -94,9 +94,7 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         }
         D::List(_) => lists(column, hashes)?,
         other => {
-            return Err(Error::internal(format!(
-                "the blackhole cannot digest a column of type {other}"
-            )));
+            return Err(Error::internal(format!("the blackhole cannot digest a column of type {other}")));
         }
     }
     Ok(())
@@ -105,17 +103,10 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
 /// Mixes `value(row)` into each row's hash, and a constant for nulls.
 fn each(column: &dyn Array, hashes: &mut [u64], value: impl Fn(usize) -> u64) {
     match column.nulls() {
-        None => hashes
-            .iter_mut()
-            .enumerate()
-            .for_each(|(row, hash)| *hash = mix(*hash, value(row))),
+        None => hashes.iter_mut().enumerate().for_each(|(row, hash)| *hash = mix(*hash, value(row))),
         Some(nulls) => {
             for ((row, hash), valid) in hashes.iter_mut().enumerate().zip(nulls) {
-                *hash = if valid {
-                    mix(*hash, value(row))
-                } else {
-                    fold(*hash, NULL)
-                };
+                *hash = if valid { mix(*hash, value(row)) } else { fold(*hash, NULL) };
             }
         }
     }
@@ -124,17 +115,10 @@ fn each(column: &dyn Array, hashes: &mut [u64], value: impl Fn(usize) -> u64) {
 fn primitive<T: ArrowPrimitiveType>(column: &dyn Array, hashes: &mut [u64], bits: impl Fn(T::Native) -> u64) {
     let values = column.as_primitive::<T>().values();
     match column.nulls() {
-        None => hashes
-            .iter_mut()
-            .zip(values)
-            .for_each(|(hash, value)| *hash = mix(*hash, bits(*value))),
+        None => hashes.iter_mut().zip(values).for_each(|(hash, value)| *hash = mix(*hash, bits(*value))),
         Some(nulls) => {
             for ((hash, value), valid) in hashes.iter_mut().zip(values).zip(nulls) {
-                *hash = if valid {
-                    mix(*hash, bits(*value))
-                } else {
-                    fold(*hash, NULL)
-                };
+                *hash = if valid { mix(*hash, bits(*value)) } else { fold(*hash, NULL) };
             }
         }
     }
@@ -150,23 +134,14 @@ fn views<T: ByteViewType>(column: &dyn Array, hashes: &mut [u64]) {
             return fold(hash ^ (view as u64), FOLD ^ ((view >> 64) as u64));
         }
         let start = long.offset as usize;
-        let bytes = buffers
-            .get(long.buffer_index as usize)
-            .and_then(|b| b.get(start..start + long.length as usize));
+        let bytes = buffers.get(long.buffer_index as usize).and_then(|b| b.get(start..start + long.length as usize));
         mix_bytes(hash, bytes.unwrap_or_default())
     };
     match column.nulls() {
-        None => hashes
-            .iter_mut()
-            .zip(array.views())
-            .for_each(|(hash, view)| *hash = hash_of(*hash, *view)),
+        None => hashes.iter_mut().zip(array.views()).for_each(|(hash, view)| *hash = hash_of(*hash, *view)),
         Some(nulls) => {
             for ((hash, view), valid) in hashes.iter_mut().zip(array.views()).zip(nulls) {
-                *hash = if valid {
-                    hash_of(*hash, *view)
-                } else {
-                    fold(*hash, NULL)
-                };
+                *hash = if valid { hash_of(*hash, *view) } else { fold(*hash, NULL) };
             }
         }
     }
@@ -180,9 +155,7 @@ fn lists(column: &dyn Array, hashes: &mut [u64]) -> Result<()> {
     for (hash, ends) in hashes.iter_mut().zip(list.value_offsets().windows(2)) {
         let [start, end] = ends else { continue };
         let items = items.get(*start as usize..*end as usize).unwrap_or_default();
-        *hash = items
-            .iter()
-            .fold(mix(*hash, items.len() as u64), |hash, item| mix(hash, *item));
+        *hash = items.iter().fold(mix(*hash, items.len() as u64), |hash, item| mix(hash, *item));
     }
     nulls_over(column, before, hashes);
     Ok(())
@@ -217,12 +190,7 @@ mod tests {
     #[test]
     fn how_a_text_is_held_does_not_matter() {
         let long = "a text that does not fit into its view";
-        let texts: ArrayRef = Arc::new(StringViewArray::from_iter(vec![
-            Some("short"),
-            Some(long),
-            None,
-            Some(""),
-        ]));
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter(vec![Some("short"), Some(long), None, Some("")]));
         let whole = hashes(Arc::clone(&texts));
         assert_eq!(whole.iter().collect::<std::collections::HashSet<_>>().len(), 4);
         assert_eq!(hashes(texts.slice(1, 2)), whole[1..3]);
@@ -246,11 +214,7 @@ mod tests {
         let fields = Fields::from(vec![Field::new("x", DataType::Int64, true)]);
         let row = |under: i64| -> ArrayRef {
             let child: ArrayRef = Arc::new(Int64Array::from(vec![7, under]));
-            Arc::new(StructArray::new(
-                fields.clone(),
-                vec![child],
-                Some(NullBuffer::from(vec![true, false])),
-            ))
+            Arc::new(StructArray::new(fields.clone(), vec![child], Some(NullBuffer::from(vec![true, false]))))
         };
         assert_eq!(hashes(row(1)), hashes(row(2)));
         assert_ne!(hashes(row(1))[0], hashes(row(1))[1]);

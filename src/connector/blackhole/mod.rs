@@ -52,10 +52,7 @@ impl Answer {
             }
             Some(weights) => {
                 self.rows += weights.iter().sum::<i64>();
-                let weighted = hashes
-                    .iter()
-                    .zip(weights.iter())
-                    .map(|(h, w)| h.wrapping_mul(*w as u64));
+                let weighted = hashes.iter().zip(weights.iter()).map(|(h, w)| h.wrapping_mul(*w as u64));
                 self.digest = weighted.fold(self.digest, sum);
             }
         }
@@ -82,10 +79,7 @@ impl Sink for BlackholeSink {
     }
 
     fn open(&self, _job: &str, _schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(BlackholeWriter {
-            answer: Arc::clone(&self.answer),
-            hasher: RowHasher::default(),
-        }))
+        Ok(Box::new(BlackholeWriter { answer: Arc::clone(&self.answer), hasher: RowHasher::default() }))
     }
 }
 
@@ -117,10 +111,8 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
 
     fn batch(rows: &[(i64, &str, i64)]) -> ChangeBatch {
-        let schema = Schema::new(vec![
-            Field::new("k", DataType::Int64, true),
-            Field::new("s", DataType::Utf8View, true),
-        ]);
+        let schema =
+            Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("s", DataType::Utf8View, true)]);
         let keys = Int64Array::from_iter_values(rows.iter().map(|r| r.0));
         let texts = StringViewArray::from_iter_values(rows.iter().map(|r| r.1));
         let rows_of = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(texts)]).expect("a batch");
@@ -130,10 +122,7 @@ mod tests {
     fn answer(batches: &[&[(i64, &str, i64)]]) -> Answer {
         let sink = BlackholeSink::default();
         let mut writer = sink.open("job", batch(&[]).schema()).expect("a writer");
-        let part = Part {
-            id: PartId { epoch: 1, part: 0 },
-            batches: batches.iter().map(|b| batch(b)).collect(),
-        };
+        let part = Part { id: PartId { epoch: 1, part: 0 }, batches: batches.iter().map(|b| batch(b)).collect() };
         writer.deliver(&part).expect("delivered");
         sink.answer()
     }

@@ -26,13 +26,8 @@ const FORMAT: FormatOptions<'static> = FormatOptions::new()
 
 /// `'connector' = 'print'`, to standard output; 'prefix' goes before each line.
 pub fn sink(_columns: &[Column], _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
-    let prefix = options
-        .optional::<String>("prefix")?
-        .map_or(String::new(), |p| format!("{p} "));
-    Ok(Arc::new(PrintSink::new(
-        prefix,
-        Arc::new(Mutex::new(std::io::stdout())),
-    )))
+    let prefix = options.optional::<String>("prefix")?.map_or(String::new(), |p| format!("{p} "));
+    Ok(Arc::new(PrintSink::new(prefix, Arc::new(Mutex::new(std::io::stdout())))))
 }
 
 /// Where the lines go.
@@ -45,9 +40,7 @@ pub struct PrintSink {
 
 impl std::fmt::Debug for PrintSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PrintSink")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("PrintSink").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -68,11 +61,7 @@ impl Sink for PrintSink {
     }
 
     fn open(&self, _job: &str, _schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        let writer = PrintWriter {
-            prefix: self.prefix.clone(),
-            output: Arc::clone(&self.output),
-            text: Vec::new(),
-        };
+        let writer = PrintWriter { prefix: self.prefix.clone(), output: Arc::clone(&self.output), text: Vec::new() };
         Ok(Box::new(writer))
     }
 }
@@ -98,9 +87,7 @@ impl SinkWriter for PrintWriter {
 
 fn write_lines(prefix: &str, batch: &ChangeBatch, text: &mut Vec<u8>) -> Result<()> {
     let columns = batch.rows().columns().iter();
-    let columns: Vec<_> = columns
-        .map(|c| ArrayFormatter::try_new(c, &FORMAT))
-        .collect::<Result<_, _>>()?;
+    let columns: Vec<_> = columns.map(|c| ArrayFormatter::try_new(c, &FORMAT)).collect::<Result<_, _>>()?;
     for row in 0..batch.num_rows() {
         let weight = batch.weight(row);
         let start = text.len();
@@ -128,38 +115,19 @@ mod tests {
 
     #[test]
     fn changes_are_lines() {
-        let amounts = Decimal128Array::from(vec![1250, -5, 0])
-            .with_precision_and_scale(12, 2)
-            .expect("a numeric");
+        let amounts = Decimal128Array::from(vec![1250, -5, 0]).with_precision_and_scale(12, 2).expect("a numeric");
         let rows = RecordBatch::try_from_iter_with_nullable([
-            (
-                "id",
-                Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])) as Arc<dyn Array>,
-                true,
-            ),
-            (
-                "name",
-                Arc::new(StringViewArray::from(vec![Some("ann"), None, Some("")])),
-                true,
-            ),
+            ("id", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])) as Arc<dyn Array>, true),
+            ("name", Arc::new(StringViewArray::from(vec![Some("ann"), None, Some("")])), true),
             ("amount", Arc::new(amounts), true),
-            (
-                "ts",
-                Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000, -1])),
-                true,
-            ),
+            ("ts", Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000, -1])), true),
         ]);
         let batch = ChangeBatch::new(rows.expect("a batch"), Some(vec![1, -1, 2].into())).expect("a change");
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
         let output: Output = Arc::clone(&written) as Output;
         let sink = PrintSink::new("job> ".into(), output);
         let mut writer = sink.open("job", batch.schema()).expect("a writer");
-        writer
-            .deliver(&Part {
-                id: PartId { epoch: 1, part: 0 },
-                batches: vec![batch],
-            })
-            .expect("delivered");
+        writer.deliver(&Part { id: PartId { epoch: 1, part: 0 }, batches: vec![batch] }).expect("delivered");
         assert_eq!(
             String::from_utf8_lossy(&written.lock()),
             "job> +I(1, ann, 12.50, 1970-01-01 00:00:00)\n\

@@ -25,11 +25,7 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         return None;
     }
     for (i, quad) in quads.iter().enumerate() {
-        let padding = if i + 1 == quads.len() {
-            quad.iter().rev().take_while(|b| **b == b'=').count()
-        } else {
-            0
-        };
+        let padding = if i + 1 == quads.len() { quad.iter().rev().take_while(|b| **b == b'=').count() } else { 0 };
         if padding > 2 {
             return None;
         }
@@ -89,9 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_not_base64_is_refused() {
-        for text in [
-            "Z", "Zg", "Zg=", "Zg=a", "=", "====", "Zg==Zg==", "Zh==", "Zm9=", "Zm 9", "Zm9-", "Z\n==",
-        ] {
+        for text in ["Z", "Zg", "Zg=", "Zg=a", "=", "====", "Zg==Zg==", "Zh==", "Zm9=", "Zm 9", "Zm9-", "Z\n=="] {
             assert_eq!(decode(text.as_bytes(), &mut Vec::new()), None, "{text}");
         }
     }

@@ -43,28 +43,13 @@ enum Values {
     BigInt(Vec<i64>),
     Real(Vec<f32>),
     Double(Vec<f64>),
-    Numeric {
-        unscaled: Vec<i128>,
-        precision: u8,
-        scale: i8,
-    },
+    Numeric { unscaled: Vec<i128>, precision: u8, scale: i8 },
     Text(Texts),
-    Bytea {
-        data: Vec<u8>,
-        ends: Vec<usize>,
-    },
+    Bytea { data: Vec<u8>, ends: Vec<usize> },
     Date(Vec<i32>),
-    Timestamp {
-        micros: Vec<i64>,
-        precision: u8,
-        zoned: bool,
-    },
+    Timestamp { micros: Vec<i64>, precision: u8, zoned: bool },
     Row(Box<Object>),
-    Array {
-        ends: Vec<i32>,
-        item: Box<Column>,
-        field: FieldRef,
-    },
+    Array { ends: Vec<i32>, item: Box<Column>, field: FieldRef },
 }
 
 /// Strings stay where they are in the chunk until its end; only those with escapes are written anew.
@@ -102,39 +87,22 @@ impl Column {
             SqlType::BigInt => Values::BigInt(Vec::with_capacity(rows)),
             SqlType::Real => Values::Real(Vec::with_capacity(rows)),
             SqlType::Double => Values::Double(Vec::with_capacity(rows)),
-            SqlType::Numeric(precision, scale) => Values::Numeric {
-                unscaled: Vec::with_capacity(rows),
-                precision: *precision,
-                scale: *scale,
-            },
-            SqlType::Bytea => Values::Bytea {
-                data: Vec::new(),
-                ends: Vec::with_capacity(rows),
-            },
+            SqlType::Numeric(precision, scale) => {
+                Values::Numeric { unscaled: Vec::with_capacity(rows), precision: *precision, scale: *scale }
+            }
+            SqlType::Bytea => Values::Bytea { data: Vec::new(), ends: Vec::with_capacity(rows) },
             SqlType::Date => Values::Date(Vec::with_capacity(rows)),
             SqlType::Timestamp(p) | SqlType::TimestampTz(p) => {
                 let zoned = matches!(ty, SqlType::TimestampTz(_));
-                Values::Timestamp {
-                    micros: Vec::with_capacity(rows),
-                    precision: *p,
-                    zoned,
-                }
+                Values::Timestamp { micros: Vec::with_capacity(rows), precision: *p, zoned }
             }
             // Intervals are refused when the decoder is made.
             SqlType::Text | SqlType::Varchar(_) | SqlType::Interval => {
                 let max_characters = if let SqlType::Varchar(n) = ty { n } else { None };
-                Values::Text(Texts {
-                    spans: Vec::with_capacity(rows),
-                    unescaped: Vec::new(),
-                    max_characters,
-                })
+                Values::Text(Texts { spans: Vec::with_capacity(rows), unescaped: Vec::new(), max_characters })
             }
             SqlType::Row(_) => {
-                let fields = if let DataType::Struct(fields) = field.data_type() {
-                    fields.clone()
-                } else {
-                    [].into()
-                };
+                let fields = if let DataType::Struct(fields) = field.data_type() { fields.clone() } else { [].into() };
                 Values::Row(Box::new(Object::new(&fields, rows)))
             }
             SqlType::Array(item) => {
@@ -143,18 +111,10 @@ impl Column {
                     _ => Arc::new(item.field("item")),
                 };
                 let item = Box::new(Column::new(&field, rows));
-                Values::Array {
-                    ends: Vec::with_capacity(rows),
-                    item,
-                    field,
-                }
+                Values::Array { ends: Vec::with_capacity(rows), item, field }
             }
         };
-        Column {
-            ty,
-            validity: NullBufferBuilder::new(rows),
-            values,
-        }
+        Column { ty, validity: NullBufferBuilder::new(rows), values }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -194,11 +154,7 @@ impl Column {
             Values::Real(v) => v.push(0.0),
             Values::Double(v) => v.push(0.0),
             Values::Numeric { unscaled, .. } => unscaled.push(0),
-            Values::Text(texts) => texts.spans.push(Span {
-                start: 0,
-                end: 0,
-                unescaped: false,
-            }),
+            Values::Text(texts) => texts.spans.push(Span { start: 0, end: 0, unescaped: false }),
             Values::Bytea { data, ends } => ends.push(data.len()),
             Values::Row(object) => object.push_null(),
             Values::Array { ends, .. } => ends.push(ends.last().copied().unwrap_or(0)),
@@ -217,22 +173,12 @@ impl Column {
         match &mut self.values {
             Values::BigInt(v) => v.push(number(scanner, ty)?.integer(ty)?),
             Values::Text(texts) => texts.read(scanner, ty)?,
-            Values::Timestamp {
-                micros,
-                precision,
-                zoned,
-            } => {
-                micros.push(datetime_text(scanner, ty, |text| {
-                    datetime::timestamp(text, *precision, *zoned)
-                })?);
+            Values::Timestamp { micros, precision, zoned } => {
+                micros.push(datetime_text(scanner, ty, |text| datetime::timestamp(text, *precision, *zoned))?);
             }
             Values::Integer(v) => v.push(number(scanner, ty)?.integer(ty)?),
             Values::SmallInt(v) => v.push(number(scanner, ty)?.integer(ty)?),
-            Values::Numeric {
-                unscaled,
-                precision,
-                scale,
-            } => {
+            Values::Numeric { unscaled, precision, scale } => {
                 unscaled.push(numeric_number(scanner, ty)?.numeric(*precision, *scale, ty)?);
             }
             Values::Double(v) => v.push(match special_float(scanner) {
@@ -272,11 +218,7 @@ impl Column {
             Values::BigInt(v) => primitive::<Int64Type>(v, nulls)?,
             Values::Real(v) => primitive::<Float32Type>(v, nulls)?,
             Values::Double(v) => primitive::<Float64Type>(v, nulls)?,
-            Values::Numeric {
-                unscaled,
-                precision,
-                scale,
-            } => {
+            Values::Numeric { unscaled, precision, scale } => {
                 let array = Decimal128Array::try_new(unscaled.into(), nulls)?;
                 Arc::new(array.with_precision_and_scale(precision, scale)?)
             }
@@ -324,20 +266,12 @@ impl Texts {
 
     fn finish(self, nulls: Option<&NullBuffer>, input: Input) -> Result<ArrayRef> {
         let length = |span: &Span| (span.end - span.start) as usize;
-        let outside = self
-            .spans
-            .iter()
-            .map(length)
-            .filter(|length| *length > INLINE_TEXT)
-            .sum::<usize>();
+        let outside = self.spans.iter().map(length).filter(|length| *length > INLINE_TEXT).sum::<usize>();
         let mut builder = StringViewBuilder::with_capacity(self.spans.len());
         if outside > 0 {
             builder = builder.with_fixed_block_size(outside.min(MAX_TEXT_BLOCK) as u32);
         }
-        let unescaped = Input {
-            bytes: &self.unescaped,
-            text: std::str::from_utf8(&self.unescaped).ok(),
-        };
+        let unescaped = Input { bytes: &self.unescaped, text: std::str::from_utf8(&self.unescaped).ok() };
         for (row, span) in self.spans.iter().enumerate() {
             if nulls.is_some_and(|nulls| nulls.is_null(row)) {
                 builder.append_null();
@@ -354,22 +288,13 @@ impl Span {
     fn new(start: usize, end: usize, unescaped: bool) -> Scan<Span> {
         match (u32::try_from(start), u32::try_from(end)) {
             (Ok(start), Ok(end)) => Ok(Span { start, end, unescaped }),
-            _ => Err(Failure::new(
-                SqlState::ConfigurationLimitExceeded,
-                "more than 4 GiB of text in one chunk",
-            )),
+            _ => Err(Failure::new(SqlState::ConfigurationLimitExceeded, "more than 4 GiB of text in one chunk")),
         }
     }
 
     fn of<'a>(&self, raw: &'a [u8], raw_start: usize, unescaped: &'a [u8]) -> &'a [u8] {
-        let (bytes, offset) = if self.unescaped {
-            (unescaped, 0)
-        } else {
-            (raw, raw_start)
-        };
-        bytes
-            .get(self.start as usize - offset..self.end as usize - offset)
-            .unwrap_or_default()
+        let (bytes, offset) = if self.unescaped { (unescaped, 0) } else { (raw, raw_start) };
+        bytes.get(self.start as usize - offset..self.end as usize - offset).unwrap_or_default()
     }
 }
 
@@ -391,10 +316,7 @@ fn check_length(bytes: &[u8], max: u32, ty: &SqlType) -> Scan<()> {
     if characters <= max as usize {
         return Ok(());
     }
-    Err(Failure::new(
-        SqlState::StringDataRightTruncation,
-        format!("value too long for type {ty}"),
-    ))
+    Err(Failure::new(SqlState::StringDataRightTruncation, format!("value too long for type {ty}")))
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> Result<ArrayRef>
@@ -443,14 +365,9 @@ fn special_float(scanner: &mut Scanner) -> Option<f64> {
     if scanner.peek() != Some(b'"') {
         return None;
     }
-    let specials: [(&[u8], f64); 3] = [
-        (b"\"NaN\"", f64::NAN),
-        (b"\"Infinity\"", f64::INFINITY),
-        (b"\"-Infinity\"", f64::NEG_INFINITY),
-    ];
-    let (text, value) = specials
-        .into_iter()
-        .find(|(text, _)| scanner.rest().starts_with(text))?;
+    let specials: [(&[u8], f64); 3] =
+        [(b"\"NaN\"", f64::NAN), (b"\"Infinity\"", f64::INFINITY), (b"\"-Infinity\"", f64::NEG_INFINITY)];
+    let (text, value) = specials.into_iter().find(|(text, _)| scanner.rest().starts_with(text))?;
     scanner.advance(text.len());
     Some(value)
 }
@@ -464,11 +381,7 @@ fn boolean(scanner: &mut Scanner, ty: &SqlType) -> Scan<bool> {
 }
 
 fn quoted(scanner: &mut Scanner, ty: &SqlType) -> Scan<Quoted> {
-    if scanner.peek() == Some(b'"') {
-        scanner.string()
-    } else {
-        Err(mismatch(scanner, ty))
-    }
+    if scanner.peek() == Some(b'"') { scanner.string() } else { Err(mismatch(scanner, ty)) }
 }
 
 /// The string itself, escapes resolved. Allocates for those with escapes: rare in the types that ask for this.
@@ -514,10 +427,7 @@ fn elements(scanner: &mut Scanner, item: &mut Column, ty: &SqlType) -> Scan<i32>
         }
     }
     i32::try_from(item.len()).map_err(|_| {
-        Failure::new(
-            SqlState::ConfigurationLimitExceeded,
-            "more than 2147483647 array elements in one chunk",
-        )
+        Failure::new(SqlState::ConfigurationLimitExceeded, "more than 2147483647 array elements in one chunk")
     })
 }
 

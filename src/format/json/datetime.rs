@@ -169,11 +169,7 @@ fn civil_from_days(days: i64) -> (i64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month as u64, day as u64)
 }
@@ -260,19 +256,9 @@ mod tests {
         check("2024-02-29 23:59", 3, false, Ok("2024-02-29 23:59:00.000000"));
         check("1969-12-31 23:59:59.5", 6, false, Ok("1969-12-31 23:59:59.500000"));
         check("0001-01-01 00:00:00", 6, false, Ok("0001-01-01 00:00:00.000000"));
-        check(
-            "9999-12-31 23:59:59.999999999",
-            6,
-            false,
-            Ok("10000-01-01 00:00:00.000000"),
-        );
+        check("9999-12-31 23:59:59.999999999", 6, false, Ok("10000-01-01 00:00:00.000000"));
         check("2024-01-01 00:00:00.0005", 3, false, Ok("2024-01-01 00:00:00.001000"));
-        check(
-            "2024-01-01 00:00:00.00049999999",
-            3,
-            false,
-            Ok("2024-01-01 00:00:00.000000"),
-        );
+        check("2024-01-01 00:00:00.00049999999", 3, false, Ok("2024-01-01 00:00:00.000000"));
         check("2024-01-01 00:00:59.5", 0, false, Ok("2024-01-01 00:01:00.000000"));
         check("2024-01-01T00:00:00+02:00", 3, true, Ok("2023-12-31 22:00:00.000000"));
         check("2024-01-01T00:00:00-0530", 3, true, Ok("2024-01-01 05:30:00.000000"));

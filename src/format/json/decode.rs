@@ -30,10 +30,7 @@ impl JsonDecoder {
 
 impl Decoder for JsonDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
-        let input = Input {
-            bytes: &chunk.data,
-            text: std::str::from_utf8(&chunk.data).ok(),
-        };
+        let input = Input { bytes: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
         let mut columns = Object::new(self.schema.fields(), chunk.len());
         let mut bad = Vec::new();
         let mut tombstones = chunk.nulls.iter().peekable();
@@ -43,20 +40,14 @@ impl Decoder for JsonDecoder {
                 let rows = columns.rows();
                 if let Err(failure) = read_message(input, start, end, &mut columns) {
                     columns.truncate(rows);
-                    bad.push(BadMessage {
-                        index,
-                        error: failure.into_error(),
-                    });
+                    bad.push(BadMessage { index, error: failure.into_error() });
                 }
             }
             start = end;
         }
         let (_, arrays, rows) = columns.finish(input)?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(Decoded {
-            rows: RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?,
-            bad,
-        })
+        Ok(Decoded { rows: RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?, bad })
     }
 }
 
@@ -72,27 +63,17 @@ fn read_message(input: Input, start: usize, end: usize, columns: &mut Object) ->
     }
     columns.read(&mut scanner)?;
     scanner.skip_whitespace();
-    if scanner.peek().is_some() {
-        Err(scanner.expected("nothing after the object"))
-    } else {
-        Ok(())
-    }
+    if scanner.peek().is_some() { Err(scanner.expected("nothing after the object")) } else { Ok(()) }
 }
 
 /// A whole chunk of UTF-8 is whole messages of UTF-8, unless a character lies across a message's end.
 fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
-    if input
-        .text
-        .is_some_and(|text| text.is_char_boundary(start) && text.is_char_boundary(end))
-    {
+    if input.text.is_some_and(|text| text.is_char_boundary(start) && text.is_char_boundary(end)) {
         return Ok(());
     }
     let message = input.bytes.get(start..end).unwrap_or_default();
     match std::str::from_utf8(message) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Failure::syntax(format_args!(
-            "the message is not UTF-8 at byte {}",
-            e.valid_up_to()
-        ))),
+        Err(e) => Err(Failure::syntax(format_args!("the message is not UTF-8 at byte {}", e.valid_up_to()))),
     }
 }

@@ -62,17 +62,9 @@ impl JsonEncoder {
         let schema_written = schema.project(indices)?;
         check_columns(&schema_written)?;
         let field = |(i, field): (usize, &arrow::datatypes::FieldRef)| {
-            Column::new(
-                i,
-                indices.get(i).copied().unwrap_or(i),
-                field.name(),
-                SqlType::from_field(field),
-            )
+            Column::new(i, indices.get(i).copied().unwrap_or(i), field.name(), SqlType::from_field(field))
         };
-        Ok(JsonEncoder {
-            options,
-            columns: schema_written.fields().iter().enumerate().map(field).collect(),
-        })
+        Ok(JsonEncoder { options, columns: schema_written.fields().iter().enumerate().map(field).collect() })
     }
 }
 
@@ -81,12 +73,7 @@ impl Column {
         let mut lead = vec![if place == 0 { b'{' } else { b',' }];
         write_string(name, &mut lead);
         lead.push(b':');
-        Column {
-            index,
-            data_type: ty.to_arrow(),
-            shape: Shape::of(ty),
-            lead,
-        }
+        Column { index, data_type: ty.to_arrow(), shape: Shape::of(ty), lead }
     }
 }
 
@@ -104,10 +91,7 @@ impl Shape {
             SqlType::Text | SqlType::Varchar(_) | SqlType::Interval => Shape::Text,
             SqlType::Bytea => Shape::Bytea,
             SqlType::Date => Shape::Date,
-            SqlType::Timestamp(precision) => Shape::Timestamp {
-                precision,
-                zoned: false,
-            },
+            SqlType::Timestamp(precision) => Shape::Timestamp { precision, zoned: false },
             SqlType::TimestampTz(precision) => Shape::Timestamp { precision, zoned: true },
             SqlType::Row(fields) => {
                 let field = |(i, (name, ty)): (usize, (String, SqlType))| Column::new(i, i, &name, ty);
@@ -152,29 +136,20 @@ enum Values<'a> {
     Text(&'a arrow::array::StringViewArray),
     Bytea(&'a arrow::array::BinaryViewArray),
     Date(&'a [i32]),
-    Timestamp {
-        micros: &'a [i64],
-        precision: u8,
-        zoned: bool,
-        options: JsonOptions,
-    },
+    Timestamp { micros: &'a [i64], precision: u8, zoned: bool, options: JsonOptions },
     Row(Vec<Writer<'a>>),
     Array(&'a [i32], Box<Value<'a>>),
 }
 
 fn writers<'a>(columns: &'a [Column], arrays: &'a [ArrayRef], options: JsonOptions) -> Result<Vec<Writer<'a>>> {
     let writer = |column: &'a Column| match arrays.get(column.index) {
-        Some(array) if array.data_type().equals_datatype(&column.data_type) => Ok(Writer {
-            lead: &column.lead,
-            value: value(&column.shape, array, options)?,
-        }),
+        Some(array) if array.data_type().equals_datatype(&column.data_type) => {
+            Ok(Writer { lead: &column.lead, value: value(&column.shape, array, options)? })
+        }
         found => {
             let found = found.map(|array| array.data_type().to_string());
             let lead = String::from_utf8_lossy(&column.lead);
-            Err(Error::internal(format!(
-                "JSON column {lead} expects {}, got {found:?}",
-                column.data_type
-            )))
+            Err(Error::internal(format!("JSON column {lead} expects {}, got {found:?}", column.data_type)))
         }
     };
     columns.iter().map(writer).collect()
@@ -195,12 +170,7 @@ fn value<'a>(shape: &'a Shape, array: &'a dyn Array, options: JsonOptions) -> Re
         Shape::Date => Values::Date(array.as_primitive::<Date32Type>().values()),
         Shape::Timestamp { precision, zoned } => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().values();
-            Values::Timestamp {
-                micros,
-                precision: *precision,
-                zoned: *zoned,
-                options,
-            }
+            Values::Timestamp { micros, precision: *precision, zoned: *zoned, options }
         }
         Shape::Row(columns) => Values::Row(writers(columns, array.as_struct().columns(), options)?),
         Shape::Array(item) => {
@@ -208,10 +178,7 @@ fn value<'a>(shape: &'a Shape, array: &'a dyn Array, options: JsonOptions) -> Re
             Values::Array(list.value_offsets(), Box::new(value(item, list.values(), options)?))
         }
     };
-    Ok(Value {
-        nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
-        values,
-    })
+    Ok(Value { nulls: array.nulls().filter(|nulls| nulls.null_count() > 0), values })
 }
 
 fn write_object(writers: &[Writer], row: usize, out: &mut Vec<u8>) {
@@ -250,12 +217,7 @@ impl Value<'_> {
                 datetime::write_date(i64::from(v[row]), out);
                 out.push(b'"');
             }
-            Values::Timestamp {
-                micros,
-                precision,
-                zoned,
-                options,
-            } => {
+            Values::Timestamp { micros, precision, zoned, options } => {
                 out.push(b'"');
                 datetime::write_timestamp(micros[row], *precision, *zoned, options.timestamp_format, out);
                 out.push(b'"');

@@ -26,12 +26,7 @@ enum Step {
 
 impl Failure {
     pub(super) fn new(state: SqlState, what: impl Into<String>) -> Box<Failure> {
-        Box::new(Failure {
-            state,
-            what: what.into(),
-            hint: None,
-            path: Vec::new(),
-        })
+        Box::new(Failure { state, what: what.into(), hint: None, path: Vec::new() })
     }
 
     /// The bytes are not JSON.
@@ -66,11 +61,7 @@ impl Failure {
                 Step::Element(index) => path.push_str(&format!("[{index}]")),
             }
         }
-        let message = if path.is_empty() {
-            self.what
-        } else {
-            format!("field \"{path}\": {}", self.what)
-        };
+        let message = if path.is_empty() { self.what } else { format!("field \"{path}\": {}", self.what) };
         let error = Error::new(self.state, message);
         match self.hint {
             Some(hint) => error.with_hint(hint),

@@ -67,11 +67,8 @@ impl FromStr for TimestampFormat {
         match text {
             "SQL" => Ok(TimestampFormat::Sql),
             "ISO-8601" => Ok(TimestampFormat::Iso8601),
-            other => Err(Error::new(
-                SqlState::InvalidParameterValue,
-                format!("unknown timestamp format \"{other}\""),
-            )
-            .with_hint("Use 'SQL' or 'ISO-8601'.")),
+            other => Err(Error::new(SqlState::InvalidParameterValue, format!("unknown timestamp format \"{other}\""))
+                .with_hint("Use 'SQL' or 'ISO-8601'.")),
         }
     }
 }

@@ -61,9 +61,7 @@ impl<'a> Number<'a> {
         };
         let value = small.or_else(|| self.decimal(i64::from(scale)).map(|(value, _)| value));
         let limit = power_of_ten(usize::from(precision)).unwrap_or(i128::MAX);
-        value
-            .filter(|v| -limit < *v && *v < limit)
-            .ok_or_else(|| self.out_of_range(ty))
+        value.filter(|v| -limit < *v && *v < limit).ok_or_else(|| self.out_of_range(ty))
     }
 
     /// # Errors
@@ -90,44 +88,22 @@ impl<'a> Number<'a> {
         let text = std::str::from_utf8(self.text).unwrap_or_default();
         let value = text.parse::<T>().map_err(|_| self.malformed(ty))?;
         let lost = zero(value) && self.digits().mantissa.iter().any(|d| matches!(d, b'1'..=b'9'));
-        if finite(value) && !lost {
-            Ok(value)
-        } else {
-            Err(self.out_of_range(ty))
-        }
+        if finite(value) && !lost { Ok(value) } else { Err(self.out_of_range(ty)) }
     }
 
     fn digits(&self) -> Digits<'a> {
         let negative = self.text.first() == Some(&b'-');
         let unsigned = self.text.get(usize::from(negative)..).unwrap_or_default();
-        let end = unsigned
-            .iter()
-            .position(|b| matches!(b, b'e' | b'E'))
-            .unwrap_or(unsigned.len());
+        let end = unsigned.iter().position(|b| matches!(b, b'e' | b'E')).unwrap_or(unsigned.len());
         let (mantissa, exponent) = unsigned.split_at_checked(end).unwrap_or((unsigned, &[]));
-        let fraction = mantissa
-            .iter()
-            .position(|b| *b == b'.')
-            .map_or(0, |dot| mantissa.len() - dot - 1);
-        Digits {
-            negative,
-            mantissa,
-            exponent: parse_exponent(exponent) - fraction as i64,
-        }
+        let fraction = mantissa.iter().position(|b| *b == b'.').map_or(0, |dot| mantissa.len() - dot - 1);
+        Digits { negative, mantissa, exponent: parse_exponent(exponent) - fraction as i64 }
     }
 
     /// The number times 10^scale, rounded half away from zero, and whether it was exact. `None`: beyond 38 digits.
     fn decimal(&self, scale: i64) -> Option<(i128, bool)> {
-        let Digits {
-            negative,
-            mantissa,
-            exponent,
-        } = self.digits();
-        let mut digits = mantissa
-            .iter()
-            .filter(|b| **b != b'.')
-            .map(|b| i128::from(b - b'0'))
-            .skip_while(|d| *d == 0);
+        let Digits { negative, mantissa, exponent } = self.digits();
+        let mut digits = mantissa.iter().filter(|b| **b != b'.').map(|b| i128::from(b - b'0')).skip_while(|d| *d == 0);
         let significant = digits.clone().count() as i64;
         if significant == 0 {
             return Some((0, true));
@@ -191,10 +167,7 @@ struct Backwards<const N: usize> {
 
 impl<const N: usize> Backwards<N> {
     fn new() -> Self {
-        Backwards {
-            bytes: [b'0'; N],
-            at: N,
-        }
+        Backwards { bytes: [b'0'; N], at: N }
     }
 
     fn put(&mut self, byte: u8) {
@@ -291,11 +264,7 @@ where
     let _ = if magnitude.is_nan() {
         out.write_all(b"\"NaN\"")
     } else if magnitude.is_infinite() {
-        out.write_all(if magnitude > 0.0 {
-            b"\"Infinity\""
-        } else {
-            b"\"-Infinity\""
-        })
+        out.write_all(if magnitude > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" })
     } else if magnitude == 0.0 || (1e-5..1e16).contains(&magnitude.abs()) {
         write!(out, "{value}")
     } else {
@@ -312,9 +281,7 @@ mod tests {
     fn numeric(text: &str, precision: u8, scale: i8, expected: Result<i128, SqlState>) {
         let ty = SqlType::Numeric(precision, scale);
         let number = Scanner::new(text.as_bytes(), 0).number().unwrap();
-        let found = number
-            .numeric(precision, scale, &ty)
-            .map_err(|f| f.into_error().state());
+        let found = number.numeric(precision, scale, &ty).map_err(|f| f.into_error().state());
         assert_eq!(found, expected, "{text} as {ty}");
     }
 
@@ -339,25 +306,10 @@ mod tests {
         numeric("0e999999999999999999999", 12, 2, Ok(0));
         numeric("1e-999999999999999999999", 12, 2, Ok(0));
         numeric("99999999999999999999999999999999999999", 38, 0, Ok(10_i128.pow(38) - 1));
-        numeric(
-            "-99999999999999999999999999999999999999",
-            38,
-            0,
-            Ok(1 - 10_i128.pow(38)),
-        );
+        numeric("-99999999999999999999999999999999999999", 38, 0, Ok(1 - 10_i128.pow(38)));
         numeric("100000000000000000000000000000000000000", 38, 0, range.clone());
-        numeric(
-            "0.99999999999999999999999999999999999999",
-            38,
-            38,
-            Ok(10_i128.pow(38) - 1),
-        );
-        numeric(
-            "123456789012345678",
-            38,
-            16,
-            Ok(123_456_789_012_345_678 * 10_i128.pow(16)),
-        );
+        numeric("0.99999999999999999999999999999999999999", 38, 38, Ok(10_i128.pow(38) - 1));
+        numeric("123456789012345678", 38, 16, Ok(123_456_789_012_345_678 * 10_i128.pow(16)));
         numeric("123456789012345678", 38, 38, range);
     }
 

@@ -46,24 +46,11 @@ impl Object {
         let expected = |(index, field): (usize, &FieldRef)| {
             let mut key = Vec::new();
             write_string(field.name(), &mut key);
-            Expected {
-                key: key.into(),
-                wanted: Some(index),
-            }
+            Expected { key: key.into(), wanted: Some(index) }
         };
         Object {
-            fields: fields
-                .iter()
-                .map(|f| Wanted {
-                    field: f.clone(),
-                    column: Column::new(f, rows),
-                })
-                .collect(),
-            by_name: fields
-                .iter()
-                .enumerate()
-                .map(|(index, field)| (name(field), index))
-                .collect(),
+            fields: fields.iter().map(|f| Wanted { field: f.clone(), column: Column::new(f, rows) }).collect(),
+            by_name: fields.iter().enumerate().map(|(index, field)| (name(field), index)).collect(),
             expected: fields.iter().enumerate().map(expected).collect(),
             rows: 0,
         }
@@ -138,12 +125,7 @@ impl Object {
         let before = scanner.rest();
         let quoted = scanner.string()?;
         let raw = before.get(..before.len() - scanner.rest().len()).unwrap_or_default();
-        let ahead = self
-            .expected
-            .iter()
-            .skip(*place)
-            .take(LOOK_AHEAD)
-            .position(|e| *e.key == *raw);
+        let ahead = self.expected.iter().skip(*place).take(LOOK_AHEAD).position(|e| *e.key == *raw);
         if let Some(skipped) = ahead {
             *place += skipped + 1;
             return Ok(self.expected.get(*place - 1).and_then(|e| e.wanted));
@@ -157,13 +139,7 @@ impl Object {
             self.by_name.get(name).copied()
         };
         if self.expected.len() < MAX_EXPECTED_KEYS && *place <= self.expected.len() {
-            self.expected.insert(
-                *place,
-                Expected {
-                    key: raw.into(),
-                    wanted,
-                },
-            );
+            self.expected.insert(*place, Expected { key: raw.into(), wanted });
             *place += 1;
         }
         Ok(wanted)

@@ -29,11 +29,7 @@ pub(super) struct Quoted {
 impl<'a> Scanner<'a> {
     /// A cursor over `bytes[start..]`.
     pub(super) fn new(bytes: &'a [u8], start: usize) -> Self {
-        Scanner {
-            bytes,
-            at: start,
-            start,
-        }
+        Scanner { bytes, at: start, start }
     }
 
     pub(super) fn rest(&self) -> &'a [u8] {
@@ -70,9 +66,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn expected(&self, what: &str) -> Box<Failure> {
         let place = self.at - self.start;
         match self.peek() {
-            None => Failure::syntax(format_args!(
-                "expected {what}, but the message ends after {place} bytes"
-            )),
+            None => Failure::syntax(format_args!("expected {what}, but the message ends after {place} bytes")),
             Some(_) => {
                 let next = self.rest();
                 let character = next.utf8_chunks().next().and_then(|c| c.valid().chars().next());
@@ -115,11 +109,7 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 Ok(false)
             }
-            _ => Err(self.expected(if close == b'}' {
-                "\",\" or \"}\""
-            } else {
-                "\",\" or \"]\""
-            })),
+            _ => Err(self.expected(if close == b'}' { "\",\" or \"}\"" } else { "\",\" or \"]\"" })),
         }
     }
 
@@ -231,10 +221,7 @@ impl<'a> Scanner<'a> {
         }
         let text = self.bytes.get(start..self.at).unwrap_or_default();
         let small = (integer && digits <= Number::SMALL_DIGITS).then_some(magnitude as i64);
-        Ok(Number {
-            text,
-            small: small.map(|m| if negative { -m } else { m }),
-        })
+        Ok(Number { text, small: small.map(|m| if negative { -m } else { m }) })
     }
 
     /// `0`, or digits that do not begin with it: their value (wrapping, so worthless beyond 19 digits) and how many.
@@ -261,11 +248,7 @@ impl<'a> Scanner<'a> {
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
-        if self.at == start {
-            Err(self.expected("a digit"))
-        } else {
-            Ok(())
-        }
+        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
     }
 
     /// Steps over any one value, checked, and gives its bytes.
@@ -365,10 +348,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
             return i * 8 + ((found & HIGH).trailing_zeros() / 8) as usize;
         }
     }
-    let plain = tail
-        .iter()
-        .position(|b| matches!(b, b'"' | b'\\' | 0..0x20))
-        .unwrap_or(tail.len());
+    let plain = tail.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(tail.len());
     words.len() * 8 + plain
 }
 
@@ -384,11 +364,7 @@ mod tests {
                 for filler in [b'a', 0x20, 0x21, 0x23, 0x5b, 0x5d, 0x7f, 0x80, 0xff] {
                     let mut bytes = [filler; 21];
                     bytes[place] = byte;
-                    assert_eq!(
-                        plain_run(&bytes),
-                        if special { place } else { 21 },
-                        "{byte:#x} at {place}"
-                    );
+                    assert_eq!(plain_run(&bytes), if special { place } else { 21 }, "{byte:#x} at {place}");
                 }
             }
         }

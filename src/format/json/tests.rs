@@ -14,11 +14,7 @@ use crate::format::{Decoded, Decoder, Encoder, RawChunk};
 use crate::types::{Column, SqlType, schema_of};
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
-    let column = |(name, ty): &(&str, SqlType)| Column {
-        name: name.to_string(),
-        ty: ty.clone(),
-        not_null: false,
-    };
+    let column = |(name, ty): &(&str, SqlType)| Column { name: name.to_string(), ty: ty.clone(), not_null: false };
     schema_of(&columns.iter().map(column).collect::<Vec<_>>())
 }
 
@@ -30,19 +26,12 @@ fn chunk<T: AsRef<[u8]>>(messages: &[T]) -> RawChunk {
         ends.push(data.len() as u32);
     }
     let offsets = (0..ends.len() as u64).collect();
-    RawChunk {
-        data: data.into(),
-        ends,
-        offsets,
-        nulls: Vec::new(),
-    }
+    RawChunk { data: data.into(), ends, offsets, nulls: Vec::new() }
 }
 
 fn decode<T: AsRef<[u8]>>(schema: &SchemaRef, messages: &[T]) -> Decoded {
-    let decoded = JsonDecoder::new(Arc::clone(schema), JsonOptions::default())
-        .unwrap()
-        .decode(&chunk(messages))
-        .unwrap();
+    let decoded =
+        JsonDecoder::new(Arc::clone(schema), JsonOptions::default()).unwrap().decode(&chunk(messages)).unwrap();
     for column in decoded.rows.columns() {
         column.to_data().validate_full().unwrap();
     }
@@ -51,16 +40,10 @@ fn decode<T: AsRef<[u8]>>(schema: &SchemaRef, messages: &[T]) -> Decoded {
 
 fn encode(rows: &RecordBatch, options: JsonOptions) -> Vec<String> {
     let (mut data, mut ends) = (Vec::new(), Vec::new());
-    JsonEncoder::new(rows.schema(), options)
-        .unwrap()
-        .encode(rows, &mut data, &mut ends)
-        .unwrap();
+    JsonEncoder::new(rows.schema(), options).unwrap().encode(rows, &mut data, &mut ends).unwrap();
     let text = String::from_utf8(data).unwrap();
     let starts = std::iter::once(0).chain(ends.iter().copied());
-    starts
-        .zip(&ends)
-        .map(|(start, end)| text[start..*end].to_string())
-        .collect()
+    starts.zip(&ends).map(|(start, end)| text[start..*end].to_string()).collect()
 }
 
 /// One message into one column "v": what the encoder makes of the row, or SQLSTATE and text of the error.
@@ -78,20 +61,12 @@ fn one(ty: SqlType, message: &str) -> Result<String, String> {
 
 #[track_caller]
 fn good(ty: SqlType, value: &str, expected: &str) {
-    assert_eq!(
-        one(ty, &format!("{{\"v\":{value}}}")),
-        Ok(format!("{{\"v\":{expected}}}")),
-        "{value}"
-    );
+    assert_eq!(one(ty, &format!("{{\"v\":{value}}}")), Ok(format!("{{\"v\":{expected}}}")), "{value}");
 }
 
 #[track_caller]
 fn bad(ty: SqlType, value: &str, expected: &str) {
-    assert_eq!(
-        one(ty, &format!("{{\"v\":{value}}}")),
-        Err(expected.to_string()),
-        "{value}"
-    );
+    assert_eq!(one(ty, &format!("{{\"v\":{value}}}")), Err(expected.to_string()), "{value}");
 }
 
 #[track_caller]
@@ -115,138 +90,49 @@ fn values_of_each_type() {
     good(SqlType::Real, "0.1", "0.1");
     good(SqlType::Numeric(12, 2), "12.5", "12.50");
     good(SqlType::Numeric(12, 2), "\"12.5\"", "12.50");
-    good(
-        SqlType::Numeric(38, 0),
-        "99999999999999999999999999999999999999",
-        "99999999999999999999999999999999999999",
-    );
-    good(
-        SqlType::Text,
-        r#""a\"\\\/\b\f\n\r\té\ud83d\ude00\u0001""#,
-        r#""a\"\\/\b\f\n\r\té😀\u0001""#,
-    );
+    good(SqlType::Numeric(38, 0), "99999999999999999999999999999999999999", "99999999999999999999999999999999999999");
+    good(SqlType::Text, r#""a\"\\\/\b\f\n\r\té\ud83d\ude00\u0001""#, r#""a\"\\/\b\f\n\r\té😀\u0001""#);
     good(SqlType::Text, "\"\"", "\"\"");
     good(SqlType::Varchar(Some(3)), "\"äöü\"", "\"äöü\"");
     good(SqlType::Bytea, "\"Zm9v\"", "\"Zm9v\"");
     good(SqlType::Bytea, r#""Zm\u0039v""#, "\"Zm9v\"");
     good(SqlType::Date, "\"2024-02-29\"", "\"2024-02-29\"");
-    good(
-        SqlType::Timestamp(3),
-        "\"2024-01-01 00:00:00\"",
-        "\"2024-01-01 00:00:00.000\"",
-    );
-    good(
-        SqlType::Timestamp(6),
-        "\"2024-01-01T00:00:00.000001Z\"",
-        "\"2024-01-01 00:00:00.000001\"",
-    );
-    good(
-        SqlType::Timestamp(0),
-        "\"2024-01-01 00:00:00.4\"",
-        "\"2024-01-01 00:00:00\"",
-    );
-    good(
-        SqlType::TimestampTz(3),
-        r#""2024-01-01T00:00:00\u002B02:00""#,
-        "\"2023-12-31 22:00:00.000Z\"",
-    );
+    good(SqlType::Timestamp(3), "\"2024-01-01 00:00:00\"", "\"2024-01-01 00:00:00.000\"");
+    good(SqlType::Timestamp(6), "\"2024-01-01T00:00:00.000001Z\"", "\"2024-01-01 00:00:00.000001\"");
+    good(SqlType::Timestamp(0), "\"2024-01-01 00:00:00.4\"", "\"2024-01-01 00:00:00\"");
+    good(SqlType::TimestampTz(3), r#""2024-01-01T00:00:00\u002B02:00""#, "\"2023-12-31 22:00:00.000Z\"");
     let row = SqlType::Row(vec![("a".into(), SqlType::BigInt), ("b".into(), SqlType::Text)]);
     good(row.clone(), r#"{"b":"x","c":[{}],"a":1}"#, r#"{"a":1,"b":"x"}"#);
     good(row.clone(), "{}", r#"{"a":null,"b":null}"#);
-    good(
-        SqlType::Array(Box::new(SqlType::Integer)),
-        " [ 1 , null , 3 ] ",
-        "[1,null,3]",
-    );
+    good(SqlType::Array(Box::new(SqlType::Integer)), " [ 1 , null , 3 ] ", "[1,null,3]");
     good(
         SqlType::Array(Box::new(row)),
         r#"[{"a":1},null,{"b":"\n"}]"#,
         r#"[{"a":1,"b":null},null,{"a":null,"b":"\n"}]"#,
     );
     good(SqlType::Array(Box::new(SqlType::Text)), "[]", "[]");
-    for ty in [
-        SqlType::BigInt,
-        SqlType::Text,
-        SqlType::Bytea,
-        SqlType::Array(Box::new(SqlType::Text)),
-    ] {
+    for ty in [SqlType::BigInt, SqlType::Text, SqlType::Bytea, SqlType::Array(Box::new(SqlType::Text))] {
         good(ty, "null", "null");
     }
 }
 
 #[test]
 fn errors_name_the_field_and_what_was_found() {
-    bad(
-        SqlType::BigInt,
-        "\"1\"",
-        "22P02 field \"v\": expected bigint, found string \"1\"",
-    );
-    bad(
-        SqlType::BigInt,
-        "[1, 2]",
-        "22P02 field \"v\": expected bigint, found array [1, 2]",
-    );
-    bad(
-        SqlType::BigInt,
-        "true",
-        "22P02 field \"v\": expected bigint, found boolean true",
-    );
-    bad(
-        SqlType::BigInt,
-        "1.5",
-        "22P02 field \"v\": expected bigint, found number 1.5",
-    );
-    bad(
-        SqlType::SmallInt,
-        "32768",
-        "22003 field \"v\": value 32768 is out of range for type smallint",
-    );
-    bad(
-        SqlType::BigInt,
-        "1e30",
-        "22003 field \"v\": value 1e30 is out of range for type bigint",
-    );
-    bad(
-        SqlType::Numeric(4, 2),
-        "100",
-        "22003 field \"v\": value 100 is out of range for type numeric(4,2)",
-    );
-    bad(
-        SqlType::Numeric(4, 2),
-        "\"1x\"",
-        "22P02 field \"v\": invalid input syntax for type numeric(4,2): \"1x\"",
-    );
-    bad(
-        SqlType::Double,
-        "1e400",
-        "22003 field \"v\": value 1e400 is out of range for type double precision",
-    );
-    bad(
-        SqlType::Double,
-        "1e-400",
-        "22003 field \"v\": value 1e-400 is out of range for type double precision",
-    );
+    bad(SqlType::BigInt, "\"1\"", "22P02 field \"v\": expected bigint, found string \"1\"");
+    bad(SqlType::BigInt, "[1, 2]", "22P02 field \"v\": expected bigint, found array [1, 2]");
+    bad(SqlType::BigInt, "true", "22P02 field \"v\": expected bigint, found boolean true");
+    bad(SqlType::BigInt, "1.5", "22P02 field \"v\": expected bigint, found number 1.5");
+    bad(SqlType::SmallInt, "32768", "22003 field \"v\": value 32768 is out of range for type smallint");
+    bad(SqlType::BigInt, "1e30", "22003 field \"v\": value 1e30 is out of range for type bigint");
+    bad(SqlType::Numeric(4, 2), "100", "22003 field \"v\": value 100 is out of range for type numeric(4,2)");
+    bad(SqlType::Numeric(4, 2), "\"1x\"", "22P02 field \"v\": invalid input syntax for type numeric(4,2): \"1x\"");
+    bad(SqlType::Double, "1e400", "22003 field \"v\": value 1e400 is out of range for type double precision");
+    bad(SqlType::Double, "1e-400", "22003 field \"v\": value 1e-400 is out of range for type double precision");
     bad(SqlType::Text, "1", "22P02 field \"v\": expected text, found number 1");
-    bad(
-        SqlType::Boolean,
-        "\"true\"",
-        "22P02 field \"v\": expected boolean, found string \"true\"",
-    );
-    bad(
-        SqlType::Varchar(Some(2)),
-        "\"äöü\"",
-        "22001 field \"v\": value too long for type character varying(2)",
-    );
-    bad(
-        SqlType::Bytea,
-        "\"Zg=\"",
-        "22P02 field \"v\": invalid input syntax for type bytea: \"Zg=\"",
-    );
-    bad(
-        SqlType::Date,
-        "\"2024-02-30\"",
-        "22008 field \"v\": date/time field value out of range: \"2024-02-30\"",
-    );
+    bad(SqlType::Boolean, "\"true\"", "22P02 field \"v\": expected boolean, found string \"true\"");
+    bad(SqlType::Varchar(Some(2)), "\"äöü\"", "22001 field \"v\": value too long for type character varying(2)");
+    bad(SqlType::Bytea, "\"Zg=\"", "22P02 field \"v\": invalid input syntax for type bytea: \"Zg=\"");
+    bad(SqlType::Date, "\"2024-02-30\"", "22008 field \"v\": date/time field value out of range: \"2024-02-30\"");
     bad(
         SqlType::Timestamp(3),
         "1700000000",
@@ -256,11 +142,7 @@ fn errors_name_the_field_and_what_was_found() {
     let found = format!("22P02 field \"v\": expected bigint, found string {}...", &long[..40]);
     bad(SqlType::BigInt, &long, &found);
     let nested = SqlType::Row(vec![("list".into(), SqlType::Array(Box::new(SqlType::BigInt)))]);
-    bad(
-        nested,
-        r#"{"list":[1,"x"]}"#,
-        "22P02 field \"v.list[2]\": expected bigint, found string \"x\"",
-    );
+    bad(nested, r#"{"list":[1,"x"]}"#, "22P02 field \"v.list[2]\": expected bigint, found string \"x\"");
 }
 
 #[test]
@@ -270,44 +152,23 @@ fn what_is_not_one_object_is_refused() {
     bad_message("1", "22P02 expected a JSON object, found number 1");
     bad_message("null", "22P02 expected a JSON object, found null");
     bad_message("garbage", "22P04 invalid JSON: expected a value, found \"g\" at byte 0");
-    bad_message(
-        "{",
-        "22P04 invalid JSON: expected a key, but the message ends after 1 bytes",
-    );
+    bad_message("{", "22P04 invalid JSON: expected a key, but the message ends after 1 bytes");
     bad_message(
         "{\"v\":\"half",
         "22P04 field \"v\": invalid JSON: expected the end of a string, but the message ends after 10 bytes",
     );
-    bad_message(
-        "{\"v\":1",
-        "22P04 invalid JSON: expected \",\" or \"}\", but the message ends after 6 bytes",
-    );
-    bad_message(
-        "{\"v\":1}{\"v\":2}",
-        "22P04 invalid JSON: expected nothing after the object, found \"{\" at byte 7",
-    );
-    bad_message(
-        "{\"v\":1} x",
-        "22P04 invalid JSON: expected nothing after the object, found \"x\" at byte 8",
-    );
-    bad_message(
-        "{\"v\":1,}",
-        "22P04 invalid JSON: expected a key, found \"}\" at byte 7",
-    );
+    bad_message("{\"v\":1", "22P04 invalid JSON: expected \",\" or \"}\", but the message ends after 6 bytes");
+    bad_message("{\"v\":1}{\"v\":2}", "22P04 invalid JSON: expected nothing after the object, found \"{\" at byte 7");
+    bad_message("{\"v\":1} x", "22P04 invalid JSON: expected nothing after the object, found \"x\" at byte 8");
+    bad_message("{\"v\":1,}", "22P04 invalid JSON: expected a key, found \"}\" at byte 7");
     bad_message("{\"v\" 1}", "22P04 invalid JSON: expected \":\", found \"1\" at byte 5");
     bad_message(
         "{\"v\":01}",
         "22P04 field \"v\": invalid JSON: expected no digit after a leading zero, found \"1\" at byte 6",
     );
-    bad_message(
-        "{\"x\":\"\\ud800\"}",
-        "22P04 invalid JSON: a lone surrogate in a \\u escape is no character",
-    );
+    bad_message("{\"x\":\"\\ud800\"}", "22P04 invalid JSON: a lone surrogate in a \\u escape is no character");
     bad_message("{'v':1}", "22P04 invalid JSON: expected a key, found \"'\" at byte 1");
-    bad_message(
-        "{\"x\":ü}",
-        "22P04 invalid JSON: expected a value, found \"ü\" at byte 5",
-    );
+    bad_message("{\"x\":ü}", "22P04 invalid JSON: expected a value, found \"ü\" at byte 5");
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
     bad_message(&deep, "22P04 invalid JSON: more than 127 levels of nesting");
 }
@@ -320,10 +181,7 @@ fn invalid_utf_8_spoils_its_own_message_only() {
     assert_eq!(decoded.rows.num_rows(), 2);
     assert_eq!(decoded.bad.len(), 1);
     assert_eq!(decoded.bad[0].index, 1);
-    assert_eq!(
-        decoded.bad[0].error.message(),
-        "invalid JSON: the message is not UTF-8 at byte 6"
-    );
+    assert_eq!(decoded.bad[0].error.message(), "invalid JSON: the message is not UTF-8 at byte 6");
     assert_eq!(encode(&decoded.rows, JsonOptions::default())[1].as_bytes(), good);
     // A character split by the border between two messages is whole in the chunk, and in neither message.
     let decoded = decode(&schema, &[&b"{\"v\":\"\xc3"[..], b"\xa4\"}", good]);
@@ -336,29 +194,15 @@ fn tombstones_are_no_rows_and_no_errors() {
     chunk.nulls = vec![0, 3];
     let decoder = JsonDecoder::new(schema(&[("v", SqlType::BigInt)]), JsonOptions::default()).unwrap();
     let decoded = decoder.decode(&chunk).unwrap();
-    assert_eq!(
-        encode(&decoded.rows, JsonOptions::default()),
-        ["{\"v\":1}", "{\"v\":2}"]
-    );
-    assert_eq!(
-        decoded.bad.iter().map(|b| b.index).collect::<Vec<_>>(),
-        [2],
-        "empty is not the same as absent"
-    );
+    assert_eq!(encode(&decoded.rows, JsonOptions::default()), ["{\"v\":1}", "{\"v\":2}"]);
+    assert_eq!(decoded.bad.iter().map(|b| b.index).collect::<Vec<_>>(), [2], "empty is not the same as absent");
 }
 
 #[test]
 fn a_bad_message_leaves_no_half_row() {
-    let nested = SqlType::Row(vec![
-        ("x".into(), SqlType::Array(Box::new(SqlType::Text))),
-        ("y".into(), SqlType::Bytea),
-    ]);
-    let schema = schema(&[
-        ("a", SqlType::BigInt),
-        ("n", nested),
-        ("t", SqlType::Text),
-        ("d", SqlType::Numeric(9, 1)),
-    ]);
+    let nested =
+        SqlType::Row(vec![("x".into(), SqlType::Array(Box::new(SqlType::Text))), ("y".into(), SqlType::Bytea)]);
+    let schema = schema(&[("a", SqlType::BigInt), ("n", nested), ("t", SqlType::Text), ("d", SqlType::Numeric(9, 1))]);
     let row = r#"{"a":1,"n":{"x":["p",null],"y":"Zg=="},"t":"a\nb","d":2.5}"#;
     let mut messages = vec![row.to_string()];
     for cut in 1..row.len() {
@@ -411,27 +255,15 @@ fn rows_without_wanted_columns_are_still_counted() {
 
 #[test]
 fn keys_and_formats_of_the_encoder() {
-    let schema = schema(&[
-        ("a", SqlType::BigInt),
-        ("t", SqlType::TimestampTz(3)),
-        ("u", SqlType::Timestamp(4)),
-    ]);
+    let schema = schema(&[("a", SqlType::BigInt), ("t", SqlType::TimestampTz(3)), ("u", SqlType::Timestamp(4))]);
     let message = r#"{"a":1,"t":"2024-01-01 00:00:00Z","u":"1969-12-31 23:59:59.99995"}"#;
     let rows = decode(&schema, &[message]).rows;
-    let iso = JsonOptions {
-        timestamp_format: TimestampFormat::Iso8601,
-    };
-    assert_eq!(
-        encode(&rows, iso),
-        [r#"{"a":1,"t":"2024-01-01T00:00:00.000Z","u":"1970-01-01T00:00:00.0000"}"#]
-    );
+    let iso = JsonOptions { timestamp_format: TimestampFormat::Iso8601 };
+    assert_eq!(encode(&rows, iso), [r#"{"a":1,"t":"2024-01-01T00:00:00.000Z","u":"1970-01-01T00:00:00.0000"}"#]);
     let key = JsonEncoder::with_columns(&schema, &[2, 0], JsonOptions::default()).unwrap();
     let (mut data, mut ends) = (Vec::new(), Vec::new());
     key.encode(&rows, &mut data, &mut ends).unwrap();
-    assert_eq!(
-        String::from_utf8(data).unwrap(),
-        r#"{"u":"1970-01-01 00:00:00.0000","a":1}"#
-    );
+    assert_eq!(String::from_utf8(data).unwrap(), r#"{"u":"1970-01-01 00:00:00.0000","a":1}"#);
     let refused = JsonEncoder::new(self::schema(&[("i", SqlType::Interval)]), JsonOptions::default()).unwrap_err();
     assert_eq!(refused.state(), SqlState::FeatureNotSupported);
 }
@@ -452,12 +284,8 @@ impl Random {
     }
 
     fn string(&mut self) -> String {
-        let alphabet = [
-            "a", "B", "7", " ", "\"", "\\", "/", "\n", "\u{1}", "é", "€", "😀", "{", "}", ":", ",",
-        ];
-        (0..self.below(30))
-            .map(|_| alphabet[self.below(alphabet.len())])
-            .collect()
+        let alphabet = ["a", "B", "7", " ", "\"", "\\", "/", "\n", "\u{1}", "é", "€", "😀", "{", "}", ":", ","];
+        (0..self.below(30)).map(|_| alphabet[self.below(alphabet.len())]).collect()
     }
 
     fn value(&mut self, depth: usize) -> Value {
@@ -468,11 +296,7 @@ impl Random {
             3 => json!((self.below(2000) as f64 - 1000.0) / 7.0),
             4 => json!(self.string()),
             5 => Value::Array((0..self.below(4)).map(|_| self.value(depth + 1)).collect()),
-            _ => Value::Object(
-                (0..self.below(4))
-                    .map(|_| (self.string(), self.value(depth + 1)))
-                    .collect(),
-            ),
+            _ => Value::Object((0..self.below(4)).map(|_| (self.string(), self.value(depth + 1))).collect()),
         }
     }
 
@@ -499,14 +323,7 @@ impl Random {
             if self.chance(10) {
                 continue;
             }
-            members.push((
-                name.to_string(),
-                if self.chance(100) {
-                    self.value(0)
-                } else {
-                    self.typed(ty)
-                },
-            ));
+            members.push((name.to_string(), if self.chance(100) { self.value(0) } else { self.typed(ty) }));
         }
         for _ in 0..self.below(3) {
             members.push((self.string(), self.value(0)));
@@ -518,17 +335,8 @@ impl Random {
             }
         }
         let members = members.iter().map(|(k, v)| {
-            let text = if self.chance(3) {
-                serde_json::to_string_pretty(v)
-            } else {
-                serde_json::to_string(v)
-            };
-            format!(
-                "{}{}{}",
-                serde_json::to_string(k).unwrap(),
-                [":", " : "][self.below(2)],
-                text.unwrap()
-            )
+            let text = if self.chance(3) { serde_json::to_string_pretty(v) } else { serde_json::to_string(v) };
+            format!("{}{}{}", serde_json::to_string(k).unwrap(), [":", " : "][self.below(2)], text.unwrap())
         });
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     }
@@ -593,10 +401,7 @@ fn reference(ty: &SqlType, value: &Value) -> Option<Value> {
         }
         (SqlType::Row(fields), Value::Object(members)) => {
             let field = |(name, ty): &(String, SqlType)| {
-                Some((
-                    name.clone(),
-                    members.get(name).map_or(Some(Value::Null), |v| reference(ty, v))?,
-                ))
+                Some((name.clone(), members.get(name).map_or(Some(Value::Null), |v| reference(ty, v))?))
             };
             Value::Object(fields.iter().map(field).collect::<Option<_>>()?)
         }
@@ -606,10 +411,7 @@ fn reference(ty: &SqlType, value: &Value) -> Option<Value> {
 
 fn reference_row(fields: &[(&str, SqlType)], message: &[u8]) -> Option<Value> {
     let Members(members) = serde_json::from_slice(message).ok()?;
-    let mut row = fields
-        .iter()
-        .map(|(name, _)| (name.to_string(), Value::Null))
-        .collect::<serde_json::Map<_, _>>();
+    let mut row = fields.iter().map(|(name, _)| (name.to_string(), Value::Null)).collect::<serde_json::Map<_, _>>();
     for (name, value) in members {
         if let Some((_, ty)) = fields.iter().find(|(n, _)| *n == name) {
             row.insert(name, reference(ty, &value)?);
@@ -634,10 +436,8 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 fn compare_with_serde_json(seed: u64, make: impl Fn(&mut Random, &[(&str, SqlType)]) -> Vec<u8>) -> (usize, usize) {
-    let row = SqlType::Row(vec![
-        ("deep".into(), SqlType::Text),
-        ("list".into(), SqlType::Array(Box::new(SqlType::Double))),
-    ]);
+    let row =
+        SqlType::Row(vec![("deep".into(), SqlType::Text), ("list".into(), SqlType::Array(Box::new(SqlType::Double)))]);
     let fields = [
         ("number", SqlType::BigInt),
         ("text", SqlType::Text),
@@ -655,11 +455,7 @@ fn compare_with_serde_json(seed: u64, make: impl Fn(&mut Random, &[(&str, SqlTyp
         let mut rows = encode(&decoded.rows, JsonOptions::default()).into_iter();
         for (index, message) in messages.iter().enumerate() {
             let error = decoded.bad.iter().find(|b| b.index == index);
-            let found = if error.is_some() {
-                None
-            } else {
-                Some(rows.next().unwrap())
-            };
+            let found = if error.is_some() { None } else { Some(rows.next().unwrap()) };
             let found = found.map(|row| serde_json::from_str::<Value>(&row).unwrap());
             let expected = reference_row(&fields, message);
             let equal = match (&found, &expected) {
@@ -668,10 +464,7 @@ fn compare_with_serde_json(seed: u64, make: impl Fn(&mut Random, &[(&str, SqlTyp
                 _ => false,
             };
             let shown = String::from_utf8_lossy(message);
-            assert!(
-                equal,
-                "message {shown}\nfound {found:?}\nexpected {expected:?}\nerror {error:?}"
-            );
+            assert!(equal, "message {shown}\nfound {found:?}\nexpected {expected:?}\nerror {error:?}");
             *(if expected.is_some() { &mut good } else { &mut bad }) += 1;
         }
         assert!(rows.next().is_none());
@@ -726,9 +519,7 @@ fn speed_of_bids() {
             println!("{what}: {:?} a bid of {bytes} bytes", start.elapsed() / 1_000_000);
         }
     };
-    time("decode", &mut || {
-        assert_eq!(decoder.decode(&chunk).unwrap().rows.num_rows(), 10_000)
-    });
+    time("decode", &mut || assert_eq!(decoder.decode(&chunk).unwrap().rows.num_rows(), 10_000));
     let rows = decoder.decode(&chunk).unwrap().rows;
     let encoder = JsonEncoder::new(rows.schema(), JsonOptions::default()).unwrap();
     let (mut data, mut ends) = (Vec::new(), Vec::new());

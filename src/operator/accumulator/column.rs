@@ -89,7 +89,8 @@ impl<K: Kind> Accumulator for Accumulated<K> {
 
     fn update(&mut self, slots: &[u32], input: &Input<'_>) -> Result<()> {
         let view = self.kind.view(input)?;
-        input.try_for_each(slots, |row, slot, weight| self.change(slot, |kind, cell| kind.add(cell, &view, row, weight)))
+        input
+            .try_for_each(slots, |row, slot, weight| self.change(slot, |kind, cell| kind.add(cell, &view, row, weight)))
     }
 
     fn merge(&mut self, into: &[u32], other: &dyn Accumulator, from: Range<u32>) -> Result<()> {

@@ -148,11 +148,9 @@ impl ExactSum {
         let chunks = (0..length).map(|_| Ok(sign * i64::from(reader.u32()?))).collect::<Result<Vec<_>>>()?;
         let odd = match flags & 2 {
             0 => None,
-            _ => Some(Box::new(OddValues {
-                nan: reader.i64()?,
-                infinity: reader.i64()?,
-                minus_infinity: reader.i64()?,
-            })),
+            _ => {
+                Some(Box::new(OddValues { nan: reader.i64()?, infinity: reader.i64()?, minus_infinity: reader.i64()? }))
+            }
         };
         Ok(ExactSum { base, chunks, additions: 1, odd })
     }
@@ -224,7 +222,8 @@ impl Digits {
         let count = self.digits.len();
         let Some(last) = self.digits.last() else { return 0.0 };
         // The three highest digits, and whether anything lies below them.
-        let digit = |from_top: usize| count.checked_sub(from_top).and_then(|at| self.digits.get(at)).copied().unwrap_or(0);
+        let digit =
+            |from_top: usize| count.checked_sub(from_top).and_then(|at| self.digits.get(at)).copied().unwrap_or(0);
         let top = u128::from(*last) << 64 | u128::from(digit(2)) << 32 | u128::from(digit(3));
         let below = self.digits.iter().take(count.saturating_sub(3)).any(|d| *d != 0);
         // top's lowest bit is worth 2^place units of 2^-1074.

@@ -19,7 +19,8 @@ impl<'a> Input<'a> {
     /// # Errors
     /// If the call's columns are not there, which its plan promised.
     pub fn new(call: &AggregateCall, batch: &'a ChangeBatch) -> Result<Self> {
-        let column = |at: usize| batch.rows().columns().get(at).ok_or_else(|| Error::internal("no such aggregate column"));
+        let column =
+            |at: usize| batch.rows().columns().get(at).ok_or_else(|| Error::internal("no such aggregate column"));
         let argument = call.argument.map(column).transpose()?;
         let not_null = argument.and_then(|a| a.nulls()).map(|n| n.inner().clone());
         let passes = match call.filter.map(column).transpose()? {

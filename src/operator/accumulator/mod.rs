@@ -80,7 +80,9 @@ pub fn create(
     use AggregateFunction as F;
     let found = match (call.function, argument) {
         (F::Count, _) => (*result == DataType::Int64).then(count::create),
-        (F::Sum, Some(argument)) => sum::create_sum(argument, result).or_else(|| float::create(false, argument, result)),
+        (F::Sum, Some(argument)) => {
+            sum::create_sum(argument, result).or_else(|| float::create(false, argument, result))
+        }
         (F::Avg, Some(argument)) => sum::create_avg(argument, result).or_else(|| float::create(true, argument, result)),
         (F::Min | F::Max, Some(argument)) if argument == result => {
             domain::create(call.function == F::Max, argument, changelog)

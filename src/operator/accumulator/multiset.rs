@@ -107,11 +107,15 @@ impl<T> Default for MultisetCell<T> {
 fn add<D: Domain>(cell: &mut MultisetCell<D::Value>, value: D::Ref<'_>, weight: i64) {
     let before = cell.values.len();
     let mut bytes = 0;
-    cell.values.add(weight, |kept| D::compare(kept, value), || {
-        let kept = D::keep(value);
-        bytes = D::heap_bytes(&kept);
-        kept
-    });
+    cell.values.add(
+        weight,
+        |kept| D::compare(kept, value),
+        || {
+            let kept = D::keep(value);
+            bytes = D::heap_bytes(&kept);
+            kept
+        },
+    );
     if cell.values.len() > before {
         cell.owned_bytes += bytes;
     } else if cell.values.len() < before {

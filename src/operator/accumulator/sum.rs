@@ -59,7 +59,10 @@ fn numeric_overflow() -> Error {
 enum Answer {
     Sum(DataType),
     /// `raise`: digits by which the answer's scale exceeds the argument's.
-    Avg { result: DataType, raise: u32 },
+    Avg {
+        result: DataType,
+        raise: u32,
+    },
 }
 
 impl Answer {
@@ -105,7 +108,8 @@ fn decimal_limit(result: &DataType) -> u128 {
 /// `sum * 10^raise / count`, half away from zero.
 fn quotient(sum: i256, raise: u32, count: i64) -> Result<i128> {
     let count = i256::from_i128(i128::from(count));
-    let scaled = i256::from_i128(10).checked_pow(raise).and_then(|ten| sum.checked_mul(ten)).ok_or_else(numeric_overflow)?;
+    let scaled =
+        i256::from_i128(10).checked_pow(raise).and_then(|ten| sum.checked_mul(ten)).ok_or_else(numeric_overflow)?;
     let (quotient, rest) = scaled.checked_div(count).zip(scaled.checked_rem(count)).ok_or_else(numeric_overflow)?;
     let twice = rest.wrapping_abs().wrapping_mul(i256::from_i128(2));
     let away = if twice < count.wrapping_abs() {

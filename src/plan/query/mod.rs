@@ -46,13 +46,13 @@ pub fn plan_query(relations: &dyn Relations, text: &str, query: &ast::Query) -> 
 
 fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfResult<LogicalPlan> {
     let context = Context::new(relations, text);
-    let plan = SqlToRel::new_with_options(&context, context.parser_options()).query_to_plan(query, &mut PlannerContext::new())?;
+    let planner = SqlToRel::new_with_options(&context, context.parser_options());
+    let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
     let plan = settle::settle_plan(plan)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;
     let plan = settle::fold_plan(plan)?;
-    let optimizer =
-        Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
+    let optimizer = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
     let config = OptimizerContext::new().with_skip_failing_rules(false);
     optimizer.optimize(plan, &config, |_, _| {})
 }

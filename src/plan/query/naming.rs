@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
@@ -30,6 +30,33 @@ impl VisitorMut for Namer {
         }
         ControlFlow::Continue(())
     }
+
+    /// PostgreSQL's `(row).field` is `row.field`, which DataFusion knows.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(parts) = field_path(expr) {
+            *expr = Expr::CompoundIdentifier(parts);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn field_path(expr: &Expr) -> Option<Vec<Ident>> {
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let mut parts = match root.as_ref() {
+        Expr::Nested(inner) => match inner.as_ref() {
+            Expr::Identifier(ident) => vec![ident.clone()],
+            Expr::CompoundIdentifier(parts) => parts.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    for access in access_chain {
+        match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => parts.push(field.clone()),
+            _ => return None,
+        }
+    }
+    Some(parts)
 }
 
 fn name_select(select: &mut Select) {
@@ -44,12 +71,12 @@ fn name_select(select: &mut Select) {
             }
             SelectItem::UnnamedExpr(expr) => {
                 let name = column_name(expr).unwrap_or_else(|| "?column?".into());
-                let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
                 let first = taken.insert(name.clone());
-                if plain && first && !wildcard {
+                if matches!(expr, Expr::Identifier(_)) && first && !wildcard {
                     continue;
                 }
-                let alias = if first && !(plain && wildcard) { name } else { unused(&name, &mut taken) };
+                let alias = if first && !(column && wildcard) { name } else { unused(&name, &mut taken) };
                 let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
             }
@@ -78,8 +105,8 @@ fn column_name(expr: &Expr) -> Option<String> {
         Expr::Identifier(ident) => fold(ident),
         Expr::CompoundIdentifier(parts) => fold(parts.last()?),
         Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last()? {
-            datafusion::sql::sqlparser::ast::AccessExpr::Dot(field) => return column_name(field),
-            datafusion::sql::sqlparser::ast::AccessExpr::Subscript(_) => return None,
+            AccessExpr::Dot(field) => return column_name(field),
+            AccessExpr::Subscript(_) => return None,
         },
         Expr::Nested(inner) => return column_name(inner),
         Expr::Function(function) => last_part(&function.name)?,
@@ -87,9 +114,7 @@ fn column_name(expr: &Expr) -> Option<String> {
             Some(name) => name,
             None => super::types::sql_type(data_type).map(|t| internal_type_name(&t)).ok()?,
         },
-        Expr::Case { else_result, .. } => {
-            else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into())
-        }
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()),
         Expr::Extract { .. } => "extract".into(),
         Expr::Substring { .. } => "substring".into(),
         Expr::Trim { .. } => "btrim".into(),
@@ -100,9 +125,7 @@ fn column_name(expr: &Expr) -> Option<String> {
         Expr::AtTimeZone { .. } => "timezone".into(),
         Expr::Interval(_) => "interval".into(),
         Expr::Array(_) => "array".into(),
-        Expr::TypedString(typed) => {
-            super::types::sql_type(&typed.data_type).map(|t| internal_type_name(&t)).ok()?
-        }
+        Expr::TypedString(typed) => super::types::sql_type(&typed.data_type).map(|t| internal_type_name(&t)).ok()?,
         Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
         _ => return None,
     })

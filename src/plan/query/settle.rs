@@ -96,6 +96,15 @@ fn settle_literal(
         ScalarValue::Int64(Some(number)) if i32::try_from(number).is_ok() => {
             Transformed::yes(lit(ScalarValue::Int32(i32::try_from(number).ok())))
         }
+        // 1e3 is read as one thousand times ten to the third: a scale below zero, which SQL's numeric has not.
+        ScalarValue::Decimal128(Some(digits), precision, scale) if scale < 0 => {
+            let zeros = scale.unsigned_abs();
+            let whole = 10_i128.checked_pow(u32::from(zeros)).and_then(|power| digits.checked_mul(power));
+            match whole.filter(|_| precision + zeros <= 38) {
+                Some(whole) => Transformed::yes(lit(ScalarValue::Decimal128(Some(whole), precision + zeros, 0))),
+                None => Transformed::no(Expr::Literal(value, metadata)),
+            }
+        }
         ScalarValue::UInt64(Some(number)) => {
             Transformed::yes(lit(ScalarValue::Decimal128(Some(i128::from(number)), 20, 0)))
         }
@@ -105,6 +114,11 @@ fn settle_literal(
 
 /// DataFusion negates with wrapping.
 fn settle_negative(inner: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Expr::Literal(ScalarValue::Int32(Some(number)), _) = &inner
+        && let Some(negative) = number.checked_neg()
+    {
+        return Ok(Transformed::yes(lit(negative)));
+    }
     let zero = match inner.get_type(schema) {
         Ok(DataType::Int16) => ScalarValue::Int16(Some(0)),
         Ok(DataType::Int32) => ScalarValue::Int32(Some(0)),

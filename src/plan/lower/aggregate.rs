@@ -1,0 +1,294 @@
+//! GROUP BY, with and without windows.
+//!
+//! Arguments, filters and computed keys become columns of a projection in front; the operator's output is keys and
+//! results, and whatever the query computes from them stands in a projection behind.
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::expr::AggregateFunction as AggregateExpr;
+use datafusion::logical_expr::{Aggregate, Expr};
+
+use super::build::Facts;
+use super::relational::{push_once, slot_of, uses_virtual, window_fields};
+use super::{Lowering, Rows, Slot, Window, WindowColumn};
+use crate::error::{Error, Result};
+use crate::plan::errors::visible;
+use crate::plan::stream::{
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op,
+};
+use crate::types::SqlType;
+
+/// One group key of the query.
+enum Key {
+    Window(WindowColumn),
+    /// Index among the operator's keys.
+    Plain(usize),
+}
+
+/// What the operator reads.
+struct Inputs {
+    node: NodeIndex,
+    keys: Vec<usize>,
+    calls: Vec<AggregateCall>,
+    /// The results' fields.
+    results: Vec<Field>,
+    /// For each aggregate of the query the call that computes it: equal ones are computed once.
+    places: Vec<usize>,
+    window: Option<Window>,
+}
+
+impl Lowering<'_> {
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows> {
+        let mut rows = self.lower(&aggregate.input)?;
+        let schema = aggregate.input.schema();
+        let calls: Vec<&AggregateExpr> = aggregate.aggr_expr.iter().map(aggregate_of).collect::<Result<_>>()?;
+        let inner = calls.iter().flat_map(|c| c.params.args.iter().chain(c.params.filter.as_deref()));
+        let computed = aggregate.group_expr.iter().filter(|e| slot_of(e, schema, &rows).is_none());
+        if inner.chain(computed).any(|e| uses_virtual(e, schema, &rows)) {
+            rows = self.materialise(rows);
+        }
+        let (keys, inputs) = self.inputs(aggregate, &calls, schema, &rows)?;
+        if keys.iter().any(|k| matches!(k, Key::Window(_))) && inputs.window.is_some() {
+            self.window_aggregate(&keys, inputs)
+        } else {
+            self.plain_aggregate(&keys, inputs)
+        }
+    }
+
+    /// Puts keys, arguments and filters into columns: those of the rows themselves if nothing is computed, else those of
+    /// a projection.
+    fn inputs(
+        &mut self,
+        aggregate: &Aggregate,
+        calls: &[&AggregateExpr],
+        schema: &DFSchema,
+        rows: &Rows,
+    ) -> Result<(Vec<Key>, Inputs)> {
+        let mut outputs: Vec<(Expr, Field)> = Vec::new();
+        let mut keys = Vec::new();
+        let mut key_columns = Vec::new();
+        for expr in &aggregate.group_expr {
+            if let Expr::GroupingSet(_) = expr {
+                let hint = "Give each grouping its own INSERT with its own GROUP BY.";
+                return Err(Error::unsupported("GROUPING SETS are not supported yet", hint));
+            }
+            if let Some(column) = window_column(slot_of(expr, schema, rows), rows) {
+                keys.push(Key::Window(column));
+                continue;
+            }
+            let column = self.input(expr, key_name(expr), schema, rows, &mut outputs)?;
+            let known = key_columns.iter().position(|k| *k == column);
+            keys.push(Key::Plain(known.unwrap_or_else(|| {
+                key_columns.push(column);
+                key_columns.len() - 1
+            })));
+        }
+        let mut inputs = Inputs {
+            node: rows.node,
+            keys: key_columns,
+            calls: Vec::new(),
+            results: Vec::new(),
+            places: Vec::new(),
+            window: rows.window,
+        };
+        for call in calls {
+            let (call, field) = self.call(call, schema, rows, &mut outputs)?;
+            let known = inputs.calls.iter().position(|c| *c == call);
+            inputs.places.push(known.unwrap_or(inputs.calls.len()));
+            if known.is_none() {
+                inputs.calls.push(call);
+                inputs.results.push(field);
+            }
+        }
+        self.place_inputs(&mut inputs, outputs)?;
+        Ok((keys, inputs))
+    }
+
+    /// Decides where the columns of `outputs`, to which `inputs` refers by index, come from.
+    fn place_inputs(&mut self, inputs: &mut Inputs, mut outputs: Vec<(Expr, Field)>) -> Result<()> {
+        let schema = self.builder.schema(inputs.node);
+        let direct: Option<Vec<usize>> = outputs
+            .iter()
+            .map(|(expr, _)| match expr {
+                Expr::Column(column) => schema.index_of(&column.name).ok(),
+                _ => None,
+            })
+            .collect();
+        if let Some(places) = direct {
+            let place = |column: &mut usize| *column = places.get(*column).copied().unwrap_or_default();
+            inputs.keys.iter_mut().for_each(place);
+            let columns = inputs.calls.iter_mut().flat_map(|c| c.argument.iter_mut().chain(c.filter.iter_mut()));
+            columns.for_each(place);
+            return Ok(());
+        }
+        if let Some(window) = &mut inputs.window {
+            let field = self.builder.schema(inputs.node).field(window.time.column).clone();
+            let time = self.builder.column(inputs.node, window.time.column);
+            window.time = EventTime { column: push_once(&mut outputs, time, field), ..window.time };
+        }
+        inputs.node = self.builder.project(inputs.node, outputs)?;
+        Ok(())
+    }
+
+    /// The index in `outputs` of an expression that the operator reads.
+    fn input(
+        &self,
+        expr: &Expr,
+        name: &str,
+        schema: &DFSchema,
+        rows: &Rows,
+        outputs: &mut Vec<(Expr, Field)>,
+    ) -> Result<usize> {
+        let expr = self.resolve(expr, schema, rows)?;
+        let name = match &expr {
+            Expr::Column(column) => column.name.clone(),
+            _ => name.to_string(),
+        };
+        let (expr, field) = self.builder.output(expr, visible(&name), rows.node)?;
+        Ok(push_once(outputs, expr, field))
+    }
+
+    fn call(
+        &self,
+        call: &AggregateExpr,
+        schema: &DFSchema,
+        rows: &Rows,
+        outputs: &mut Vec<(Expr, Field)>,
+    ) -> Result<(AggregateCall, Field)> {
+        let name = call.func.name();
+        let Some(function) = AggregateFunction::by_name(name) else {
+            return Err(Error::unsupported(
+                format!("aggregate function {name} is not supported in a streaming query yet"),
+                "count, sum, min, max and avg are, each with FILTER.",
+            ));
+        };
+        if call.params.distinct {
+            let hint = "Group by the column in a sub-query first, and count its rows.";
+            return Err(Error::unsupported(format!("{name}(DISTINCT ...) is not supported yet"), hint));
+        }
+        let argument = match call.params.args.as_slice() {
+            [one] if !counts_rows(function, one) => {
+                Some(self.input(one, &format!("{name}_argument"), schema, rows, outputs)?)
+            }
+            [] | [_] => None,
+            _ => {
+                let hint = "Count the columns one by one.";
+                return Err(Error::unsupported(format!("{name} of several columns is not supported yet"), hint));
+            }
+        };
+        let filter = match &call.params.filter {
+            Some(filter) => Some(self.input(filter, &format!("{name}_filter"), schema, rows, outputs)?),
+            None => None,
+        };
+        let argument_field = argument.and_then(|a| outputs.get(a)).map(|(_, field)| field);
+        let ty = result_type(function, argument_field)?;
+        Ok((AggregateCall { function, argument, filter }, ty.field(name)))
+    }
+
+    fn plain_aggregate(&mut self, keys: &[Key], inputs: Inputs) -> Result<Rows> {
+        let schema = self.builder.schema(inputs.node);
+        let mut fields: Vec<Field> = inputs.keys.iter().map(|k| schema.field(*k).clone()).collect();
+        let width = fields.len();
+        fields.extend(inputs.results);
+        let facts = Facts {
+            changelog: Changelog::Changing,
+            event_time: None,
+            unique_key: Some((0..width).collect()),
+            fields,
+        };
+        let distribution = Distribution::Hash(inputs.keys.clone());
+        let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls };
+        let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);
+        let slots = keys.iter().map(|key| match key {
+            Key::Plain(index) => Slot::Column(*index),
+            Key::Window(column) => Slot::Virtual(*column),
+        });
+        let slots = slots.chain(inputs.places.iter().map(|p| Slot::Column(width + p))).collect();
+        Ok(Rows { node, slots, window: None })
+    }
+
+    fn window_aggregate(&mut self, keys: &[Key], inputs: Inputs) -> Result<Rows> {
+        let Some(window) = inputs.window else { return Err(Error::internal("a window was lost")) };
+        let input = self.builder.node(inputs.node);
+        let time_field = input.schema.field(window.time.column);
+        let mut fields: Vec<Field> = window_fields(time_field).into();
+        fields.extend(inputs.keys.iter().map(|k| input.schema.field(*k).clone()));
+        let first_result = fields.len();
+        fields.extend(inputs.results);
+        let changelog = match self.emit {
+            Emit::OnClose => Changelog::AppendOnly,
+            Emit::OnUpdate => Changelog::Changing,
+        };
+        let unique_key = [WindowColumn::Start.index()].into_iter().chain(3..first_result).collect();
+        let event_time = EventTime { column: WindowColumn::Time.index(), unit: window.time.unit };
+        let facts = Facts { fields, changelog, event_time: Some(event_time), unique_key: Some(unique_key) };
+        let distribution = Distribution::Hash(inputs.keys.clone());
+        let op = Op::WindowAggregate {
+            window: window.spec,
+            time: window.time,
+            keys: inputs.keys,
+            aggregates: inputs.calls,
+            emit: self.emit,
+        };
+        let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);
+        self.has_window = true;
+        let slots = keys.iter().map(|key| match key {
+            Key::Plain(index) => Slot::Column(3 + index),
+            Key::Window(column) => Slot::Column(column.index()),
+        });
+        let slots = slots.chain(inputs.places.iter().map(|p| Slot::Column(first_result + p))).collect();
+        Ok(Rows { node, slots, window: None })
+    }
+}
+
+fn aggregate_of(expr: &Expr) -> Result<&AggregateExpr> {
+    match expr {
+        Expr::Alias(alias) => aggregate_of(&alias.expr),
+        Expr::AggregateFunction(call) => Ok(call),
+        other => Err(Error::internal(format!("{other} is not an aggregate"))),
+    }
+}
+
+/// What a computed key is called inside: people see it in EXPLAIN.
+fn key_name(expr: &Expr) -> &str {
+    match expr {
+        Expr::Alias(alias) => key_name(&alias.expr),
+        Expr::Column(column) => &column.name,
+        Expr::ScalarFunction(function) => function.name(),
+        Expr::Cast(cast) => key_name(&cast.expr),
+        _ => "key",
+    }
+}
+
+/// count(*), and count of anything that is never null.
+fn counts_rows(function: AggregateFunction, argument: &Expr) -> bool {
+    function == AggregateFunction::Count && matches!(argument, Expr::Literal(value, _) if !value.is_null())
+}
+
+/// The window column that a slot is, whether an operator has computed it or not.
+fn window_column(slot: Option<Slot>, rows: &Rows) -> Option<WindowColumn> {
+    match slot? {
+        Slot::Virtual(column) => Some(column),
+        Slot::Column(index) => {
+            let window = rows.window.as_ref()?;
+            WindowColumn::ALL.into_iter().find(|c| window.columns[c.index()] == Some(index))
+        }
+    }
+}
+
+fn result_type(function: AggregateFunction, argument: Option<&Field>) -> Result<SqlType> {
+    // min and max keep a declared precision or length.
+    if let (AggregateFunction::Min | AggregateFunction::Max, Some(field)) = (function, argument)
+        && function.result_type(field.data_type()).is_some()
+    {
+        return Ok(SqlType::from_field(field));
+    }
+    let ty = argument.map_or(DataType::Null, |field| field.data_type().clone());
+    match function.result_type(&ty) {
+        Some(result) => Ok(SqlType::from_arrow(&result)),
+        None => {
+            let message = format!("function {function}({}) does not exist", crate::plan::errors::type_name(&ty));
+            Err(Error::new(crate::error::SqlState::UndefinedFunction, message))
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Nodes as they are added: equal ones once, each with what is known about its output.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
+
+use crate::error::{Error, Result};
+use crate::plan::errors::{through, visible};
+use crate::plan::functions::CLOCK_FUNCTIONS;
+use crate::plan::query::typing::cast;
+use crate::plan::stream::{Changelog, Distribution, EventTime, Input, Node, NodeIndex, Op, OperatorId};
+use crate::plan::text::expr::print;
+use crate::plan::total::{make_total, make_total_condition};
+use crate::plan::{Scalar, query};
+use crate::types::SqlType;
+
+#[derive(Default)]
+pub(super) struct Builder {
+    pub nodes: Vec<Node>,
+}
+
+/// What a new node's output is like.
+pub(super) struct Facts {
+    pub fields: Vec<Field>,
+    pub changelog: Changelog,
+    pub event_time: Option<EventTime>,
+    pub unique_key: Option<Vec<usize>>,
+}
+
+impl Builder {
+    pub fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[index]
+    }
+
+    pub fn schema(&self, index: NodeIndex) -> &SchemaRef {
+        &self.nodes[index].schema
+    }
+
+    /// The same as DataFusion has it.
+    pub fn df_schema(&self, index: NodeIndex) -> Result<DFSchema> {
+        Ok(DFSchema::try_from(Arc::clone(self.schema(index)))?)
+    }
+
+    /// Adds a node, or finds the equal one. Names of columns are made unique.
+    pub fn add(&mut self, op: Op, inputs: Vec<(NodeIndex, Distribution)>, facts: Facts) -> NodeIndex {
+        let id = OperatorId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let inputs = inputs.into_iter().map(|(node, distribution)| Input { node, distribution }).collect();
+        let schema = Arc::new(Schema::new(unique_names(facts.fields)));
+        let Facts { changelog, event_time, unique_key, .. } = facts;
+        let node = Node { id, op, inputs, schema, changelog, event_time, unique_key };
+        let equal = |other: &Node| Node { id, ..other.clone() } == node;
+        match self.nodes.iter().position(equal) {
+            Some(index) => index,
+            None => {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            }
+        }
+    }
+
+    /// A projection: expressions over `input`'s columns with the fields they make. Plain columns keep event time and
+    /// unique key.
+    pub fn project(&mut self, input: NodeIndex, outputs: Vec<(Expr, Field)>) -> Result<NodeIndex> {
+        let node = self.node(input);
+        let place = |column: usize| {
+            let name = node.schema.field(column).name();
+            outputs.iter().position(|(e, _)| matches!(e, Expr::Column(c) if c.name == *name))
+        };
+        let event_time = node.event_time.and_then(|time| place(time.column).map(|column| EventTime { column, ..time }));
+        let unique_key = node.unique_key.as_ref().and_then(|key| key.iter().map(|c| place(*c)).collect());
+        let facts = Facts {
+            fields: outputs.iter().map(|(_, field)| field.clone()).collect(),
+            changelog: node.changelog,
+            event_time,
+            unique_key,
+        };
+        let exprs = outputs.into_iter().map(|(expr, _)| self.scalar(expr, input)).collect::<Result<_>>()?;
+        Ok(self.add(Op::Project { exprs }, vec![(input, Distribution::Any)], facts))
+    }
+
+    /// An expression over `input`'s columns in its final form.
+    pub fn scalar(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
+        plain(make_total(expr, &self.df_schema(input)?)?)
+    }
+
+    /// The condition of a filter over `input`'s columns.
+    pub fn condition(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
+        plain(make_total_condition(expr, &self.df_schema(input)?)?)
+    }
+
+    /// The column at `index` of a node, as an expression.
+    pub fn column(&self, node: NodeIndex, index: usize) -> Expr {
+        Expr::Column(Column::new_unqualified(self.schema(node).field(index).name()))
+    }
+
+    /// An expression with the one Arrow type that its SQL type has, and the field it makes.
+    pub fn output(&self, expr: Expr, name: &str, input: NodeIndex) -> Result<(Expr, Field)> {
+        let schema = self.df_schema(input)?;
+        let ty = sql_type_of(&expr, &schema)?;
+        let from = expr.get_type(&schema)?;
+        let expr = if ty.to_arrow() == from { expr } else { query::settle::fold(cast(expr, ty.to_arrow()))? };
+        Ok((expr, ty.field(visible(name))))
+    }
+}
+
+/// An expression as stored plans hold it: without places, names and metadata, which must not make two plans differ.
+pub(super) fn plain(expr: Expr) -> Result<Scalar> {
+    let stripped = expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
+            Expr::Cast(c) => Transformed::yes(cast(*c.expr, c.field.data_type().clone())),
+            Expr::ScalarFunction(f) => {
+                steady(&f)?;
+                Transformed::no(Expr::ScalarFunction(f))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    print(&stripped.data)?;
+    Ok(Scalar::new(stripped.data))
+}
+
+/// Refuses functions whose value is not determined by their arguments.
+fn steady(function: &ScalarFunction) -> datafusion::error::Result<()> {
+    let name = function.name();
+    if function.func.signature().volatility == Volatility::Volatile || CLOCK_FUNCTIONS.contains(&name) {
+        let hint = "Its value would change with every replay. Compute from the row's own columns.";
+        let message = format!("function {name} is not supported in a streaming query");
+        return Err(through(Error::unsupported(message, hint)));
+    }
+    Ok(())
+}
+
+/// The SQL type of an expression: with the declared precision or length where a column or a cast has one.
+pub(super) fn sql_type_of(expr: &Expr, schema: &DFSchema) -> Result<SqlType> {
+    Ok(match expr {
+        Expr::Alias(alias) => sql_type_of(&alias.expr, schema)?,
+        Expr::Column(column) => SqlType::from_field(schema.field(schema.index_of_column(column)?)),
+        Expr::Cast(cast) => SqlType::from_field(&cast.field),
+        // Text without a type is text.
+        other => match other.get_type(schema)? {
+            ty if ty.is_null() => SqlType::Text,
+            ty => SqlType::from_arrow(&ty),
+        },
+    })
+}
+
+fn unique_names(fields: Vec<Field>) -> Vec<Field> {
+    let mut taken = std::collections::HashSet::new();
+    fields
+        .into_iter()
+        .map(|field| {
+            if taken.insert(field.name().clone()) {
+                return field;
+            }
+            let mut number = 1;
+            loop {
+                let name = format!("{}_{number}", field.name());
+                if taken.insert(name.clone()) {
+                    return field.with_name(name);
+                }
+                number += 1;
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! From settled logical plans to one stream plan.
+//!
+//! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
+//! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function) and
+//!    [`aggregate`].
+//! 3. [`output`] arranges the result as its sink or view wants it.
+//! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
+//!
+//! Invariant: columns are plain positions in a node's output ([`Rows`]); names stop mattering here.
+
+mod aggregate;
+mod build;
+mod output;
+mod relational;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion::logical_expr::LogicalPlan;
+
+use super::relations::{Relation, RelationKind, Relations};
+use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
+use crate::error::{Error, Result};
+use build::Builder;
+
+pub use relational::plan_watermark;
+
+/// Lowers the queries of one job or view.
+pub struct Lowering<'a> {
+    relations: &'a dyn Relations,
+    /// For each source the columns that any query needs.
+    wanted: BTreeMap<String, BTreeSet<usize>>,
+    builder: Builder,
+    outputs: Vec<Output>,
+    /// When windows of the query being lowered show their answer.
+    emit: Emit,
+    /// Whether that query groups by a window.
+    has_window: bool,
+}
+
+/// The rows of a relation: a node's output, and where each column of the logical plan is in it.
+#[derive(Debug, Clone)]
+struct Rows {
+    node: NodeIndex,
+    slots: Vec<Slot>,
+    /// Set between a window function and the aggregate over it.
+    window: Option<Window>,
+}
+
+/// Where a column of the logical plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Column(usize),
+    /// A column of the window function in front, which the aggregate behind may compute by itself.
+    Virtual(WindowColumn),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WindowColumn {
+    Start,
+    End,
+    Time,
+}
+
+impl WindowColumn {
+    const ALL: [WindowColumn; 3] = [WindowColumn::Start, WindowColumn::End, WindowColumn::Time];
+
+    /// Its place among the columns that window operators put out.
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The window function that rows went through.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    spec: WindowSpec,
+    /// The time column in the rows' node.
+    time: EventTime,
+    /// The window columns in the rows' node, once an operator has put them there.
+    columns: [Option<usize>; 3],
+    position: Option<usize>,
+}
+
+impl<'a> Lowering<'a> {
+    /// `queries`: all that will be lowered, so that each source is read once, with the columns that any of them needs.
+    pub fn new(relations: &'a dyn Relations, queries: &[LogicalPlan]) -> Result<Self> {
+        let mut wanted: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+        for query in queries {
+            collect_scans(query, &mut wanted);
+        }
+        Ok(Lowering {
+            relations,
+            wanted,
+            builder: Builder::default(),
+            outputs: Vec::new(),
+            emit: Emit::OnClose,
+            has_window: false,
+        })
+    }
+
+    pub fn finish(self) -> Result<StreamPlan> {
+        let plan = StreamPlan { nodes: self.builder.nodes, outputs: self.outputs };
+        plan.validate()
+            .map_err(|e| Error::internal(e.message().to_string()).with_detail(e.detail().unwrap_or_default()))?;
+        Ok(plan)
+    }
+
+    fn source(&self, name: &str) -> Result<(Relation, Option<crate::catalog::WatermarkClause>)> {
+        match self.relations.relation(name) {
+            Some(Relation { name, columns, kind: RelationKind::Source { watermark } }) => {
+                let kind = RelationKind::Source { watermark: watermark.clone() };
+                Ok((Relation { name, columns, kind }, watermark))
+            }
+            _ => Err(Error::internal(format!("source \"{name}\" vanished while it was planned"))),
+        }
+    }
+}
+
+fn collect_scans(plan: &LogicalPlan, wanted: &mut BTreeMap<String, BTreeSet<usize>>) {
+    if let LogicalPlan::TableScan(scan) = plan {
+        let columns = wanted.entry(scan.table_name.table().to_string()).or_default();
+        match &scan.projection {
+            Some(projection) => columns.extend(projection),
+            None => columns.extend(0..scan.source.schema().fields().len()),
+        }
+    }
+    for input in plan.inputs() {
+        collect_scans(input, wanted);
+    }
+}

@@ -1,0 +1,311 @@
+//! Scans, filters, projections and window functions.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, TableScan};
+
+use super::build::{Facts, plain};
+use super::{Lowering, Rows, Slot, Window, WindowColumn};
+use crate::catalog::WatermarkClause;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::errors::aggregate_in_where;
+use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
+use crate::plan::query::{plan_expr, typing};
+use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark};
+use crate::types::{Column, schema_of};
+
+impl Lowering<'_> {
+    pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<Rows> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowNode>() {
+                Some(window) => self.window(window),
+                None => Err(unsupported(plan)),
+            },
+            other => Err(unsupported(other)),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Rows> {
+        let name = scan.table_name.table();
+        let (relation, watermark) = self.source(name)?;
+        let mut wanted: BTreeSet<usize> = self.wanted.get(name).cloned().unwrap_or_default();
+        let planned = watermark.as_ref().map(|clause| plan_watermark(&relation.name, &relation.columns, clause));
+        let planned = planned.transpose()?;
+        if let Some(watermark) = &planned {
+            wanted.extend(&watermark.columns);
+        }
+        if wanted.is_empty() {
+            // count(*) alone: rows must come from some column.
+            wanted.insert(0);
+        }
+        let columns: Vec<usize> = wanted.into_iter().collect();
+        let place = |column: usize| columns.iter().position(|c| *c == column);
+        let watermark = match planned {
+            Some(planned) => {
+                let Some(column) = place(planned.time) else { return Err(lost_column()) };
+                let event_time = EventTime { column, unit: planned.unit };
+                Some(ScanWatermark { event_time, expr: plain(planned.expr)? })
+            }
+            None => None,
+        };
+        let fields: Option<Vec<Field>> = columns.iter().map(|c| relation.columns.get(*c).map(Column::field)).collect();
+        let facts = Facts {
+            fields: fields.ok_or_else(lost_column)?,
+            changelog: Changelog::AppendOnly,
+            event_time: watermark.as_ref().map(|w| w.event_time),
+            unique_key: None,
+        };
+        let projection: Vec<usize> = match &scan.projection {
+            Some(projection) => projection.clone(),
+            None => (0..relation.columns.len()).collect(),
+        };
+        let slots: Option<Vec<Slot>> = projection.iter().map(|c| place(*c).map(Slot::Column)).collect();
+        let slots = slots.ok_or_else(lost_column)?;
+        let node = self.builder.add(Op::Scan { source: relation.name, columns, watermark }, Vec::new(), facts);
+        Ok(Rows { node, slots, window: None })
+    }
+
+    fn filter(&mut self, filter: &Filter) -> Result<Rows> {
+        let mut rows = self.lower(&filter.input)?;
+        let schema = filter.input.schema();
+        if has_aggregate(&filter.predicate) {
+            return Err(aggregate_in_where());
+        }
+        if uses_virtual(&filter.predicate, schema, &rows) {
+            rows = self.materialise(rows);
+        }
+        let predicate = self.resolve(&filter.predicate, schema, &rows)?;
+        let predicate = self.builder.condition(predicate, rows.node)?;
+        let input = self.builder.node(rows.node);
+        let facts = Facts {
+            fields: input.schema.fields().iter().map(|f| f.as_ref().clone()).collect(),
+            changelog: input.changelog,
+            event_time: input.event_time,
+            unique_key: input.unique_key.clone(),
+        };
+        let node = self.builder.add(Op::Filter { predicate }, vec![(rows.node, Distribution::Any)], facts);
+        Ok(Rows { node, ..rows })
+    }
+
+    /// A projection that computes nothing only moves slots. One that does carries along what the aggregate behind a
+    /// window function will need.
+    fn projection(&mut self, projection: &Projection) -> Result<Rows> {
+        let mut rows = self.lower(&projection.input)?;
+        let schema = projection.input.schema();
+        let exprs: Vec<Expr> = projection.expr.iter().map(|e| e.clone().unalias_nested().data).collect();
+        if exprs.iter().any(|e| !matches!(e, Expr::Column(_)) && uses_virtual(e, schema, &rows)) {
+            rows = self.materialise(rows);
+        }
+        let plain: Option<Vec<Slot>> = exprs.iter().map(|e| slot_of(e, schema, &rows)).collect();
+        if let Some(slots) = plain {
+            return Ok(Rows { slots, ..rows });
+        }
+        let mut outputs: Vec<(Expr, Field)> = Vec::new();
+        let mut slots = Vec::with_capacity(exprs.len());
+        for (expr, field) in exprs.iter().zip(projection.schema.fields()) {
+            if let Some(slot @ Slot::Virtual(_)) = slot_of(expr, schema, &rows) {
+                slots.push(slot);
+                continue;
+            }
+            let expr = self.resolve(expr, schema, &rows)?;
+            let (expr, field) = self.builder.output(expr, field.name(), rows.node)?;
+            slots.push(Slot::Column(push_once(&mut outputs, expr, field)));
+        }
+        let window = rows.window.map(|window| self.carry(window, rows.node, &mut outputs));
+        let node = self.builder.project(rows.node, outputs)?;
+        Ok(Rows { node, slots, window })
+    }
+
+    /// Makes a projection keep the columns that a window needs, and tells where they are in it.
+    fn carry(&self, window: Window, node: usize, outputs: &mut Vec<(Expr, Field)>) -> Window {
+        let mut keep = |column: usize| {
+            let field = self.builder.schema(node).field(column).clone();
+            push_once(outputs, self.builder.column(node, column), field)
+        };
+        let time = EventTime { column: keep(window.time.column), ..window.time };
+        Window { time, columns: window.columns.map(|c| c.map(&mut keep)), ..window }
+    }
+
+    fn window(&mut self, node: &WindowNode) -> Result<Rows> {
+        let mut rows = self.lower(&node.input)?;
+        if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
+            rows = self.materialise(rows);
+        }
+        let here = |error: Error| node.position.map_or(error.clone(), |p| error.at(p));
+        let Some(Slot::Column(column)) = slot_of(&node.time, node.input.schema(), &rows) else {
+            return Err(lost_column());
+        };
+        let input = self.builder.node(rows.node);
+        let field = input.schema.field(column);
+        if !matches!(field.data_type(), DataType::Timestamp(..)) {
+            let message = format!("column \"{}\" is not a timestamp and cannot be the time of a window", field.name());
+            return Err(here(Error::new(SqlState::DatatypeMismatch, message)));
+        }
+        let Some(time) = input.event_time.filter(|t| t.column == column) else {
+            let hint = match input.event_time {
+                Some(time) => format!("The event-time column here is {}.", input.schema.field(time.column).name()),
+                None => format!(
+                    "Declare it in CREATE SOURCE: WATERMARK FOR {0} AS {0} - INTERVAL '5' SECOND. Rows behind an \
+                     expression or a GROUP BY without a window have no event time.",
+                    field.name()
+                ),
+            };
+            let message = format!("column \"{}\" is not an event-time column", field.name());
+            return Err(here(Error::unsupported(message, hint)));
+        };
+        if input.changelog == Changelog::Changing {
+            let hint =
+                "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.";
+            return Err(here(Error::unsupported("a window over a changing result is not supported yet", hint)));
+        }
+        let window = Window { spec: node.window, time, columns: [None; 3], position: node.position };
+        let mut slots = rows.slots;
+        slots.extend(WindowColumn::ALL.map(Slot::Virtual));
+        Ok(Rows { node: rows.node, slots, window: Some(window) })
+    }
+
+    /// Has an operator put the window's columns into the rows.
+    pub(super) fn materialise(&mut self, rows: Rows) -> Rows {
+        let Some(window) = rows.window else { return rows };
+        let input = self.builder.node(rows.node);
+        let width = input.schema.fields().len();
+        let mut fields: Vec<Field> = input.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        fields.extend(window_fields(input.schema.field(window.time.column)));
+        let facts = Facts {
+            fields,
+            changelog: input.changelog,
+            event_time: input.event_time,
+            unique_key: input.unique_key.clone(),
+        };
+        let op = Op::Window { window: window.spec, time: window.time };
+        let node = self.builder.add(op, vec![(rows.node, Distribution::Any)], facts);
+        let slots = rows.slots.into_iter().map(|slot| match slot {
+            Slot::Virtual(column) => Slot::Column(width + column.index()),
+            slot => slot,
+        });
+        let columns = WindowColumn::ALL.map(|c| Some(width + c.index()));
+        Rows { node, slots: slots.collect(), window: Some(Window { columns, ..window }) }
+    }
+
+    /// An expression over the logical plan's columns as one over the node's.
+    pub(super) fn resolve(&self, expr: &Expr, schema: &DFSchema, rows: &Rows) -> Result<Expr> {
+        let resolved = expr.clone().transform_up(|expr| {
+            let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
+            match rows.slots.get(schema.index_of_column(column)?) {
+                Some(Slot::Column(index)) => Ok(Transformed::yes(self.builder.column(rows.node, *index))),
+                _ => Err(crate::plan::errors::through(lost_column())),
+            }
+        })?;
+        Ok(resolved.data.unalias())
+    }
+}
+
+/// window_start, window_end and window_time, of the event time's type.
+pub(super) fn window_fields(time: &Field) -> [Field; 3] {
+    [WINDOW_START, WINDOW_END, WINDOW_TIME].map(|name| time.clone().with_name(name))
+}
+
+/// The slot of a plain column.
+pub(super) fn slot_of(expr: &Expr, schema: &DFSchema, rows: &Rows) -> Option<Slot> {
+    match expr {
+        Expr::Column(column) => rows.slots.get(schema.maybe_index_of_column(column)?).copied(),
+        Expr::Alias(alias) => slot_of(&alias.expr, schema, rows),
+        _ => None,
+    }
+}
+
+/// Whether an expression reads a window column that no operator has computed yet.
+pub(super) fn uses_virtual(expr: &Expr, schema: &DFSchema, rows: &Rows) -> bool {
+    expr.column_refs().into_iter().any(|column| {
+        let slot = schema.maybe_index_of_column(column).and_then(|i| rows.slots.get(i));
+        matches!(slot, Some(Slot::Virtual(_)))
+    })
+}
+
+/// Adds an output column unless it is there already; tells where it is.
+pub(super) fn push_once(outputs: &mut Vec<(Expr, Field)>, expr: Expr, field: Field) -> usize {
+    let equal =
+        |(e, f): &(Expr, Field)| *e == expr && f.data_type() == field.data_type() && f.metadata() == field.metadata();
+    match outputs.iter().position(equal) {
+        Some(index) => index,
+        None => {
+            outputs.push((expr, field));
+            outputs.len() - 1
+        }
+    }
+}
+
+fn has_aggregate(expr: &Expr) -> bool {
+    expr.exists(|e| Ok(matches!(e, Expr::AggregateFunction(_)))).unwrap_or(false)
+}
+
+fn lost_column() -> Error {
+    Error::internal("a column was lost while the query was planned")
+}
+
+/// What the syntax tree did not tell.
+fn unsupported(plan: &LogicalPlan) -> Error {
+    let shown = plan.display().to_string();
+    let shown = shown.split(':').next().unwrap_or_default().to_lowercase();
+    Error::unsupported(
+        format!("{shown} is not supported in a streaming query yet"),
+        "Streaming queries can filter, compute, and group; windows are TUMBLE.",
+    )
+}
+
+/// A WATERMARK clause, planned.
+pub struct PlannedWatermark {
+    /// Index of the event-time column.
+    pub time: usize,
+    /// Microseconds in one unit of its type.
+    pub unit: i64,
+    /// Over the source's columns, by name.
+    pub expr: Expr,
+    /// The columns that it reads, and the event-time column.
+    pub columns: Vec<usize>,
+}
+
+/// Plans (and so checks) the WATERMARK clause of the source `name` with `columns`.
+pub fn plan_watermark(name: &str, columns: &[Column], clause: &WatermarkClause) -> Result<PlannedWatermark> {
+    let Some(column) = columns.get(clause.column) else { return Err(lost_column()) };
+    let Some(unit) = column.ty.time_unit_micros() else {
+        let message = format!("the event-time column \"{}\" must be a timestamp, not {}", column.name, column.ty);
+        return Err(Error::new(SqlState::DatatypeMismatch, message));
+    };
+    let tokens = crate::sql::dialect::tokenize(&clause.expr);
+    let tokens = tokens.map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
+    let parsed = crate::sql::dialect::parser(tokens).parse_expr();
+    let parsed = parsed.map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
+    let schema = schema_of(columns);
+    let qualified = DFSchema::try_from_qualified_schema(TableReference::bare(name), &schema)?;
+    let expr = plan_expr(&clause.expr, parsed, &qualified)?;
+    let read: BTreeSet<usize> =
+        expr.column_refs().into_iter().filter_map(|c| qualified.maybe_index_of_column(c)).collect();
+    let unqualified = DFSchema::try_from(schema)?;
+    let unqualify = |expr: Expr| match expr {
+        Expr::Column(c) => Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(c.name))),
+        other => Transformed::no(other),
+    };
+    let expr = expr.transform_up(|e| Ok(unqualify(e)))?.data.unalias();
+    let ty = datafusion::logical_expr::ExprSchemable::get_type(&expr, &unqualified)?;
+    let wanted = column.ty.to_arrow();
+    if !matches!(ty, DataType::Timestamp(..)) {
+        let ty = crate::plan::errors::type_name(&ty);
+        let message = format!("the watermark of \"{}\" must be a timestamp, not {ty}", column.name);
+        let hint = format!("For example: WATERMARK FOR {0} AS {0} - INTERVAL '5' SECOND.", column.name);
+        return Err(Error::new(SqlState::DatatypeMismatch, message).with_hint(hint));
+    }
+    let expr = if ty == wanted { expr } else { typing::cast(expr, wanted) };
+    plain(expr.clone())?;
+    let mut all = read;
+    all.insert(clause.column);
+    Ok(PlannedWatermark { time: clause.column, unit, expr, columns: all.into_iter().collect() })
+}

@@ -1,0 +1,147 @@
+//! Stream plans as text, one line a node:
+//!
+//! ```text
+//! tidemill plan 1
+//! #0 scan orders [1, 3] watermark 1/1000 as (ts - '0 months 0 days 5000000000 ns'::interval) -> (customer text, ts timestamp(3)) append_only time 1/1000
+//! #1 aggregate keys [0] calls [count()] <- #0 by [0] -> (customer text, count bigint) changing key [0]
+//! output #1 sink per_customer
+//! end
+//! ```
+//!
+//! `#n` is the operator's id; `time c/u` the event-time column and the microseconds of its unit.
+
+use std::fmt::Write;
+
+use super::expr::{name, print};
+use super::types::print_type;
+use crate::error::{Error, Result};
+use crate::plan::Scalar;
+use crate::plan::stream::{
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Node, Op, StreamPlan, Target, WindowSpec,
+};
+use crate::types::SqlType;
+
+/// The version this code writes. It reads this one and all before it.
+pub const VERSION: u32 = 1;
+
+impl StreamPlan {
+    /// The stored text.
+    ///
+    /// # Errors
+    /// If the plan holds an expression that has no text; plans that lowering made never do.
+    pub fn to_text(&self) -> Result<String> {
+        let mut out = format!("tidemill plan {VERSION}\n");
+        for node in &self.nodes {
+            let inputs = self.inputs_text(node)?;
+            let _ = writeln!(
+                out,
+                "#{} {}{inputs} -> ({}) {}{}{}",
+                node.id.0,
+                op_text(&node.op)?,
+                columns_text(node)?,
+                match node.changelog {
+                    Changelog::AppendOnly => "append_only",
+                    Changelog::Changing => "changing",
+                },
+                node.event_time.map(|t| format!(" {}", time_text(t))).unwrap_or_default(),
+                node.unique_key.as_ref().map(|k| format!(" key {k:?}")).unwrap_or_default(),
+            );
+        }
+        for output in &self.outputs {
+            let id = self.nodes.get(output.node).map(|n| n.id.0).ok_or_else(|| missing(output.node))?;
+            let target = match &output.target {
+                Target::Sink(sink) => format!("sink {}", name(sink)),
+                Target::View => "view".into(),
+            };
+            let _ = writeln!(out, "output #{id} {target}");
+        }
+        out.push_str("end\n");
+        Ok(out)
+    }
+
+    fn inputs_text(&self, node: &Node) -> Result<String> {
+        let mut out = String::new();
+        for (index, Input { node, distribution }) in node.inputs.iter().enumerate() {
+            let id = self.nodes.get(*node).map(|n| n.id.0).ok_or_else(|| missing(*node))?;
+            let _ = write!(out, "{} #{id}", if index == 0 { " <-" } else { "," });
+            if let Distribution::Hash(columns) = distribution {
+                let _ = write!(out, " by {columns:?}");
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn missing(node: usize) -> Error {
+    Error::internal(format!("a plan refers to node {node}, which it has not"))
+}
+
+fn columns_text(node: &Node) -> Result<String> {
+    let columns: Result<Vec<String>> = node
+        .schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let ty = SqlType::from_field(field);
+            if ty.field(field.name()) != **field {
+                return Err(Error::internal(format!("column {} has the unsettled type {}", field.name(), field)));
+            }
+            Ok(format!("{} {}", name(field.name()), print_type(&ty)))
+        })
+        .collect();
+    Ok(columns?.join(", "))
+}
+
+fn time_text(time: EventTime) -> String {
+    format!("time {}/{}", time.column, time.unit)
+}
+
+fn window_text(window: &WindowSpec) -> String {
+    match window {
+        WindowSpec::Tumble { size, offset } => format!("tumble {size} offset {offset}"),
+    }
+}
+
+fn op_text(op: &Op) -> Result<String> {
+    Ok(match op {
+        Op::Scan { source, columns, watermark } => {
+            let watermark = match watermark {
+                Some(w) => {
+                    let EventTime { column, unit } = w.event_time;
+                    format!(" watermark {column}/{unit} as {}", print(w.expr.expr())?)
+                }
+                None => String::new(),
+            };
+            format!("scan {} {columns:?}{watermark}", name(source))
+        }
+        Op::Filter { predicate } => format!("filter {}", print(predicate.expr())?),
+        Op::Project { exprs } => {
+            let exprs: Result<Vec<String>> = exprs.iter().map(|e: &Scalar| print(e.expr())).collect();
+            format!("project [{}]", exprs?.join(", "))
+        }
+        Op::Window { window, time } => format!("window {} {}", window_text(window), time_text(*time)),
+        Op::Aggregate { keys, aggregates } => format!("aggregate keys {keys:?} {}", calls_text(aggregates)),
+        Op::WindowAggregate { window, time, keys, aggregates, emit } => format!(
+            "window_aggregate {} {} keys {keys:?} {} emit {}",
+            window_text(window),
+            time_text(*time),
+            calls_text(aggregates),
+            match emit {
+                Emit::OnClose => "on_close",
+                Emit::OnUpdate => "on_update",
+            }
+        ),
+    })
+}
+
+fn calls_text(calls: &[AggregateCall]) -> String {
+    let calls: Vec<String> = calls
+        .iter()
+        .map(|call| {
+            let argument = call.argument.map(|a| a.to_string()).unwrap_or_default();
+            let filter = call.filter.map(|f| format!(" filter {f}")).unwrap_or_default();
+            format!("{}({argument}){filter}", call.function)
+        })
+        .collect();
+    format!("calls [{}]", calls.join(", "))
+}

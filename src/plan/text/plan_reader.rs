@@ -1,0 +1,295 @@
+//! Reads the plans that [`super::plan`] writes, and checks that what was read hangs together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+
+use super::expr_reader::read_expr;
+use super::lexer::{Lexer, Token};
+use super::plan::VERSION;
+use super::types::read_type;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::Scalar;
+use crate::plan::stream::{
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
+    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+};
+
+impl StreamPlan {
+    /// Reads what [`StreamPlan::to_text`] wrote, in this version or an earlier one.
+    pub fn from_text(text: &str) -> Result<StreamPlan> {
+        check_version(text)?;
+        let mut reader = Reader { lexer: Lexer::new(text)?, nodes: Vec::new(), by_id: HashMap::new() };
+        reader.lexer.words(&["tidemill", "plan"]);
+        reader.lexer.integer::<u32>()?;
+        while reader.lexer.symbol("#") {
+            reader.node()?;
+        }
+        let mut outputs = Vec::new();
+        while reader.lexer.word("output") {
+            outputs.push(reader.output()?);
+        }
+        reader.lexer.expect_word("end")?;
+        if !reader.lexer.at_end() {
+            return Err(reader.lexer.unexpected("the end"));
+        }
+        let plan = StreamPlan { nodes: reader.nodes, outputs };
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// Checks that a plan hangs together: indices within bounds, inputs before their readers, expressions over columns
+    /// that exist. What runs a plan relies on it.
+    pub fn validate(&self) -> Result<()> {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let fail = |what: &str| {
+                Error::new(
+                    SqlState::DataCorrupted,
+                    format!("stream plan does not hang together: operator {} {what}", node.id.0),
+                )
+            };
+            let inputs: Vec<&Node> = node
+                .inputs
+                .iter()
+                .filter(|input| input.node < index)
+                .filter_map(|input| self.nodes.get(input.node))
+                .collect();
+            let wanted = usize::from(!matches!(node.op, Op::Scan { .. }));
+            if inputs.len() != wanted || node.inputs.len() != wanted {
+                return Err(fail("has a wrong number of inputs"));
+            }
+            let input = inputs.first().map(|i| &i.schema);
+            if !in_bounds(node, input) {
+                return Err(fail("refers to a column that does not exist"));
+            }
+            for (expr, schema) in expressions(node, input) {
+                expr.compile(schema).map_err(|e| fail("cannot compute an expression").with_detail(e.message()))?;
+            }
+        }
+        if self.outputs.iter().any(|o| o.node >= self.nodes.len()) {
+            return Err(Error::new(SqlState::DataCorrupted, "stream plan has an output of no operator"));
+        }
+        Ok(())
+    }
+}
+
+/// A node's expressions, each with the schema it stands over.
+fn expressions<'a>(node: &'a Node, input: Option<&'a SchemaRef>) -> Vec<(&'a Scalar, &'a SchemaRef)> {
+    match (&node.op, input) {
+        (Op::Scan { watermark: Some(watermark), .. }, _) => vec![(&watermark.expr, &node.schema)],
+        (Op::Filter { predicate }, Some(input)) => vec![(predicate, input)],
+        (Op::Project { exprs }, Some(input)) => exprs.iter().map(|e| (e, input)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
+    let output_width = node.schema.fields().len();
+    let width = input.map_or(0, |s| s.fields().len());
+    let within = |columns: &[usize]| columns.iter().all(|c| *c < width);
+    let is_time = |schema: Option<&SchemaRef>, time: &EventTime| {
+        let field = schema.and_then(|s| s.fields().get(time.column));
+        field.is_some_and(|f| matches!(f.data_type(), DataType::Timestamp(..))) && time.unit > 0
+    };
+    let calls = |calls: &[AggregateCall]| {
+        calls.iter().all(|c| c.argument.is_none_or(|a| a < width) && c.filter.is_none_or(|f| f < width))
+    };
+    let op = match &node.op {
+        Op::Scan { columns, watermark, .. } => {
+            columns.len() == output_width
+                && watermark.as_ref().is_none_or(|w| is_time(Some(&node.schema), &w.event_time))
+        }
+        Op::Filter { .. } => output_width == width,
+        Op::Project { exprs } => exprs.len() == output_width,
+        Op::Window { time, .. } => output_width == width + 3 && is_time(input, time),
+        Op::Aggregate { keys, aggregates } => {
+            within(keys) && calls(aggregates) && output_width == keys.len() + aggregates.len()
+        }
+        Op::WindowAggregate { time, keys, aggregates, .. } => {
+            within(keys)
+                && calls(aggregates)
+                && is_time(input, time)
+                && output_width == 3 + keys.len() + aggregates.len()
+        }
+    };
+    let distributed = node.inputs.iter().all(|i| match &i.distribution {
+        Distribution::Any => true,
+        Distribution::Hash(columns) => within(columns),
+    });
+    op && distributed
+        && node.event_time.as_ref().is_none_or(|t| is_time(Some(&node.schema), t))
+        && node.unique_key.iter().flatten().all(|c| *c < output_width)
+}
+
+/// The version is looked at before anything else: a newer text may not even have these tokens.
+fn check_version(text: &str) -> Result<()> {
+    let first = text.lines().next().unwrap_or_default();
+    let version = first.strip_prefix("tidemill plan ").and_then(|v| v.trim().parse::<u32>().ok());
+    match version {
+        Some(version) if (1..=VERSION).contains(&version) => Ok(()),
+        Some(version) => Err(Error::new(
+            SqlState::DataCorrupted,
+            format!("stored plan has version {version}; this Tidemill reads versions up to {VERSION}"),
+        )
+        .with_hint("It was written by a newer Tidemill: run that one, or create the job or view again.")),
+        None => Err(Error::new(SqlState::DataCorrupted, "stored plan is damaged: it does not begin with its version")
+            .with_hint("Create the job or view again from its statement.")),
+    }
+}
+
+struct Reader<'a> {
+    lexer: Lexer<'a>,
+    nodes: Vec<Node>,
+    by_id: HashMap<u32, NodeIndex>,
+}
+
+impl Reader<'_> {
+    fn node(&mut self) -> Result<()> {
+        let id: u32 = self.lexer.integer()?;
+        let op = self.op()?;
+        let mut inputs = Vec::new();
+        if self.lexer.symbol("<-") {
+            inputs.push(self.input()?);
+            while self.lexer.symbol(",") {
+                inputs.push(self.input()?);
+            }
+        }
+        self.lexer.expect("->")?;
+        let fields = self.lexer.list("(", ")", |lexer| {
+            let name = lexer.name()?;
+            Ok(read_type(lexer)?.field(&name))
+        })?;
+        let changelog = if self.lexer.word("append_only") {
+            Changelog::AppendOnly
+        } else {
+            self.lexer.expect_word("changing")?;
+            Changelog::Changing
+        };
+        let event_time = if self.lexer.peek() == Some(&Token::Word("time".into())) { Some(self.time()?) } else { None };
+        let unique_key = if self.lexer.word("key") { Some(self.columns()?) } else { None };
+        if self.by_id.insert(id, self.nodes.len()).is_some() {
+            return Err(self.lexer.error("an operator is given twice"));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        self.nodes.push(Node { id: OperatorId(id), op, inputs, schema, changelog, event_time, unique_key });
+        Ok(())
+    }
+
+    fn input(&mut self) -> Result<Input> {
+        let node = self.reference()?;
+        let distribution = if self.lexer.word("by") { Distribution::Hash(self.columns()?) } else { Distribution::Any };
+        Ok(Input { node, distribution })
+    }
+
+    fn reference(&mut self) -> Result<NodeIndex> {
+        self.lexer.expect("#")?;
+        let mark = self.lexer.mark();
+        let id: u32 = self.lexer.integer()?;
+        self.by_id.get(&id).copied().ok_or_else(|| {
+            self.lexer.reset(mark);
+            self.lexer.error("no such operator before it")
+        })
+    }
+
+    fn columns(&mut self) -> Result<Vec<usize>> {
+        self.lexer.list("[", "]", |lexer| lexer.integer())
+    }
+
+    fn time(&mut self) -> Result<EventTime> {
+        self.lexer.expect_word("time")?;
+        self.event_time()
+    }
+
+    fn event_time(&mut self) -> Result<EventTime> {
+        let column = self.lexer.integer()?;
+        self.lexer.expect("/")?;
+        Ok(EventTime { column, unit: self.lexer.integer()? })
+    }
+
+    fn window(&mut self) -> Result<WindowSpec> {
+        self.lexer.expect_word("tumble")?;
+        let size: i64 = self.lexer.integer()?;
+        self.lexer.expect_word("offset")?;
+        let offset = self.lexer.integer()?;
+        if size <= 0 {
+            return Err(self.lexer.error("a window without size"));
+        }
+        Ok(WindowSpec::Tumble { size, offset })
+    }
+
+    fn op(&mut self) -> Result<Op> {
+        let lexer = &mut self.lexer;
+        if lexer.word("scan") {
+            let source = lexer.name()?;
+            let columns = self.columns()?;
+            let watermark = if self.lexer.word("watermark") {
+                let event_time = self.event_time()?;
+                self.lexer.expect_word("as")?;
+                Some(ScanWatermark { event_time, expr: Scalar::new(read_expr(&mut self.lexer)?) })
+            } else {
+                None
+            };
+            return Ok(Op::Scan { source, columns, watermark });
+        }
+        if lexer.word("filter") {
+            return Ok(Op::Filter { predicate: Scalar::new(read_expr(lexer)?) });
+        }
+        if lexer.word("project") {
+            return Ok(Op::Project { exprs: lexer.list("[", "]", |lexer| read_expr(lexer).map(Scalar::new))? });
+        }
+        if lexer.word("window") {
+            return Ok(Op::Window { window: self.window()?, time: self.time()? });
+        }
+        if lexer.word("aggregate") {
+            return Ok(Op::Aggregate { keys: self.keys()?, aggregates: self.calls()? });
+        }
+        if lexer.word("window_aggregate") {
+            let (window, time) = (self.window()?, self.time()?);
+            let (keys, aggregates) = (self.keys()?, self.calls()?);
+            return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit: self.emit()? });
+        }
+        Err(lexer.unexpected("an operator"))
+    }
+
+    fn keys(&mut self) -> Result<Vec<usize>> {
+        self.lexer.expect_word("keys")?;
+        self.columns()
+    }
+
+    fn calls(&mut self) -> Result<Vec<AggregateCall>> {
+        self.lexer.expect_word("calls")?;
+        self.lexer.list("[", "]", |lexer| {
+            let mark = lexer.mark();
+            let Some(function) = AggregateFunction::by_name(&lexer.name()?) else {
+                lexer.reset(mark);
+                return Err(lexer.error("no such aggregate function"));
+            };
+            lexer.expect("(")?;
+            let argument = if lexer.peek() == Some(&Token::Symbol(")")) { None } else { Some(lexer.integer()?) };
+            lexer.expect(")")?;
+            let filter = if lexer.word("filter") { Some(lexer.integer()?) } else { None };
+            Ok(AggregateCall { function, argument, filter })
+        })
+    }
+
+    fn emit(&mut self) -> Result<Emit> {
+        self.lexer.expect_word("emit")?;
+        if self.lexer.word("on_close") {
+            return Ok(Emit::OnClose);
+        }
+        self.lexer.expect_word("on_update")?;
+        Ok(Emit::OnUpdate)
+    }
+
+    fn output(&mut self) -> Result<Output> {
+        let node = self.reference()?;
+        let target = if self.lexer.word("view") {
+            Target::View
+        } else {
+            self.lexer.expect_word("sink")?;
+            Target::Sink(self.lexer.name()?)
+        };
+        Ok(Output { node, target })
+    }
+}
