@@ -236,7 +236,7 @@ fn topic(options: &mut OptionReader) -> Result<String> {
 }
 
 fn format(options: &mut OptionReader) -> Result<JsonOptions> {
-    if !options.is_given("format") && !options.is_given("value.format") {
+    if options.option("format").is_none() && options.option("value.format").is_none() {
         return Err(options
             .missing("format")
             .with_hint("Add 'format' = 'json' to the WITH clause."));
@@ -294,7 +294,7 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
         let refusal = |what: String, hint: &str| {
             Error::new(SqlState::InvalidParameterValue, what)
                 .with_hint(hint)
-                .at(option.position)
+                .at(option.key.position)
         };
         if let Some((_, hint)) = OWNED.iter().find(|(owned, _)| *owned == name) {
             return Err(refusal(format!("option \"{}\" cannot be changed", option.key), hint));
@@ -314,7 +314,7 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
                 "this build of Tidemill does not speak TLS to Kafka",
                 "Use a plaintext listener of the broker, or a TLS proxy beside Tidemill.",
             )
-            .at(option.position));
+            .at(option.key.position));
         }
         super::client::check_property(&name, value).map_err(|hint| {
             let what = format!("invalid Kafka property \"{name}\"");
