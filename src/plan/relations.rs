@@ -1,6 +1,6 @@
 //! What planning asks of the catalog: relations by name.
 
-use crate::catalog::WatermarkClause;
+use crate::catalog::{CatalogSnapshot, ObjectKind, WatermarkClause};
 use crate::error::Result;
 use crate::types::Column;
 
@@ -38,5 +38,18 @@ impl RelationKind {
             RelationKind::View => "materialized view",
             RelationKind::Job => "streaming job",
         }
+    }
+}
+
+impl Relations for CatalogSnapshot {
+    fn relation(&self, name: &str) -> Option<Relation> {
+        let object = self.find(name)?;
+        let kind = match &object.kind {
+            ObjectKind::Source(source) => RelationKind::Source { watermark: source.watermark.clone() },
+            ObjectKind::Sink(sink) => RelationKind::Sink { takes_changes: sink.sink.takes_changes() },
+            ObjectKind::View(_) => RelationKind::View,
+            ObjectKind::Job(_) => RelationKind::Job,
+        };
+        Some(Relation { name: object.name.clone(), columns: object.columns().to_vec(), kind })
     }
 }
