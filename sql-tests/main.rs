@@ -1,1 +1,54 @@
-fn main(){}
+//! The one test binary: everything that is judged from outside, as a user would.
+//!
+//! 1. [`tidy`]: rules for the source tree itself.
+//! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
+//! 3. [`docs`]: what the README and `examples/` show works when pasted.
+//!
+//! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
+//! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample.
+
+mod bless;
+mod database;
+mod docs;
+mod host;
+mod script;
+mod scripts;
+mod tally;
+mod tidy;
+mod variant;
+
+use std::process::ExitCode;
+
+use tally::Tally;
+
+/// What the command line asked for.
+struct Request {
+    /// Part of the names of the tests to run.
+    name: Option<String>,
+    /// Every way instead of a sample.
+    all: bool,
+    /// What the sample is drawn from.
+    seed: u64,
+}
+
+impl Request {
+    fn read() -> Request {
+        // `cargo test` may pass flags meant for libtest (--nocapture, --test-threads): they mean nothing here.
+        let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|a| a.starts_with("--"));
+        let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|s| s.parse().ok());
+        Request {
+            name: names.into_iter().next(),
+            all: flags.iter().any(|f| f == "--all"),
+            seed: seed.unwrap_or_else(variant::fresh_seed),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let request = Request::read();
+    let mut tally = Tally::new(request.name.clone());
+    tidy::run(&mut tally);
+    scripts::run(&request, &mut tally);
+    docs::run(&mut tally);
+    tally.close()
+}

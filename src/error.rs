@@ -25,6 +25,8 @@ macro_rules! sql_states {
 }
 
 sql_states! {
+    /// Of notices.
+    SuccessfulCompletion = "00000",
     ConnectionFailure = "08006",
     ProtocolViolation = "08P01",
     /// The remedy is always in the hint.
@@ -46,6 +48,7 @@ sql_states! {
     /// A warning only: COMMIT or ROLLBACK without a transaction block.
     NoActiveSqlTransaction = "25P01",
     InvalidStatementName = "26000",
+    InvalidAuthorizationSpecification = "28000",
     DependentObjectsStillExist = "2BP01",
     InvalidCursorName = "34000",
     InvalidSchemaName = "3F000",
@@ -65,6 +68,8 @@ sql_states! {
     NameTooLong = "42622",
     UndefinedTable = "42P01",
     UndefinedParameter = "42P02",
+    DuplicateCursor = "42P03",
+    DuplicatePreparedStatement = "42P05",
     DuplicateTable = "42P07",
     InvalidTableDefinition = "42P16",
     IndeterminateDatatype = "42P18",

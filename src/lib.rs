@@ -1,6 +1,18 @@
 //! Tidemill: a streaming SQL engine in one binary. The modules stand in the order of the path that a statement and its
 //! data take; each imports only from those below it (a test holds that).
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::dbg_macro,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    unsafe_code
+)]
+
 pub mod cli;
 pub mod server;
 pub mod session;
@@ -12,14 +24,14 @@ pub mod dataflow;
 pub mod operator;
 pub mod state;
 
-pub mod plan;
 pub mod catalog;
+pub mod plan;
 
 pub mod connector;
 pub mod format;
 
-pub mod sql;
 pub mod change;
+pub mod sql;
 
 pub mod clock;
 pub mod error;

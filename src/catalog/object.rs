@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+pub use crate::connector::OnError;
 use crate::connector::{Positions, Sink, Source};
+use crate::sql::ast::ObjectClass;
 use crate::types::Column;
 
 /// Never reused within a data directory. Also the object's `pg_class.oid`.
@@ -21,12 +23,55 @@ pub struct Object {
     pub kind: ObjectKind,
 }
 
+impl Object {
+    pub fn class(&self) -> ObjectClass {
+        self.kind.class()
+    }
+
+    /// Declared columns; a job has none.
+    pub fn columns(&self) -> &[Column] {
+        match &self.kind {
+            ObjectKind::Source(source) => &source.columns,
+            ObjectKind::Sink(sink) => &sink.columns,
+            ObjectKind::View(view) => &view.columns,
+            ObjectKind::Job(_) => &[],
+        }
+    }
+
+    /// As in a sentence: `materialized view live`.
+    pub fn describe(&self) -> String {
+        format!("{} {}", self.class().noun(), crate::sql::names::quoted(&self.name))
+    }
+}
+
+/// An object that is about to be created. A job or a view comes without starts: whoever runs it resolves them.
+#[derive(Debug, Clone)]
+pub struct NewObject {
+    pub name: String,
+    pub if_not_exists: bool,
+    /// The statement as written.
+    pub definition: String,
+    pub depends_on: Vec<ObjectId>,
+    pub kind: ObjectKind,
+}
+
 #[derive(Debug, Clone)]
 pub enum ObjectKind {
     Source(SourceObject),
     Sink(SinkObject),
     View(ViewObject),
     Job(JobObject),
+}
+
+impl ObjectKind {
+    pub fn class(&self) -> ObjectClass {
+        match self {
+            ObjectKind::Source(_) => ObjectClass::Source,
+            ObjectKind::Sink(_) => ObjectClass::Sink,
+            ObjectKind::View(_) => ObjectClass::View,
+            ObjectKind::Job(_) => ObjectClass::Job,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -46,13 +91,6 @@ pub struct WatermarkClause {
     pub column: usize,
     /// The expression's text, over the source's columns.
     pub expr: String,
-}
-
-/// What becomes of a row that cannot be decoded or computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnError {
-    Fail,
-    Skip,
 }
 
 #[derive(Debug, Clone)]

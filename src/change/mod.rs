@@ -5,13 +5,17 @@
 //!
 //! 1. [`batch`]: the batch itself and what can be done to it row-wise (filter, take, slice, concatenate).
 //! 2. [`key`]: our own order-preserving, versioned encoding of key columns, and the key-group hash over it.
-//! 3. [`consolidate`]: equal rows added up, zeroes dropped.
+//! 3. [`row`]: our own versioned encoding of whole rows, for values in state and for views.
+//! 4. [`bytes`]: the reader and the small writers that encodings share.
+//! 5. [`consolidate`]: equal rows added up, zeroes dropped.
 //!
 //! What does not live here: operators, or anything that knows where a batch came from or goes to.
 
 pub mod batch;
+pub mod bytes;
 pub mod consolidate;
 pub mod key;
+pub mod row;
 
 pub use batch::ChangeBatch;
 

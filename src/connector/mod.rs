@@ -9,7 +9,16 @@
 //!
 //! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
 
+pub mod blackhole;
+pub mod file;
+pub mod generator;
+pub mod options;
+pub mod print;
+pub mod registry;
+
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -17,6 +26,7 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use crate::change::ChangeBatch;
+use crate::clock::{Micros, SharedClock};
 use crate::error::{Error, Result};
 use crate::format::RawChunk;
 
@@ -41,15 +51,30 @@ pub type Positions = BTreeMap<PartitionId, Position>;
 /// Called (from any thread) when a reader that had nothing at hand may have something now.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
+/// What a reader needs of the pipeline that reads.
+#[derive(Clone)]
+pub struct ReaderContext {
+    pub waker: Waker,
+    /// For what paces itself. A reader with something due later says so by [`Reader::wake_at`].
+    pub clock: SharedClock,
+}
+
+/// What becomes of a row that cannot be decoded or computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    Fail,
+    Skip,
+}
+
 /// A source as declared: options are typed and checked, nothing is connected yet.
-pub trait Source: Send + Sync + std::fmt::Debug {
+pub trait Source: Send + Sync + fmt::Debug {
     /// Resolves the startup mode to positions, asking the external system where needed. Blocks; bounded by the
     /// connector's timeout. Called once in the life of a job; the answer is stored.
     fn resolve_start(&self) -> Result<Positions>;
 
     /// Starts reading at `positions`. `columns` are the declared columns the query needs (indices, in the order of the
     /// wanted rows). Does not block and does not fail because an external system is away: the reader reports that.
-    fn open(&self, columns: &[usize], positions: &Positions, waker: Waker) -> Result<Box<dyn Reader>>;
+    fn open(&self, columns: &[usize], positions: &Positions, context: ReaderContext) -> Result<Box<dyn Reader>>;
 
     /// The format that decodes this source's raw chunks; `None` if it hands in rows. The decoder's output has the
     /// declared columns `columns`, in that order.
@@ -64,7 +89,14 @@ pub trait Reader: Send {
     fn partitions(&self) -> &[PartitionId];
 
     /// What is at hand of the partition with that index, at most about `max_bytes` (one indivisible thing may be larger).
-    fn take(&mut self, partition: usize, max_bytes: usize) -> Result<Taken>;
+    /// A chunk never goes past `until`: its `next` is at most that (two readings of one source meet there).
+    fn take(&mut self, partition: usize, max_bytes: usize, until: Option<&Position>) -> Result<Taken>;
+
+    /// When something will be at hand although no waker is called (a paced generator), by the clock of the
+    /// [`ReaderContext`]. Asked after `take` said that nothing is.
+    fn wake_at(&self) -> Option<Micros> {
+        None
+    }
 
     /// Why nothing comes, if something is wrong that may pass by itself (the broker is away): shown in SHOW JOBS.
     fn trouble(&self) -> Option<Error> {
@@ -102,6 +134,36 @@ pub enum Payload {
     Raw(RawChunk),
     /// Rows with the wanted columns, append-only.
     Rows(RecordBatch),
+    /// Rows still to be made: by the worker pool, where raw chunks are decoded, since making them is work.
+    Deferred(Deferred),
+}
+
+/// Rows with the wanted columns, append-only, that are made when they are asked for.
+pub struct Deferred {
+    make: Box<dyn FnOnce() -> Result<RecordBatch> + Send + Sync>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Deferred {
+    /// `rows` and `bytes`: how many `make` will give; the bytes are an estimate.
+    pub fn new(rows: usize, bytes: usize, make: impl FnOnce() -> Result<RecordBatch> + Send + Sync + 'static) -> Self {
+        Deferred { make: Box::new(make), rows, bytes }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn make(self) -> Result<RecordBatch> {
+        (self.make)()
+    }
+}
+
+impl fmt::Debug for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").field("rows", &self.rows).field("bytes", &self.bytes).finish()
+    }
 }
 
 impl Payload {
@@ -109,6 +171,7 @@ impl Payload {
         match self {
             Payload::Raw(raw) => raw.bytes(),
             Payload::Rows(rows) => rows.get_array_memory_size(),
+            Payload::Deferred(deferred) => deferred.bytes,
         }
     }
 }
@@ -136,8 +199,8 @@ impl Part {
     }
 }
 
-/// A sink as declared.
-pub trait Sink: Send + Sync + std::fmt::Debug {
+/// A sink as declared. `Any`: whoever knows the connector can look at what it alone has (the blackhole's digest).
+pub trait Sink: Any + Send + Sync + fmt::Debug {
     /// Whether the sink takes deletions and updates; if not, only append-only results may be written.
     fn takes_changes(&self) -> bool;
 

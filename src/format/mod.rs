@@ -4,6 +4,8 @@
 //! 2. A [`Decoder`] made for the wanted columns turns it into one `RecordBatch`, and names the messages it could not read.
 //! 3. An [`Encoder`] turns rows of a result into messages.
 
+pub mod json;
+
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 

@@ -11,9 +11,31 @@
 //!
 //! Invariants: nothing is pushed into an operator that has not said `Done`; the same calls give the same bytes.
 
+mod accumulator;
+mod aggregate;
+mod build;
+mod checked;
+mod chunks;
+mod combine;
+mod filter;
+mod group;
+mod net;
+mod project;
+mod slices;
+mod window;
+mod window_aggregate;
+
+#[cfg(test)]
+mod tests;
+
 use crate::change::{ChangeBatch, Watermark};
 use crate::clock::Micros;
 use crate::error::Result;
+
+use build::key_codec;
+
+pub use build::build;
+pub use checked::Checked;
 
 /// Rows in an output chunk, at most.
 pub const CHUNK_ROWS: usize = 8192;

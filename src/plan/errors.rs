@@ -178,8 +178,7 @@ fn not_boolean(clause: &str, arrow_type: &str) -> Error {
 }
 
 fn not_grouped(column: &str) -> Error {
-    let message =
-        format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    let message = format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
     Error::new(SqlState::GroupingError, message)
 }
 

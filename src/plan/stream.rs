@@ -84,16 +84,36 @@ pub struct EventTime {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// Reads a source: only `columns` of it, in this order.
-    Scan { source: String, columns: Vec<usize>, watermark: Option<ScanWatermark> },
-    Filter { predicate: Scalar },
-    Project { exprs: Vec<Scalar> },
+    Scan {
+        source: String,
+        columns: Vec<usize>,
+        watermark: Option<ScanWatermark>,
+    },
+    Filter {
+        predicate: Scalar,
+    },
+    Project {
+        exprs: Vec<Scalar>,
+    },
     /// The window table function alone: appends window_start, window_end, window_time to each row; a row that falls
     /// into several windows is repeated.
-    Window { window: WindowSpec, time: EventTime },
+    Window {
+        window: WindowSpec,
+        time: EventTime,
+    },
     /// GROUP BY without a window. Output: keys, then one column an aggregate.
-    Aggregate { keys: Vec<usize>, aggregates: Vec<AggregateCall> },
+    Aggregate {
+        keys: Vec<usize>,
+        aggregates: Vec<AggregateCall>,
+    },
     /// GROUP BY window and keys. Output: window_start, window_end, window_time, keys, then one column an aggregate.
-    WindowAggregate { window: WindowSpec, time: EventTime, keys: Vec<usize>, aggregates: Vec<AggregateCall>, emit: Emit },
+    WindowAggregate {
+        window: WindowSpec,
+        time: EventTime,
+        keys: Vec<usize>,
+        aggregates: Vec<AggregateCall>,
+        emit: Emit,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]

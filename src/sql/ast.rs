@@ -90,11 +90,7 @@ pub struct ColumnDef {
 
 impl ColumnDef {
     pub fn column(&self) -> Column {
-        Column {
-            name: self.name.value.clone(),
-            ty: self.ty.clone(),
-            not_null: self.not_null,
-        }
+        Column { name: self.name.value.clone(), ty: self.ty.clone(), not_null: self.not_null }
     }
 }
 

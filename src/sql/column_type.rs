@@ -31,11 +31,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 impl Cursor<'_> {
     pub fn column_type(&mut self) -> Result<SqlType> {
         let ty = self.nested_type(0)?;
-        if self.is_balanced() {
-            Ok(ty)
-        } else {
-            Err(self.unexpected())
-        }
+        if self.is_balanced() { Ok(ty) } else { Err(self.unexpected()) }
     }
 
     fn nested_type(&mut self, depth: usize) -> Result<SqlType> {
@@ -180,11 +176,11 @@ impl Cursor<'_> {
         match self.one_argument(9)? {
             None => Ok(6),
             Some(digits @ 0..=6) => Ok(digits as u8),
-            Some(digits) => Err(Error::unsupported(
-                format!("TIMESTAMP({digits}) precision is more than microseconds"),
-                "Use TIMESTAMP(6).",
-            )
-            .at(position)),
+            Some(digits) => {
+                let message = format!("TIMESTAMP({digits}) precision must be between 0 and 6");
+                let hint = "Timestamps are kept in microseconds: use TIMESTAMP(6).";
+                Err(Error::new(SqlState::InvalidParameterValue, message).with_hint(hint).at(position))
+            }
         }
     }
 
@@ -228,5 +224,49 @@ fn unknown(name: &str, position: usize) -> Error {
     match names::nearest(name, known) {
         Some(near) => error.with_hint(format!("Perhaps you meant the type \"{near}\".")),
         None => error,
+    }
+}
+
+/// A type as [`parse`] reads it. (Its `Display` is for people: it does not quote the names of fields.)
+pub fn to_sql(ty: &SqlType) -> String {
+    match ty {
+        SqlType::Row(fields) => {
+            let fields = fields.iter().map(|(name, ty)| format!("{} {}", names::quoted(name), to_sql(ty)));
+            format!("row({})", fields.collect::<Vec<_>>().join(", "))
+        }
+        SqlType::Array(item) => format!("{}[]", to_sql(item)),
+        plain => plain.to_string(),
+    }
+}
+
+/// Reads a type that stands alone.
+pub fn parse(text: &str) -> Result<SqlType> {
+    let mut cursor = Cursor::new(text)?;
+    let ty = cursor.column_type()?;
+    cursor.expect_end()?;
+    Ok(ty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_survive_their_text() {
+        let row = SqlType::Row(vec![
+            ("Mixed Case".into(), SqlType::Varchar(Some(3))),
+            ("user".into(), SqlType::Row(vec![("x".into(), SqlType::Double)])),
+        ]);
+        let types = [
+            SqlType::Boolean,
+            SqlType::Numeric(38, 16),
+            SqlType::Varchar(None),
+            SqlType::Timestamp(3),
+            SqlType::TimestampTz(6),
+            SqlType::Array(Box::new(SqlType::Array(Box::new(row)))),
+        ];
+        for ty in types {
+            assert_eq!(parse(&to_sql(&ty)).unwrap(), ty);
+        }
     }
 }

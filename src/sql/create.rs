@@ -33,52 +33,27 @@ impl Cursor<'_> {
 
     fn create_source(&mut self) -> Result<CreateSource> {
         let (if_not_exists, name) = self.new_object()?;
-        let table = self.table_def()?;
+        let table = self.table_def("source")?;
         let options = self.with_clause()?;
-        Ok(CreateSource {
-            name,
-            if_not_exists,
-            table,
-            options,
-        })
+        Ok(CreateSource { name, if_not_exists, table, options })
     }
 
     fn create_sink(&mut self) -> Result<CreateSink> {
         let (if_not_exists, name) = self.new_object()?;
-        let table = self.table_def()?;
-        if let Some(watermark) = &table.watermark {
-            let message = format!("sink \"{name}\" cannot have a WATERMARK");
-            return Err(Error::new(SqlState::InvalidTableDefinition, message)
-                .with_hint("Event time is a property of sources; leave the WATERMARK clause out.")
-                .at(watermark.column.position));
-        }
+        let table = self.table_def("sink")?;
         let options = self.with_clause()?;
-        Ok(CreateSink {
-            name,
-            if_not_exists,
-            table,
-            options,
-        })
+        Ok(CreateSink { name, if_not_exists, table, options })
     }
 
     fn create_job(&mut self) -> Result<CreateJob> {
         let (if_not_exists, name) = self.new_object()?;
-        let options = if self.at(&["WITH"]) {
-            self.with_clause()?
-        } else {
-            Vec::new()
-        };
+        let options = self.with_clause()?;
         self.expect(&["AS"])?;
         if !self.take_token(&Token::LParen) {
             if !self.at(&["INSERT"]) {
                 return Err(self.job_without_insert());
             }
-            return Ok(CreateJob {
-                name,
-                if_not_exists,
-                options,
-                inserts: vec![self.insert()?],
-            });
+            return Ok(CreateJob { name, if_not_exists, options, inserts: vec![self.insert()?] });
         }
         let mut inserts = Vec::new();
         loop {
@@ -89,12 +64,7 @@ impl Cursor<'_> {
             // A last semicolon is allowed.
             let more = self.take_token(&Token::SemiColon);
             if self.take_token(&Token::RParen) {
-                return Ok(CreateJob {
-                    name,
-                    if_not_exists,
-                    options,
-                    inserts,
-                });
+                return Ok(CreateJob { name, if_not_exists, options, inserts });
             }
             if !more {
                 return Err(self.unexpected());
@@ -115,11 +85,7 @@ impl Cursor<'_> {
 
     fn create_view(&mut self) -> Result<CreateView> {
         let (if_not_exists, name) = self.new_object()?;
-        let columns = if self.at_token(&Token::LParen) {
-            self.new_columns()?
-        } else {
-            Vec::new()
-        };
+        let columns = if self.at_token(&Token::LParen) { self.new_columns()? } else { Vec::new() };
         if self.at(&["WITH"]) {
             return Err(Error::unsupported(
                 "a materialized view has no options",
@@ -136,13 +102,7 @@ impl Cursor<'_> {
             return Err(Error::unsupported("WITH NO DATA is not supported", hint).at(position));
         }
         let _ = self.take(&["WITH", "DATA"]);
-        Ok(CreateView {
-            name,
-            if_not_exists,
-            columns,
-            query,
-            emit,
-        })
+        Ok(CreateView { name, if_not_exists, columns, query, emit })
     }
 
     /// INSERT INTO sink [(columns)] query [EMIT ...].
@@ -155,17 +115,10 @@ impl Cursor<'_> {
         self.expect(&["INTO"])?;
         let target = self.object_name()?;
         let begins_query = |word: Option<&str>| {
-            word.is_some_and(|w| {
-                ["SELECT", "WITH", "VALUES", "TABLE"]
-                    .iter()
-                    .any(|k| w.eq_ignore_ascii_case(k))
-            })
+            word.is_some_and(|w| ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|k| w.eq_ignore_ascii_case(k)))
         };
-        let columns = if self.at_token(&Token::LParen) && !begins_query(self.word(1)) {
-            self.new_columns()?
-        } else {
-            Vec::new()
-        };
+        let columns =
+            if self.at_token(&Token::LParen) && !begins_query(self.word(1)) { self.new_columns()? } else { Vec::new() };
         if self.at(&["DEFAULT", "VALUES"]) {
             let hint = "Give the rows with VALUES (...).";
             return Err(Error::unsupported("DEFAULT VALUES is not supported", hint).at(self.position()));
@@ -181,12 +134,7 @@ impl Cursor<'_> {
                 .at(self.position()));
             }
         }
-        Ok(InsertStatement {
-            target,
-            columns,
-            query,
-            emit,
-        })
+        Ok(InsertStatement { target, columns, query, emit })
     }
 
     fn emit_clause(&mut self) -> Result<Option<EmitClause>> {
@@ -221,23 +169,27 @@ impl Cursor<'_> {
         Ok(columns)
     }
 
-    /// `(columns, PRIMARY KEY, WATERMARK)`; empty if nothing is declared (some connectors know their own columns).
-    fn table_def(&mut self) -> Result<TableDef> {
-        let mut table = TableDef {
-            columns: Vec::new(),
-            primary_key: Vec::new(),
-            watermark: None,
-        };
-        if !self.take_token(&Token::LParen) {
-            return Ok(table);
-        }
-        loop {
+    /// `(columns, PRIMARY KEY, WATERMARK)`.
+    fn table_def(&mut self, noun: &str) -> Result<TableDef> {
+        let mut table = TableDef { columns: Vec::new(), primary_key: Vec::new(), watermark: None };
+        let position = self.position();
+        let listed = self.take_token(&Token::LParen) && !self.at_token(&Token::RParen);
+        while listed {
+            if self.at(&["WATERMARK", "FOR"]) && noun == "sink" {
+                let hint = "Event time is a property of sources; leave the WATERMARK clause out.";
+                return Err(self.unexpected().with_hint(hint));
+            }
             self.table_element(&mut table)?;
             if !self.take_token(&Token::Comma) {
+                self.expect_token(&Token::RParen)?;
                 break;
             }
         }
-        self.expect_token(&Token::RParen)?;
+        if table.columns.is_empty() {
+            let message = format!("a {noun} needs at least one column");
+            let hint = format!("Declare them: CREATE {} name (column type, ...) WITH (...).", noun.to_uppercase());
+            return Err(Error::new(SqlState::SyntaxError, message).with_hint(hint).at(position));
+        }
         check_table(&table)?;
         Ok(table)
     }
@@ -265,7 +217,7 @@ impl Cursor<'_> {
             // As in PostgreSQL only some of these are reserved: a column may be called "exclude".
             if self.at(&[clause]) && (names::is_reserved(&names::fold(clause)) || clause == "LIKE") {
                 let hint = "Rows are taken as they come; filter them in the query.";
-                return Err(Error::unsupported(format!("{clause} is not supported here"), hint).at(position));
+                return Err(Error::unsupported(format!("{clause} is not supported"), hint).at(position));
             }
         }
         let column = self.column_def(table)?;
@@ -278,16 +230,12 @@ impl Cursor<'_> {
         names::check(&name)?;
         if self.at(&["AS"]) {
             return Err(Error::unsupported(
-                format!("computed column \"{name}\" is not supported"),
+                "computed columns are not supported yet",
                 "Compute it in the query: SELECT ..., expression AS name FROM ....",
             )
             .at(name.position));
         }
-        let mut column = ColumnDef {
-            ty: self.column_type()?,
-            name,
-            not_null: false,
-        };
+        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false };
         loop {
             let position = self.position();
             if self.take(&["NOT", "NULL"]) {
@@ -300,7 +248,7 @@ impl Cursor<'_> {
                 self.string()?;
             } else if self.at(&["METADATA"]) {
                 return Err(Error::unsupported(
-                    format!("METADATA column \"{}\" is not supported", column.name),
+                    "METADATA columns are not supported yet",
                     "Leave it out, or let the producer put the value into the message.",
                 )
                 .at(position));
@@ -309,7 +257,7 @@ impl Cursor<'_> {
                 .find(|clause| self.at(&[clause]))
             {
                 let hint = "Rows are taken as they come; use coalesce(), CASE and WHERE in the query.";
-                return Err(Error::unsupported(format!("{clause} is not supported here"), hint).at(position));
+                return Err(Error::unsupported(format!("{clause} is not supported"), hint).at(position));
             } else {
                 return Ok(column);
             }
@@ -332,41 +280,21 @@ impl Cursor<'_> {
         self.expect(&["AS"])?;
         let (position, start) = (self.position(), self.location());
         let expr = self.expr()?;
-        Ok(WatermarkDef {
-            column,
-            expr,
-            text: self.text_since(start).to_string(),
-            position,
-        })
+        Ok(WatermarkDef { column, expr, text: self.text_since(start).to_string(), position })
     }
 
-    /// WITH ('key' = 'value', ...).
+    /// WITH ('key' = 'value', ...). Whether one is missing or given twice is for whoever types them to say.
     fn with_clause(&mut self) -> Result<Vec<WithOption>> {
-        if self.at_end() {
-            return Err(self
-                .unexpected()
-                .with_hint("Say where the data is: WITH ('connector' = '...', ...)."));
+        if !self.take(&["WITH"]) {
+            return Ok(Vec::new());
         }
-        self.expect(&["WITH"])?;
-        let mut seen = HashSet::new();
         self.parenthesized(|cursor| {
             let position = cursor.position();
-            let key = Name {
-                value: cursor.option_key()?,
-                position,
-            };
-            if !seen.insert(key.value.clone()) {
-                let message = format!("option \"{key}\" specified more than once");
-                return Err(Error::new(SqlState::SyntaxError, message).at(position));
-            }
+            let key = Name { value: cursor.option_key()?, position };
             cursor.expect_token(&Token::Eq)?;
             let value_position = cursor.position();
             let value = cursor.option_value()?;
-            Ok(WithOption {
-                key,
-                value,
-                value_position,
-            })
+            Ok(WithOption { key, value, value_position })
         })
     }
 
@@ -394,9 +322,7 @@ impl Cursor<'_> {
                 names::fold(&w.value)
             }
             _ => {
-                return Err(self
-                    .unexpected()
-                    .with_hint("Values stand in single quotes: 'key' = 'value'."));
+                return Err(self.unexpected().with_hint("Values stand in single quotes: 'key' = 'value'."));
             }
         };
         self.next();
@@ -405,11 +331,7 @@ impl Cursor<'_> {
 }
 
 fn twice(column: &Name) -> Error {
-    Error::new(
-        SqlState::DuplicateColumn,
-        format!("column \"{column}\" specified more than once"),
-    )
-    .at(column.position)
+    Error::new(SqlState::DuplicateColumn, format!("column \"{column}\" specified more than once")).at(column.position)
 }
 
 fn set_primary_key(table: &mut TableDef, key: Vec<Name>, position: usize) -> Result<()> {
@@ -433,11 +355,10 @@ fn check_table(table: &TableDef) -> Result<()> {
         let message = format!("tables can have at most {MAX_COLUMNS} columns");
         return Err(Error::new(SqlState::InvalidTableDefinition, message));
     }
-    let watermarked = table.watermark.iter().map(|watermark| (&watermark.column, "WATERMARK"));
-    for (name, clause) in table.primary_key.iter().map(|name| (name, "key")).chain(watermarked) {
-        // A source without columns of its own gets them from its connector.
-        if !table.columns.is_empty() && !seen.contains(name.value.as_str()) {
-            let message = format!("column \"{name}\" named in {clause} does not exist");
+    let watermarked = table.watermark.iter().map(|watermark| &watermark.column);
+    for name in table.primary_key.iter().chain(watermarked) {
+        if !seen.contains(name.value.as_str()) {
+            let message = format!("column \"{name}\" does not exist");
             let error = Error::new(SqlState::UndefinedColumn, message).at(name.position);
             return Err(match names::nearest(&name.value, seen.iter().copied()) {
                 Some(near) => error.with_hint(format!("Perhaps you meant the column \"{near}\".")),

@@ -26,11 +26,7 @@ impl<'a> Cursor<'a> {
     pub fn new(text: &'a str) -> Result<Self> {
         let places = Places::new(text);
         let tokens = dialect::tokenize(text).map_err(|e| syntax::from_tokenizer(&places, &e))?;
-        Ok(Cursor {
-            parser: dialect::parser(tokens),
-            places,
-            half_open: false,
-        })
+        Ok(Cursor { parser: dialect::parser(tokens), places, half_open: false })
     }
 
     /// The next token.
@@ -71,10 +67,7 @@ impl<'a> Cursor<'a> {
 
     /// Whether these key words (given in capitals) come next.
     pub fn at(&self, words: &[&str]) -> bool {
-        words
-            .iter()
-            .enumerate()
-            .all(|(n, word)| self.word(n).is_some_and(|w| w.eq_ignore_ascii_case(word)))
+        words.iter().enumerate().all(|(n, word)| self.word(n).is_some_and(|w| w.eq_ignore_ascii_case(word)))
     }
 
     pub fn take(&mut self, words: &[&str]) -> bool {
@@ -109,11 +102,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn expect_token(&mut self, token: &Token) -> Result<()> {
-        if self.take_token(token) {
-            Ok(())
-        } else {
-            Err(self.unexpected())
-        }
+        if self.take_token(token) { Ok(()) } else { Err(self.unexpected()) }
     }
 
     /// Whether the statement ends here: with its text, or with its semicolon.
@@ -150,22 +139,14 @@ impl<'a> Cursor<'a> {
         let position = parts.first().map_or(1, |part| part.position);
         let written = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>();
         match written.as_slice() {
-            [name] | [SCHEMA, name] | [DATABASE, SCHEMA, name] => Ok(Name {
-                value: name.to_string(),
-                position,
-            }),
+            [name] | [SCHEMA, name] | [DATABASE, SCHEMA, name] => Ok(Name { value: name.to_string(), position }),
             [schema, _] => {
                 let message = format!("schema \"{schema}\" does not exist");
                 let hint = format!("There is one schema, \"{SCHEMA}\"; leave it out.");
-                Err(Error::new(SqlState::InvalidSchemaName, message)
-                    .with_hint(hint)
-                    .at(position))
+                Err(Error::new(SqlState::InvalidSchemaName, message).with_hint(hint).at(position))
             }
             _ => Err(Error::unsupported(
-                format!(
-                    "cross-database references are not implemented: \"{}\"",
-                    written.join(".")
-                ),
+                format!("cross-database references are not implemented: \"{}\"", written.join(".")),
                 format!("There is one database, \"{DATABASE}\", with one schema, \"{SCHEMA}\"; leave both out."),
             )
             .at(position)),
@@ -214,11 +195,8 @@ impl<'a> Cursor<'a> {
                 self.parser.advance_token();
                 Ok(n)
             }
-            _ => Err(Error::new(
-                SqlState::InvalidParameterValue,
-                format!("\"{digits}\" is not between 0 and {max}"),
-            )
-            .at(self.position())),
+            _ => Err(Error::new(SqlState::InvalidParameterValue, format!("\"{digits}\" is not between 0 and {max}"))
+                .at(self.position())),
         }
     }
 

@@ -26,20 +26,12 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
 }
 
 pub fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
-    Parser::new(&DIALECT)
-        .with_recursion_limit(MAX_DEPTH)
-        .with_tokens_with_locations(tokens)
+    Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens)
 }
 
 /// `SELECT * FROM`, all of it standing where the keyword TABLE stands.
 pub fn select_all_from(place: Span) -> Vec<TokenWithSpan> {
-    let word = |keyword, value: &str| {
-        Token::Word(Word {
-            value: value.into(),
-            quote_style: None,
-            keyword,
-        })
-    };
+    let word = |keyword, value: &str| Token::Word(Word { value: value.into(), quote_style: None, keyword });
     [word(Keyword::SELECT, "SELECT"), Token::Mul, word(Keyword::FROM, "FROM")]
         .into_iter()
         .map(|token| TokenWithSpan { token, span: place })
@@ -61,10 +53,7 @@ fn begins_emit_clause(parser: &Parser) -> bool {
 fn table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     if !matches!(&parser.peek_token_ref().token, Token::Word(w) if w.keyword == Keyword::TABLE && w.quote_style.is_none())
         || !matches!(parser.peek_nth_token_ref(1).token, Token::Word(_))
-        || !matches!(
-            parser.get_current_token().token,
-            Token::LParen | Token::Comma | Token::RArrow
-        )
+        || !matches!(parser.get_current_token().token, Token::LParen | Token::Comma | Token::RArrow)
     {
         return None;
     }

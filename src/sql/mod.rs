@@ -5,21 +5,19 @@
 //!    [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
 //! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL.
 //! 4. The result is an [`ast::Statement`] that knows its [`places`]; [`names`] are folded and checked.
-//! 5. [`errors`] turns what DataFusion says of a query later on into PostgreSQL's SQLSTATEs and wording; [`syntax`] does
-//!    so for what the parsers say.
+//! 5. [`syntax`] turns what the parsers say into PostgreSQL's wording.
 //!
 //! What does not live here: whether a name exists (`catalog/`), whether an option is known (`connector/`), what a query
-//! means (`plan/`).
+//! means, and what DataFusion says of it (`plan/`).
 //!
 //! Invariants: an error about a text has a position in it, counted in characters from 1; nothing here knows state,
 //! settings or time, so that the same text always reads the same.
 
 pub mod ast;
-mod column_type;
+pub mod column_type;
 mod create;
 mod cursor;
 pub mod dialect;
-pub mod errors;
 pub mod names;
 pub mod parse;
 pub mod places;

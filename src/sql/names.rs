@@ -102,15 +102,9 @@ pub fn is_reserved(name: &str) -> bool {
 /// A name as it must be written in SQL.
 pub fn quoted(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !is_reserved(name);
-    if plain {
-        name.to_string()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 /// Checks a name that is about to be given to something.
@@ -119,13 +113,8 @@ pub fn check(name: &Name) -> Result<()> {
         return Ok(());
     }
     let message = format!("name \"{}\" is too long", name.value);
-    let hint = format!(
-        "A name has at most {MAX_NAME_BYTES} bytes; this one has {}.",
-        name.value.len()
-    );
-    Err(Error::new(SqlState::NameTooLong, message)
-        .with_hint(hint)
-        .at(name.position))
+    let hint = format!("A name has at most {MAX_NAME_BYTES} bytes; this one has {}.", name.value.len());
+    Err(Error::new(SqlState::NameTooLong, message).with_hint(hint).at(name.position))
 }
 
 /// The candidate that `name` was most likely meant to be: at most a third of its letters differ.

@@ -14,18 +14,9 @@ use crate::error::{Error, Result};
 /// error count from the script's first character.
 pub fn parse_script(script: &str) -> Result<Vec<Statement>> {
     let mut statements = Vec::new();
-    for Piece {
-        text,
-        semicolon,
-        offset,
-    } in split(script)?
-    {
+    for Piece { text, semicolon, offset } in split(script)? {
         let kind = parse_kind(semicolon.unwrap_or(text)).map_err(|e| shift(e, offset))?;
-        statements.push(Statement {
-            text: text.into(),
-            offset,
-            kind,
-        });
+        statements.push(Statement { text: text.into(), offset, kind });
     }
     Ok(statements)
 }
@@ -34,11 +25,7 @@ pub fn parse_script(script: &str) -> Result<Vec<Statement>> {
 pub fn parse_statement(text: &str) -> Result<Statement> {
     let mut statements = parse_script(text)?;
     match (statements.pop(), statements.is_empty()) {
-        (None, _) => Ok(Statement {
-            text: Arc::from(""),
-            offset: 0,
-            kind: StatementKind::Empty,
-        }),
+        (None, _) => Ok(Statement { text: Arc::from(""), offset: 0, kind: StatementKind::Empty }),
         (Some(statement), true) => Ok(statement),
         (Some(second), false) => {
             let message = "cannot insert multiple commands into a prepared statement";
@@ -111,11 +98,7 @@ fn parse_kind(text: &str) -> Result<StatementKind> {
 
 impl Cursor<'_> {
     fn statement(&mut self) -> Result<StatementKind> {
-        if self.at_token(&Token::LParen)
-            || ["SELECT", "WITH", "VALUES", "TABLE"]
-                .iter()
-                .any(|word| self.at(&[word]))
-        {
+        if self.at_token(&Token::LParen) || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| self.at(&[word])) {
             return self.query().map(StatementKind::Query);
         }
         if self.take(&["CREATE"]) {
@@ -152,11 +135,8 @@ impl Cursor<'_> {
     /// What connection pools and drivers send between two uses of a session.
     fn give_back(&mut self) -> Result<StatementKind> {
         if self.take(&["DISCARD"]) {
-            let parts = [
-                (&["PLANS"], "DISCARD PLANS"),
-                (&["TEMP"], "DISCARD TEMP"),
-                (&["SEQUENCES"], "DISCARD SEQUENCES"),
-            ];
+            let parts =
+                [(&["PLANS"], "DISCARD PLANS"), (&["TEMP"], "DISCARD TEMP"), (&["SEQUENCES"], "DISCARD SEQUENCES")];
             if let Some((_, tag)) = parts.into_iter().find(|(word, _)| self.take(*word)) {
                 return Ok(StatementKind::Release(tag));
             }
@@ -165,11 +145,7 @@ impl Cursor<'_> {
         }
         if self.take(&["DEALLOCATE"]) {
             let _ = self.take(&["PREPARE"]);
-            let name = if self.take(&["ALL"]) {
-                None
-            } else {
-                Some(self.name()?.value)
-            };
+            let name = if self.take(&["ALL"]) { None } else { Some(self.name()?.value) };
             return Ok(StatementKind::Deallocate(name));
         }
         if self.take(&["CLOSE", "ALL"]) {
@@ -199,12 +175,7 @@ impl Cursor<'_> {
         let names = self.list(|cursor| cursor.object_name())?;
         let cascade = self.take(&["CASCADE"]);
         let _ = !cascade && self.take(&["RESTRICT"]);
-        Ok(StatementKind::Drop(DropObjects {
-            class,
-            names,
-            if_exists,
-            cascade,
-        }))
+        Ok(StatementKind::Drop(DropObjects { class, names, if_exists, cascade }))
     }
 
     /// Behind STOP and CANCEL.
@@ -221,18 +192,14 @@ impl Cursor<'_> {
             self.parenthesized(|cursor| cursor.explain_option(&mut verbose))?;
         } else {
             if self.at(&["ANALYZE"]) {
-                return Err(explain_analyze(self.position()));
+                return Err(explain_analyze(self));
             }
             verbose = self.take(&["VERBOSE"]);
             // Flink's.
             let _ = self.take(&["PLAN", "FOR"]);
         }
         let position = self.position();
-        let statement = if self.at(&["INSERT"]) {
-            StatementKind::Insert(self.insert()?)
-        } else {
-            self.statement()?
-        };
+        let statement = if self.at(&["INSERT"]) { StatementKind::Insert(self.insert()?) } else { self.statement()? };
         match statement {
             StatementKind::CreateJob(_) | StatementKind::CreateView(_) | StatementKind::Insert(_) => {}
             StatementKind::CreateSource(_) | StatementKind::CreateSink(_) | StatementKind::Query(_) => {}
@@ -241,15 +208,15 @@ impl Cursor<'_> {
                 return Err(Error::unsupported("EXPLAIN of this statement is not supported", hint).at(position));
             }
         }
-        Ok(StatementKind::Explain(Explain {
-            verbose,
-            statement: Box::new(statement),
-        }))
+        Ok(StatementKind::Explain(Explain { verbose, statement: Box::new(statement) }))
     }
 
     fn explain_option(&mut self, verbose: &mut bool) -> Result<()> {
         let position = self.position();
         let option = self.word(0).map(super::names::fold).ok_or_else(|| self.unexpected())?;
+        if option == "analyze" && !["FALSE", "OFF"].iter().any(|off| self.word_is(1, off)) {
+            return Err(explain_analyze(self));
+        }
         self.next();
         let value = match &self.peek().token {
             Token::Word(w) => Some(super::names::fold(&w.value)),
@@ -261,7 +228,6 @@ impl Cursor<'_> {
         let on = !matches!(value.as_deref(), Some("false" | "off"));
         match (option.as_str(), value.as_deref()) {
             ("verbose", _) => *verbose = on,
-            ("analyze", _) if on => return Err(explain_analyze(position)),
             ("analyze" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" | "memory", _) => {}
             ("format", Some("text")) => {}
             ("format", _) => {
@@ -281,10 +247,7 @@ impl Cursor<'_> {
     }
 }
 
-fn explain_analyze(position: usize) -> Error {
-    Error::unsupported(
-        "EXPLAIN ANALYZE is not supported",
-        "Use EXPLAIN for the plan, SHOW JOBS and /metrics for what a running job does.",
-    )
-    .at(position)
+fn explain_analyze(cursor: &Cursor) -> Error {
+    let hint = "Use EXPLAIN for the plan, SHOW JOBS and /metrics for what a running job does.";
+    refuse::unsupported(cursor, "EXPLAIN ANALYZE", hint)
 }

@@ -26,10 +26,7 @@ impl<'a> Places<'a> {
             return self.text.len();
         };
         let column = column(location);
-        self.text[first..]
-            .char_indices()
-            .nth(column)
-            .map_or(self.text.len(), |(byte, _)| first + byte)
+        self.text[first..].char_indices().nth(column).map_or(self.text.len(), |(byte, _)| first + byte)
     }
 
     /// The position of a location: one past the last character for a location that is none.

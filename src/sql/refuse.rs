@@ -23,13 +23,22 @@ const FIRST_WORDS: &[&str] = &[
     "DISCARD",
     "DEALLOCATE",
 ];
-const OBJECTS: &[&str] = &[
-    "SOURCE",
-    "SINK",
-    "STREAMING JOB",
-    "STREAMING",
-    "MATERIALIZED VIEW",
-    "MATERIALIZED",
+const OBJECTS: &[&str] = &["SOURCE", "SINK", "STREAMING JOB", "STREAMING", "MATERIALIZED VIEW", "MATERIALIZED"];
+
+/// What will come: refused with "yet".
+const PLANNED: &[&str] = &[
+    "ALTER STREAMING JOB",
+    "COPY",
+    "CREATE SNAPSHOT",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "DECLARE",
+    "DELETE",
+    "EXPLAIN ANALYZE",
+    "FETCH",
+    "MERGE",
+    "SUBSCRIBE",
+    "UPDATE",
 ];
 
 /// First words of a statement, what it is called, the remedy. The first match counts.
@@ -51,67 +60,35 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
         "ALTER STREAMING JOB",
         "Use STOP or CANCEL, DROP STREAMING JOB, and CREATE STREAMING JOB.",
     ),
-    (
-        &["ALTER", "SYSTEM"],
-        "ALTER SYSTEM",
-        "Give settings of the server on its command line: tidemill serve --help.",
-    ),
+    (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Give settings of the server on its command line: tidemill serve --help."),
     (&["ALTER"], "ALTER", "Use DROP and CREATE."),
     (&["EXECUTE", "STATEMENT", "SET"], "EXECUTE STATEMENT SET", STATEMENT_SET),
     (&["BEGIN", "STATEMENT", "SET"], "BEGIN STATEMENT SET", STATEMENT_SET),
     (&["PREPARE"], "PREPARE", PREPARED),
     (&["EXECUTE"], "EXECUTE", PREPARED),
-    (&["DECLARE"], "DECLARE CURSOR", CURSORS),
+    (&["DECLARE"], "DECLARE", CURSORS),
     (&["FETCH"], "FETCH", CURSORS),
     (&["MOVE"], "MOVE", CURSORS),
     (&["SAVEPOINT"], "SAVEPOINT", NO_SAVEPOINT),
     (&["RELEASE"], "RELEASE SAVEPOINT", NO_SAVEPOINT),
-    (
-        &["SUBSCRIBE"],
-        "SUBSCRIBE",
-        "Poll the materialized view with SELECT, or let a job write into a sink.",
-    ),
-    (
-        &["REFRESH"],
-        "REFRESH MATERIALIZED VIEW",
-        "It is not needed: a materialized view is always up to date.",
-    ),
+    (&["SUBSCRIBE"], "SUBSCRIBE", "Poll the materialized view with SELECT, or let a job write into a sink."),
+    (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "It is not needed: a materialized view is always up to date."),
     (&["DESCRIBE"], "DESCRIBE", DESCRIBE),
     (&["DESC"], "DESCRIBE", DESCRIBE),
     (&["USE"], "USE", "There is one database with one schema, \"public\"."),
-    (
-        &["ADD"],
-        "ADD",
-        "Connectors and formats are built in; nothing has to be added.",
-    ),
-    (
-        &["LOAD"],
-        "LOAD",
-        "Connectors and formats are built in; nothing has to be loaded.",
-    ),
+    (&["ADD"], "ADD", "Connectors and formats are built in; nothing has to be added."),
+    (&["LOAD"], "LOAD", "Connectors and formats are built in; nothing has to be loaded."),
     (&["VACUUM"], "VACUUM", NOT_NEEDED),
     (&["ANALYZE"], "ANALYZE", NOT_NEEDED),
     (&["REINDEX"], "REINDEX", NOT_NEEDED),
     (&["CLUSTER"], "CLUSTER", NOT_NEEDED),
     (&["CHECKPOINT"], "CHECKPOINT", NOT_NEEDED),
-    (
-        &["LOCK"],
-        "LOCK",
-        "A SELECT, or a transaction block of SELECTs, sees one instant of all views without locks.",
-    ),
+    (&["LOCK"], "LOCK", "A SELECT, or a transaction block of SELECTs, sees one instant of all views without locks."),
     (&["GRANT"], "GRANT", ONE_USER),
     (&["REVOKE"], "REVOKE", ONE_USER),
     (&["REASSIGN"], "REASSIGN OWNED", ONE_USER),
-    (
-        &["COMMENT"],
-        "COMMENT",
-        "Keep comments (-- ...) in the script that creates the object.",
-    ),
-    (
-        &["LISTEN"],
-        "LISTEN",
-        "Poll a materialized view with SELECT, or let a job write into a sink.",
-    ),
+    (&["COMMENT"], "COMMENT", "Keep comments (-- ...) in the script that creates the object."),
+    (&["LISTEN"], "LISTEN", "Poll a materialized view with SELECT, or let a job write into a sink."),
     (&["NOTIFY"], "NOTIFY", "Let a streaming job write into a sink."),
     (&["CALL"], "CALL", NO_CODE),
     (&["DO"], "DO", NO_CODE),
@@ -119,40 +96,22 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
 
 /// Behind CREATE [OR REPLACE] [TEMPORARY] ...
 const CREATES: &[(&str, &str)] = &[
-    (
-        "TABLE",
-        "Use CREATE SOURCE for a stream that is read, CREATE SINK for one that is written.",
-    ),
+    ("TABLE", "Use CREATE SOURCE for a stream that is read, CREATE SINK for one that is written."),
     ("VIEW", "Use CREATE MATERIALIZED VIEW, or a WITH clause in the query."),
-    (
-        "INDEX",
-        "Indexes are not needed: a materialized view is kept in memory.",
-    ),
+    ("INDEX", "Indexes are not needed: a materialized view is kept in memory."),
     ("FUNCTION", NO_CODE),
     ("PROCEDURE", NO_CODE),
-    (
-        "TRIGGER",
-        "A streaming job reacts to every row: CREATE STREAMING JOB name AS INSERT INTO ... SELECT ....",
-    ),
+    ("TRIGGER", "A streaming job reacts to every row: CREATE STREAMING JOB name AS INSERT INTO ... SELECT ...."),
     ("SCHEMA", "There is one schema, \"public\"."),
-    (
-        "DATABASE",
-        "There is one database; start another server for another one.",
-    ),
+    ("DATABASE", "There is one database; start another server for another one."),
     ("CATALOG", "There is one catalog."),
     ("SEQUENCE", "Let the producer number its rows."),
     ("TYPE", "Use ROW<name type, ...> as the column's type."),
-    (
-        "EXTENSION",
-        "Connectors and formats are built in; nothing has to be added.",
-    ),
+    ("EXTENSION", "Connectors and formats are built in; nothing has to be added."),
     ("USER", ONE_USER),
     ("ROLE", ONE_USER),
     ("SECRET", "Give the value in the WITH clause."),
-    (
-        "CONNECTION",
-        "Give the address in the WITH clause of the source or sink.",
-    ),
+    ("CONNECTION", "Give the address in the WITH clause of the source or sink."),
     ("FOREIGN", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
     ("EXTERNAL", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
     ("JOB", "Write CREATE STREAMING JOB name AS INSERT INTO sink SELECT ...."),
@@ -194,13 +153,9 @@ pub(super) fn statement(cursor: &Cursor) -> Error {
 
 /// A syntax error that says which word was probably meant.
 fn misspelt(cursor: &Cursor, before: &str, words: &[&str]) -> Error {
-    let near = cursor
-        .word(0)
-        .and_then(|word| names::nearest(word, words.iter().copied()));
+    let near = cursor.word(0).and_then(|word| names::nearest(word, words.iter().copied()));
     match near {
-        Some(near) => cursor
-            .unexpected()
-            .with_hint(format!("Perhaps you meant {before}{near}.")),
+        Some(near) => cursor.unexpected().with_hint(format!("Perhaps you meant {before}{near}.")),
         None => cursor.unexpected(),
     }
 }
@@ -208,11 +163,7 @@ fn misspelt(cursor: &Cursor, before: &str, words: &[&str]) -> Error {
 /// Behind CREATE.
 pub(super) fn create(cursor: &mut Cursor) -> Error {
     if cursor.at(&["OR", "REPLACE"]) {
-        return unsupported(
-            cursor,
-            "CREATE OR REPLACE",
-            "Use DROP and CREATE, or CREATE ... IF NOT EXISTS.",
-        );
+        return unsupported(cursor, "CREATE OR REPLACE", "Use DROP and CREATE, or CREATE ... IF NOT EXISTS.");
     }
     let _ = cursor.take(&["TEMPORARY"]) || cursor.take(&["TEMP"]) || cursor.take(&["UNLOGGED"]);
     let _ = cursor.take(&["UNIQUE"]) || cursor.take(&["RECURSIVE"]);
@@ -230,6 +181,12 @@ pub(super) fn drop(cursor: &Cursor) -> Error {
     }
 }
 
-fn unsupported(cursor: &Cursor, what: &str, hint: &str) -> Error {
-    Error::unsupported(format!("{what} is not supported"), hint).at(cursor.position())
+/// The refusal of what stands at the cursor.
+pub(super) fn unsupported(cursor: &Cursor, what: &str, hint: &str) -> Error {
+    let more = match what {
+        "INSERT" => " outside CREATE STREAMING JOB",
+        _ if PLANNED.contains(&what) => " yet",
+        _ => "",
+    };
+    Error::unsupported(format!("{what} is not supported{more}"), hint).at(cursor.position())
 }

@@ -33,9 +33,7 @@ pub fn from_parser(places: &Places, error: ParserError) -> Error {
         None => return Error::new(SqlState::SyntaxError, format!("syntax error: {said}")),
     };
     let error = at_token(places, &token);
-    let expected = said
-        .strip_prefix("Expected: ")
-        .or_else(|| said.strip_prefix("Expected "));
+    let expected = said.strip_prefix("Expected: ").or_else(|| said.strip_prefix("Expected "));
     match expected.and_then(|rest| rest.split(", found: ").next()) {
         Some(expected) => error.with_detail(format!("Expected {expected}.")),
         None if said.is_empty() => error,
@@ -48,10 +46,7 @@ fn token_meant(places: &Places, said: &str, location: Location) -> TokenWithSpan
     let found = said.rsplit_once(", found: ").map(|(_, found)| found);
     let mut tokens = tokenize(places.text()).unwrap_or_default();
     tokens.retain(|token| token.span.start <= location);
-    let named = tokens
-        .iter()
-        .rev()
-        .find(|token| found.is_some_and(|found| token.token.to_string() == found));
+    let named = tokens.iter().rev().find(|token| found.is_some_and(|found| token.token.to_string() == found));
     named.or(tokens.last()).cloned().unwrap_or_else(TokenWithSpan::new_eof)
 }
 
@@ -70,16 +65,8 @@ pub fn from_tokenizer(places: &Places, error: &TokenizerError) -> Error {
         "syntax error"
     };
     // A comment's error stands at the end of the text: there is nothing to quote.
-    let rest: String = places.text()[places.byte(error.location)..]
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .into();
-    let message = if rest.is_empty() {
-        what.to_string()
-    } else {
-        format!("{what} at or near \"{rest}\"")
-    };
+    let rest: String = places.text()[places.byte(error.location)..].lines().next().unwrap_or_default().into();
+    let message = if rest.is_empty() { what.to_string() } else { format!("{what} at or near \"{rest}\"") };
     Error::new(SqlState::SyntaxError, message).at(places.position(error.location))
 }
 
@@ -87,13 +74,7 @@ fn split_place(message: &str) -> (&str, Option<Location>) {
     let found = || {
         let (said, place) = message.rsplit_once(" at Line: ")?;
         let (line, column) = place.split_once(", Column: ")?;
-        Some((
-            said,
-            Location {
-                line: line.parse().ok()?,
-                column: column.parse().ok()?,
-            },
-        ))
+        Some((said, Location { line: line.parse().ok()?, column: column.parse().ok()? }))
     };
     found().map_or((message, None), |(said, location)| (said, Some(location)))
 }

@@ -21,12 +21,7 @@ fn goldens() {
             let (input, expected) = block.split_once("\n----").unwrap_or((block, ""));
             let output = outcome(input);
             if output.trim() != expected.trim() {
-                write!(
-                    failures,
-                    "{}:\n{input}\nexpected:{expected}\nactual:\n{output}\n\n",
-                    path.display()
-                )
-                .unwrap();
+                write!(failures, "{}:\n{input}\nexpected:{expected}\nactual:\n{output}\n\n", path.display()).unwrap();
             }
             write!(actual, "{input}\n----\n{}\n\n", output.trim_end()).unwrap();
         }
@@ -43,11 +38,7 @@ fn outcome(script: &str) -> String {
         Ok(statements) if statements.is_empty() => "nothing".into(),
         Ok(statements) => {
             let lines = statements.iter().map(|s| {
-                let place = if s.offset == 0 {
-                    String::new()
-                } else {
-                    format!("at {}: ", s.offset)
-                };
+                let place = if s.offset == 0 { String::new() } else { format!("at {}: ", s.offset) };
                 format!("{place}{}", describe(&s.kind))
             });
             lines.collect::<Vec<_>>().join("\n")
@@ -71,50 +62,23 @@ fn describe_error(error: &Error) -> String {
 fn describe(kind: &StatementKind) -> String {
     match kind {
         StatementKind::CreateSource(s) => {
-            format!(
-                "source {}{}{}{}",
-                s.name,
-                exists(s.if_not_exists),
-                table(&s.table),
-                options(&s.options)
-            )
+            format!("source {}{}{}{}", s.name, exists(s.if_not_exists), table(&s.table), options(&s.options))
         }
         StatementKind::CreateSink(s) => {
-            format!(
-                "sink {}{}{}{}",
-                s.name,
-                exists(s.if_not_exists),
-                table(&s.table),
-                options(&s.options)
-            )
+            format!("sink {}{}{}{}", s.name, exists(s.if_not_exists), table(&s.table), options(&s.options))
         }
-        StatementKind::CreateJob(CreateJob {
-            name,
-            if_not_exists,
-            options: with,
-            inserts,
-        }) => {
+        StatementKind::CreateJob(CreateJob { name, if_not_exists, options: with, inserts }) => {
             let inserts = inserts.iter().map(|i| format!("\n  {}", insert(i))).collect::<String>();
             format!("job {name}{}{}{inserts}", exists(*if_not_exists), options(with))
         }
         StatementKind::CreateView(v) => {
             let columns = v.columns.iter().map(|c| format!(" {c}")).collect::<String>();
-            format!(
-                "view {}{}{columns} {:?}\n  {}",
-                v.name,
-                exists(v.if_not_exists),
-                v.emit,
-                v.query
-            )
+            format!("view {}{}{columns} {:?}\n  {}", v.name, exists(v.if_not_exists), v.emit, v.query)
         }
         StatementKind::Query(query) => format!("query {query}"),
         StatementKind::Insert(i) => insert(i),
         StatementKind::Explain(e) => {
-            format!(
-                "explain{} {}",
-                if e.verbose { " verbose" } else { "" },
-                describe(&e.statement)
-            )
+            format!("explain{} {}", if e.verbose { " verbose" } else { "" }, describe(&e.statement))
         }
         other => format!("{other:?}"),
     }
@@ -146,8 +110,5 @@ fn table(t: &TableDef) -> String {
 }
 
 fn options(options: &[WithOption]) -> String {
-    options
-        .iter()
-        .map(|o| format!("\n  '{}' = '{}'", o.key, o.value))
-        .collect()
+    options.iter().map(|o| format!("\n  '{}' = '{}'", o.key, o.value)).collect()
 }

@@ -18,19 +18,10 @@ impl Cursor<'_> {
         let _ = !local && self.take(&["SESSION"]);
         let name_position = self.position();
         let set = |name: &str, value| {
-            StatementKind::Set(SetStatement {
-                name: name.to_string(),
-                name_position,
-                value,
-                local,
-            })
+            StatementKind::Set(SetStatement { name: name.to_string(), name_position, value, local })
         };
         if self.take(&["TIME", "ZONE"]) {
-            let value = if self.take(&["LOCAL"]) {
-                None
-            } else {
-                self.setting_value()?
-            };
+            let value = if self.take(&["LOCAL"]) { None } else { self.setting_value()? };
             return Ok(set("timezone", value));
         }
         if self.take(&["NAMES"]) {
@@ -70,15 +61,7 @@ impl Cursor<'_> {
             }
         }
         let position = self.position();
-        for what in [
-            "TABLES",
-            "VIEWS",
-            "DATABASES",
-            "CATALOGS",
-            "FUNCTIONS",
-            "CREATE",
-            "COLUMNS",
-        ] {
+        for what in ["TABLES", "VIEWS", "DATABASES", "CATALOGS", "FUNCTIONS", "CREATE", "COLUMNS"] {
             if self.at(&[what]) {
                 return Err(Error::unsupported(
                     format!("SHOW {what} is not supported"),
@@ -121,10 +104,7 @@ impl Cursor<'_> {
         let (what, hint) = if self.take(&["AND", "CHAIN"]) {
             ("AND CHAIN", "Send BEGIN as a statement of its own.")
         } else if self.take(&["PREPARED"]) {
-            (
-                "PREPARED",
-                "Two-phase commit is not needed: a transaction block only reads.",
-            )
+            ("PREPARED", "Two-phase commit is not needed: a transaction block only reads.")
         } else if self.take(&["TO"]) {
             ("TO SAVEPOINT", "There are no savepoints; use ROLLBACK.")
         } else {

@@ -14,9 +14,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, TimeUnit, 
 use chrono::{DateTime, Datelike};
 use datafusion::common::plan_err;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::error::{Error, SqlState};
 
@@ -96,8 +94,7 @@ fn raise(state: SqlState, message: impl Into<String>) -> DataFusionError {
 }
 
 fn divide(dividend: &ArrayRef, divisor: &ArrayRef) -> Result<ArrayRef> {
-    let (Some(a), Some(b)) =
-        (dividend.as_primitive_opt::<Float64Type>(), divisor.as_primitive_opt::<Float64Type>())
+    let (Some(a), Some(b)) = (dividend.as_primitive_opt::<Float64Type>(), divisor.as_primitive_opt::<Float64Type>())
     else {
         return plan_err!("divide takes double precision");
     };
@@ -110,9 +107,7 @@ fn divide(dividend: &ArrayRef, divisor: &ArrayRef) -> Result<ArrayRef> {
 }
 
 fn check_length(texts: &ArrayRef, lengths: &ArrayRef) -> Result<ArrayRef> {
-    let (Some(strings), Some(lengths)) =
-        (texts.as_string_view_opt(), lengths.as_primitive_opt::<Int32Type>())
-    else {
+    let (Some(strings), Some(lengths)) = (texts.as_string_view_opt(), lengths.as_primitive_opt::<Int32Type>()) else {
         return plan_err!("check_length takes text and integer");
     };
     for (text, length) in strings.iter().zip(lengths.iter()) {

@@ -70,8 +70,7 @@ impl Builder {
             let name = node.schema.field(column).name();
             outputs.iter().position(|(e, _)| matches!(e, Expr::Column(c) if c.name == *name))
         };
-        let event_time =
-            node.event_time.and_then(|time| place(time.column).map(|column| EventTime { column, ..time }));
+        let event_time = node.event_time.and_then(|time| place(time.column).map(|column| EventTime { column, ..time }));
         let unique_key = node.unique_key.as_ref().and_then(|key| key.iter().map(|c| place(*c)).collect());
         let facts = Facts {
             fields: outputs.iter().map(|(_, field)| field.clone()).collect(),

@@ -87,12 +87,20 @@ impl<'a> Lowering<'a> {
         for query in queries {
             collect_scans(query, &mut wanted);
         }
-        Ok(Lowering { relations, wanted, builder: Builder::default(), outputs: Vec::new(), emit: Emit::OnClose, has_window: false })
+        Ok(Lowering {
+            relations,
+            wanted,
+            builder: Builder::default(),
+            outputs: Vec::new(),
+            emit: Emit::OnClose,
+            has_window: false,
+        })
     }
 
     pub fn finish(self) -> Result<StreamPlan> {
         let plan = StreamPlan { nodes: self.builder.nodes, outputs: self.outputs };
-        plan.validate().map_err(|e| Error::internal(e.message().to_string()).with_detail(e.detail().unwrap_or_default()))?;
+        plan.validate()
+            .map_err(|e| Error::internal(e.message().to_string()).with_detail(e.detail().unwrap_or_default()))?;
         Ok(plan)
     }
 

@@ -257,17 +257,20 @@ fn mismatch(column: &Column, from: &SqlType) -> Error {
         SqlType::Numeric(..) => "numeric".to_string(),
         other => other.to_string(),
     };
-    let message =
-        format!("column \"{}\" is of type {} but expression is of type {}", column.name, short(&column.ty), short(from));
+    let message = format!(
+        "column \"{}\" is of type {} but expression is of type {}",
+        column.name,
+        short(&column.ty),
+        short(from)
+    );
     Error::new(SqlState::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression.")
 }
 
 /// PostgreSQL's casts that an assignment makes by itself.
 fn assignable(from: &SqlType, to: &SqlType) -> bool {
     use SqlType as T;
-    let number = |ty: &SqlType| {
-        matches!(ty, T::SmallInt | T::Integer | T::BigInt | T::Real | T::Double | T::Numeric(..))
-    };
+    let number =
+        |ty: &SqlType| matches!(ty, T::SmallInt | T::Integer | T::BigInt | T::Real | T::Double | T::Numeric(..));
     let moment = |ty: &SqlType| matches!(ty, T::Timestamp(_) | T::TimestampTz(_) | T::Date);
     match (from, to) {
         (T::Row(_) | T::Array(_) | T::Bytea, T::Text | T::Varchar(_)) => false,

@@ -162,7 +162,8 @@ impl Lowering<'_> {
             return Err(here(Error::unsupported(message, hint)));
         };
         if input.changelog == Changelog::Changing {
-            let hint = "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.";
+            let hint =
+                "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.";
             return Err(here(Error::unsupported("a window over a changing result is not supported yet", hint)));
         }
         let window = Window { spec: node.window, time, columns: [None; 3] };
@@ -231,7 +232,8 @@ pub(super) fn uses_virtual(expr: &Expr, schema: &DFSchema, rows: &Rows) -> bool 
 
 /// Adds an output column unless it is there already; tells where it is.
 pub(super) fn push_once(outputs: &mut Vec<(Expr, Field)>, expr: Expr, field: Field) -> usize {
-    let equal = |(e, f): &(Expr, Field)| *e == expr && f.data_type() == field.data_type() && f.metadata() == field.metadata();
+    let equal =
+        |(e, f): &(Expr, Field)| *e == expr && f.data_type() == field.data_type() && f.metadata() == field.metadata();
     match outputs.iter().position(equal) {
         Some(index) => index,
         None => {
@@ -285,7 +287,8 @@ pub fn plan_watermark(name: &str, columns: &[Column], clause: &WatermarkClause) 
     let schema = schema_of(columns);
     let qualified = DFSchema::try_from_qualified_schema(TableReference::bare(name), &schema)?;
     let expr = plan_expr(&clause.expr, parsed, &qualified)?;
-    let read: BTreeSet<usize> = expr.column_refs().into_iter().filter_map(|c| qualified.maybe_index_of_column(c)).collect();
+    let read: BTreeSet<usize> =
+        expr.column_refs().into_iter().filter_map(|c| qualified.maybe_index_of_column(c)).collect();
     let unqualified = DFSchema::try_from(schema)?;
     let unqualify = |expr: Expr| match expr {
         Expr::Column(c) => Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(c.name))),

@@ -54,8 +54,7 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;
     let plan = settle::fold_plan(plan)?;
-    let optimizer =
-        Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
+    let optimizer = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
     let config = OptimizerContext::new().with_skip_failing_rules(false);
     optimizer.optimize(plan, &config, |_, _| {})
 }

@@ -136,9 +136,7 @@ fn column_name(expr: &Expr) -> Option<String> {
             Some(name) => name,
             None => super::types::sql_type(data_type).map(|t| internal_type_name(&t)).ok()?,
         },
-        Expr::Case { else_result, .. } => {
-            else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into())
-        }
+        Expr::Case { else_result, .. } => else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()),
         Expr::Extract { .. } => "extract".into(),
         Expr::Substring { .. } => "substring".into(),
         Expr::Trim { .. } => "btrim".into(),
@@ -149,9 +147,7 @@ fn column_name(expr: &Expr) -> Option<String> {
         Expr::AtTimeZone { .. } => "timezone".into(),
         Expr::Interval(_) => "interval".into(),
         Expr::Array(_) => "array".into(),
-        Expr::TypedString(typed) => {
-            super::types::sql_type(&typed.data_type).map(|t| internal_type_name(&t)).ok()?
-        }
+        Expr::TypedString(typed) => super::types::sql_type(&typed.data_type).map(|t| internal_type_name(&t)).ok()?,
         Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
         _ => return None,
     })

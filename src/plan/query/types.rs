@@ -24,7 +24,9 @@ pub fn sql_type(ast: &Ast) -> Result<SqlType, Error> {
         Ast::Float(_) => T::Double,
         Ast::Numeric(info) | Ast::Decimal(info) | Ast::Dec(info) => numeric(info)?,
         Ast::Text | Ast::String(_) => T::Text,
-        Ast::Varchar(length) | Ast::CharacterVarying(length) | Ast::CharVarying(length) => T::Varchar(characters(length)),
+        Ast::Varchar(length) | Ast::CharacterVarying(length) | Ast::CharVarying(length) => {
+            T::Varchar(characters(length))
+        }
         Ast::Bytea | Ast::Bytes(_) => T::Bytea,
         Ast::Date => T::Date,
         Ast::Timestamp(p, zone) => match zone {
@@ -53,7 +55,9 @@ fn numeric(info: &ExactNumberInfo) -> Result<SqlType, Error> {
         (true, Ok(precision), Ok(scale)) => Ok(SqlType::Numeric(precision, scale)),
         _ => Err(Error::new(
             SqlState::InvalidParameterValue,
-            format!("numeric precision {precision} and scale {scale} must be between 1 and 38, and 0 and the precision"),
+            format!(
+                "numeric precision {precision} and scale {scale} must be between 1 and 38, and 0 and the precision"
+            ),
         )),
     }
 }

@@ -58,7 +58,8 @@ impl WindowNode {
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         for name in [WINDOW_START, WINDOW_END, WINDOW_TIME] {
             if input.schema().has_column_with_unqualified_name(name) {
-                let error = Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"));
+                let error =
+                    Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"));
                 let error = error
                     .with_hint("The window function appends a column of that name; rename its input's in a sub-query.");
                 return Err(through(place(error, position)));
@@ -149,7 +150,9 @@ impl WindowFunctions {
             other => {
                 let error = Error::new(SqlState::UndefinedFunction, format!("table function {other} does not exist"));
                 let near = nearest(other, ["tumble"]).map(|n| format!("Perhaps you meant the function \"{n}\"."));
-                return Err(here(error.with_hint(near.unwrap_or_else(|| "The table function known is TUMBLE.".into()))));
+                return Err(here(
+                    error.with_hint(near.unwrap_or_else(|| "The table function known is TUMBLE.".into())),
+                ));
             }
         }
         let arguments = Arguments::read(call.args).map_err(here)?;
@@ -330,7 +333,8 @@ fn time_argument(expr: ast::Expr) -> Result<Ident, Error> {
 /// Microseconds of a constant interval without months.
 fn interval(context: &mut dyn RelationPlannerContext, expr: ast::Expr, what: &str) -> Result<i64, Error> {
     let shown = expr.to_string();
-    let fail = |why: &str| Error::new(SqlState::InvalidParameterValue, format!("the {what} of a window {why}: {shown}"));
+    let fail =
+        |why: &str| Error::new(SqlState::InvalidParameterValue, format!("the {what} of a window {why}: {shown}"));
     let expr = context.sql_to_expr(expr, &DFSchema::empty()).map_err(Error::from)?;
     let expr = match unknown(&expr) {
         Some(text) => literal_as(&text, &SqlType::Interval.to_arrow()).map_err(Error::from)?,
@@ -340,7 +344,9 @@ fn interval(context: &mut dyn RelationPlannerContext, expr: ast::Expr, what: &st
         return Err(fail("must be a constant interval").with_hint("For example INTERVAL '1' MINUTE."));
     };
     if value.months != 0 {
-        return Err(fail("cannot be given in months").with_hint("Months differ in length; give days, as in INTERVAL '30' DAY."));
+        return Err(
+            fail("cannot be given in months").with_hint("Months differ in length; give days, as in INTERVAL '30' DAY.")
+        );
     }
     let days = i128::from(value.days) * 86_400_000_000_000;
     let nanos = days + i128::from(value.nanoseconds);

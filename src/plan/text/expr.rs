@@ -75,7 +75,12 @@ pub fn readable(expr: &Expr) -> String {
     }
     let whole = matches!(
         expr,
-        Expr::Column(_) | Expr::Literal(..) | Expr::Case(_) | Expr::Cast(_) | Expr::TryCast(_) | Expr::ScalarFunction(_)
+        Expr::Column(_)
+            | Expr::Literal(..)
+            | Expr::Case(_)
+            | Expr::Cast(_)
+            | Expr::TryCast(_)
+            | Expr::ScalarFunction(_)
     );
     match printer.out.strip_prefix('(').and_then(|out| out.strip_suffix(')')) {
         Some(inner) if !whole => inner.to_string(),

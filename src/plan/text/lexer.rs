@@ -162,12 +162,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// `[a, b, ...]` or `(a, b, ...)`, perhaps empty.
-    pub fn list<T>(
-        &mut self,
-        open: &str,
-        close: &str,
-        mut item: impl FnMut(&mut Self) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    pub fn list<T>(&mut self, open: &str, close: &str, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         self.expect(open)?;
         let mut items = Vec::new();
         if self.symbol(close) {

@@ -15,10 +15,10 @@ use std::fmt::Write;
 use super::expr::{name, print};
 use super::types::print_type;
 use crate::error::{Error, Result};
+use crate::plan::Scalar;
 use crate::plan::stream::{
     AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Node, Op, StreamPlan, Target, WindowSpec,
 };
-use crate::plan::Scalar;
 use crate::types::SqlType;
 
 /// The version this code writes. It reads this one and all before it.

@@ -44,7 +44,10 @@ impl StreamPlan {
     pub fn validate(&self) -> Result<()> {
         for (index, node) in self.nodes.iter().enumerate() {
             let fail = |what: &str| {
-                Error::new(SqlState::DataCorrupted, format!("stream plan does not hang together: operator {} {what}", node.id.0))
+                Error::new(
+                    SqlState::DataCorrupted,
+                    format!("stream plan does not hang together: operator {} {what}", node.id.0),
+                )
             };
             let inputs: Vec<&Node> = node
                 .inputs
@@ -90,9 +93,7 @@ fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
         field.is_some_and(|f| matches!(f.data_type(), DataType::Timestamp(..))) && time.unit > 0
     };
     let calls = |calls: &[AggregateCall]| {
-        calls.iter().all(|c| {
-            c.argument.is_none_or(|a| a < width) && c.filter.is_none_or(|f| f < width)
-        })
+        calls.iter().all(|c| c.argument.is_none_or(|a| a < width) && c.filter.is_none_or(|f| f < width))
     };
     let op = match &node.op {
         Op::Scan { columns, watermark, .. } => {
@@ -165,8 +166,7 @@ impl Reader<'_> {
             self.lexer.expect_word("changing")?;
             Changelog::Changing
         };
-        let event_time =
-            if self.lexer.peek() == Some(&Token::Word("time".into())) { Some(self.time()?) } else { None };
+        let event_time = if self.lexer.peek() == Some(&Token::Word("time".into())) { Some(self.time()?) } else { None };
         let unique_key = if self.lexer.word("key") { Some(self.columns()?) } else { None };
         if self.by_id.insert(id, self.nodes.len()).is_some() {
             return Err(self.lexer.error("an operator is given twice"));
@@ -178,8 +178,7 @@ impl Reader<'_> {
 
     fn input(&mut self) -> Result<Input> {
         let node = self.reference()?;
-        let distribution =
-            if self.lexer.word("by") { Distribution::Hash(self.columns()?) } else { Distribution::Any };
+        let distribution = if self.lexer.word("by") { Distribution::Hash(self.columns()?) } else { Distribution::Any };
         Ok(Input { node, distribution })
     }
 

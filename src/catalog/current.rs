@@ -1,0 +1,93 @@
+//! The catalog that changes: one writer at a time, readers never wait.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::file::CatalogFile;
+use super::object::{NewObject, Object, ObjectId, ObjectKind, Wanted};
+use super::snapshot::CatalogSnapshot;
+use crate::error::{Error, Result, SqlState};
+
+#[derive(Debug)]
+pub struct Catalog {
+    current: ArcSwap<CatalogSnapshot>,
+    /// Held while the catalog changes. `None`: kept in memory only.
+    file: Mutex<Option<CatalogFile>>,
+}
+
+impl Catalog {
+    /// Opens the catalog of a data directory, which is made if need be and locked against other processes; without a
+    /// directory an empty one that is kept in memory.
+    ///
+    /// # Errors
+    /// 55000 if another process has it; XX001 naming the file if it cannot be read back.
+    pub fn load(dir: Option<&Path>) -> Result<Catalog> {
+        let (file, snapshot) = match dir {
+            None => (None, CatalogSnapshot::default()),
+            Some(dir) => {
+                let file = CatalogFile::open(dir)?;
+                let snapshot = file.read()?;
+                (Some(file), snapshot)
+            }
+        };
+        Ok(Catalog { current: ArcSwap::from_pointee(snapshot), file: Mutex::new(file) })
+    }
+
+    pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
+        self.current.load_full()
+    }
+
+    /// Adds an object. With IF NOT EXISTS an object of that name, of whatever kind, is left as it is and its id
+    /// returned.
+    ///
+    /// # Errors
+    /// 42P07 if the name is taken, 42710 if by a job.
+    pub fn create(&self, new: NewObject) -> Result<ObjectId> {
+        self.change(|catalog| match catalog.find(&new.name) {
+            Some(there) if new.if_not_exists => Ok((None, there.id)),
+            _ => catalog.added(new).map(|(next, id)| (Some(next), id)),
+        })
+    }
+
+    /// Removes objects, all or none. What depends on them must be among them ([`CatalogSnapshot::plan_drop`]).
+    ///
+    /// # Errors
+    /// 2BP01 if something else has come to depend on them.
+    pub fn drop(&self, ids: &[ObjectId]) -> Result<()> {
+        self.change(|catalog| Ok((Some(catalog.removed(ids)?), ())))
+    }
+
+    /// Remembers what the user last asked of a job.
+    pub fn set_wanted(&self, id: ObjectId, wanted: Wanted) -> Result<()> {
+        self.change(|catalog| {
+            let Some(Object { kind: ObjectKind::Job(job), .. }) = catalog.get(id).map(|object| &**object) else {
+                return Err(Error::new(SqlState::UndefinedTable, "the streaming job was dropped meanwhile"));
+            };
+            if job.wanted == wanted {
+                return Ok((None, ()));
+            }
+            let mut next = catalog.clone();
+            if let Some(object) = catalog.get(id) {
+                let job = ObjectKind::Job(super::JobObject { wanted, ..job.clone() });
+                next.insert(Object { kind: job, ..Object::clone(object) });
+            }
+            Ok((Some(next), ()))
+        })
+    }
+
+    /// Makes the next snapshot, writes it, shows it: in this order.
+    fn change<T>(&self, make: impl FnOnce(&CatalogSnapshot) -> Result<(Option<CatalogSnapshot>, T)>) -> Result<T> {
+        let file = self.file.lock();
+        let (next, answer) = make(&self.current.load())?;
+        if let Some(next) = next {
+            if let Some(file) = file.as_ref() {
+                file.write(&next)?;
+            }
+            self.current.store(Arc::new(next));
+        }
+        Ok(answer)
+    }
+}

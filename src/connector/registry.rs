@@ -1,0 +1,156 @@
+//! From a statement's WITH options to a source or a sink: the one place that knows every connector's name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
+use super::{OnError, Sink, Source, blackhole, file, generator, print};
+use crate::clock::{MICROS_PER_SECOND, Micros};
+use crate::error::Result;
+use crate::types::Column;
+
+/// How long a partition that was read to its end holds the watermark back, where nothing else is said.
+const DEFAULT_IDLE_TIMEOUT: Micros = 10 * MICROS_PER_SECOND;
+
+/// What CREATE SOURCE's options come to.
+#[derive(Debug, Clone)]
+pub struct SourceDefinition {
+    pub source: Arc<dyn Source>,
+    /// How long a partition that was read to its end may hold the watermark back.
+    pub idle_timeout: Micros,
+    pub on_error: OnError,
+}
+
+impl Choice for OnError {
+    const CHOICES: &'static [(&'static str, Self)] = &[("fail", OnError::Fail), ("skip", OnError::Skip)];
+}
+
+type MakeSource = fn(&[Column], &mut OptionReader) -> Result<Arc<dyn Source>>;
+type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
+
+const SOURCES: &[(&str, MakeSource)] = &[("file", file::source), ("generator", generator::source)];
+
+const SINKS: &[(&str, MakeSink)] = &[("blackhole", blackhole::sink), ("file", file::sink), ("print", print::sink)];
+
+/// # Errors
+/// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
+/// connector refuses (a column that it cannot fill). Nothing outside the process is asked.
+pub fn source(columns: &[Column], options: Vec<WithOption>) -> Result<SourceDefinition> {
+    let mut options = OptionReader::new(options)?;
+    let make = connector(&mut options, SOURCES, SINKS, ("source", "sink"))?;
+    let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
+    let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
+    let source = make(columns, &mut options)?;
+    options.finish()?;
+    let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
+    Ok(SourceDefinition { source, idle_timeout, on_error })
+}
+
+/// `primary_key`: indices into `columns`; empty if none is declared.
+///
+/// # Errors
+/// As [`source`].
+pub fn sink(columns: &[Column], primary_key: &[usize], options: Vec<WithOption>) -> Result<Arc<dyn Sink>> {
+    let mut options = OptionReader::new(options)?;
+    let make = connector(&mut options, SINKS, SOURCES, ("sink", "source"))?;
+    let sink = make(columns, primary_key, &mut options)?;
+    options.finish()?;
+    Ok(sink)
+}
+
+/// The maker named by option 'connector'. `others`: the connectors of the other role, for the hint.
+fn connector<M: Copy, O>(
+    options: &mut OptionReader,
+    makers: &[(&str, M)],
+    others: &[(&str, O)],
+    (role, other_role): (&str, &str),
+) -> Result<M> {
+    let names: Vec<&str> = makers.iter().map(|(name, _)| *name).collect();
+    let position = options.position("connector").unwrap_or(1);
+    let Some(name) = options.optional::<String>("connector")? else {
+        return Err(options
+            .missing("connector")
+            .with_hint(format!("Add 'connector' = '...' to the WITH clause. {}", one_of("", &names))));
+    };
+    if let Some((_, make)) = makers.iter().find(|(known, _)| *known == name) {
+        return Ok(*make);
+    }
+    let option = WithOption::new("connector", name.as_str(), position);
+    let hint = one_of(&name.to_lowercase(), &names);
+    if others.iter().any(|(known, _)| *known == name) {
+        return Err(options
+            .error("connector", format!("connector \"{name}\" cannot be used for a {role}"))
+            .with_detail(format!("It can only be used for a {other_role}."))
+            .with_hint(hint));
+    }
+    Err(ill_typed(&option, &hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::SqlType;
+
+    fn columns() -> Vec<Column> {
+        vec![Column { name: "id".into(), ty: SqlType::BigInt, not_null: false }]
+    }
+
+    fn with(options: &[(&str, &str)]) -> Vec<WithOption> {
+        options.iter().zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, 10 * i)).collect()
+    }
+
+    fn refused<T: std::fmt::Debug>(result: Result<T>, expected: &str) {
+        let e = result.expect_err("refused");
+        let place = e.position().map_or(String::new(), |p| format!(" @{p}"));
+        let detail = e.detail().map_or(String::new(), |d| format!(" | {d}"));
+        let got = format!("{} {}{detail} | {}{place}", e.state().code(), e.message(), e.hint().unwrap_or(""));
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn unknown_connectors_are_refused() {
+        refused(
+            source(&columns(), with(&[("connector", "generatr")])),
+            "22023 invalid value for option \"connector\": \"generatr\" | Perhaps you meant \"generator\". \
+             Possible values are \"file\", \"generator\". @10",
+        );
+        refused(
+            source(&columns(), with(&[("connector", "print")])),
+            "22023 connector \"print\" cannot be used for a source | It can only be used for a sink. | \
+             Possible values are \"file\", \"generator\". @10",
+        );
+        refused(
+            sink(&columns(), &[], with(&[("path", "x")])),
+            "22023 option \"connector\" is required | Add 'connector' = '...' to the WITH clause. \
+             Possible values are \"blackhole\", \"file\", \"print\". @10",
+        );
+    }
+
+    #[test]
+    fn what_every_source_takes() {
+        let made = source(&columns(), with(&[("connector", "generator")])).expect("a source");
+        assert_eq!((made.idle_timeout, made.on_error), (10_000_000, OnError::Fail));
+        let made = source(
+            &columns(),
+            with(&[("connector", "generator"), ("scan.watermark.idle-timeout", "500 ms"), ("on_error", "skip")]),
+        );
+        let made = made.expect("a source");
+        assert_eq!((made.idle_timeout, made.on_error), (500_000, OnError::Skip));
+        refused(
+            source(&columns(), with(&[("connector", "generator"), ("on_error", "ignore")])),
+            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\". @20",
+        );
+        refused(
+            source(&columns(), with(&[("connector", "generator"), ("row-per-second", "5")])),
+            "22023 unknown option \"row-per-second\" for connector \"generator\" | \
+             Perhaps you meant \"rows-per-second\". @20",
+        );
+    }
+
+    #[test]
+    fn a_blackhole_can_be_looked_at() {
+        let made = sink(&columns(), &[], with(&[("connector", "blackhole")])).expect("a sink");
+        let any: &dyn std::any::Any = &*made;
+        assert!(any.downcast_ref::<blackhole::BlackholeSink>().is_some());
+    }
+}

@@ -1,0 +1,172 @@
+//! The first stage: input chunks become change batches. Decoding runs side by side, also within one partition; only the
+//! running maximum of a partition's watermark goes from chunk to chunk in order.
+//!
+//! 1. [`Scan::decode`], chunk by chunk, in parallel: bytes to rows, and the WATERMARK expression over them.
+//! 2. In order, for each partition: the watermark in front of each chunk.
+//! 3. [`Decoded::judge`], in parallel: rows that are behind their own partition's watermark get it as their judge. So what
+//!    is late depends on the data alone, never on how it was cut.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use datafusion::physical_expr::PhysicalExpr;
+
+use crate::change::{ChangeBatch, Watermark};
+use crate::connector::Payload;
+use crate::error::{Error, Result, SqlState};
+use crate::format::{Decoder, RawChunk};
+use crate::plan::ScanWatermark;
+
+/// How a source's chunks become rows. Shared by all who read the scan.
+pub struct Scan {
+    schema: SchemaRef,
+    decoder: Option<Arc<dyn Decoder>>,
+    watermark: Option<WatermarkColumns>,
+    skip_bad: bool,
+}
+
+struct WatermarkColumns {
+    time: usize,
+    expr: Arc<dyn PhysicalExpr>,
+}
+
+/// A chunk's rows before they are judged.
+pub struct Decoded {
+    rows: RecordBatch,
+    /// The event times and the WATERMARK expression's values, if the scan has a watermark.
+    times: Option<(PrimitiveArray<TimestampMicrosecondType>, PrimitiveArray<TimestampMicrosecondType>)>,
+    /// Messages that could not be decoded and were skipped.
+    pub bad: u64,
+    /// Maximum of the WATERMARK expression over the rows.
+    pub watermark: Watermark,
+}
+
+impl Scan {
+    /// `schema`: the wanted columns. `decoder` gives rows of that schema from raw chunks. `skip_bad`: what cannot be
+    /// decoded is counted and skipped instead of failing.
+    pub fn new(
+        schema: SchemaRef,
+        decoder: Option<Arc<dyn Decoder>>,
+        watermark: Option<&ScanWatermark>,
+        skip_bad: bool,
+    ) -> Result<Self> {
+        let watermark = match watermark {
+            Some(w) => Some(WatermarkColumns { time: w.event_time.column, expr: w.expr.compile(&schema)? }),
+            None => None,
+        };
+        Ok(Scan { schema, decoder, watermark, skip_bad })
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub fn has_watermark(&self) -> bool {
+        self.watermark.is_some()
+    }
+
+    pub fn decode(&self, payload: Payload) -> Result<Decoded> {
+        let (rows, bad) = match payload {
+            Payload::Rows(rows) => (rows, 0),
+            Payload::Deferred(deferred) => (deferred.make()?, 0),
+            Payload::Raw(raw) => self.decode_raw(&raw)?,
+        };
+        let (times, watermark) = match &self.watermark {
+            None => (None, Watermark::NONE),
+            Some(columns) => {
+                let times = micros(rows.column(columns.time))?;
+                let marks = micros(&columns.expr.evaluate(&rows)?.into_array(rows.num_rows())?)?;
+                let most = arrow::compute::max(&marks).map_or(Watermark::NONE, Watermark);
+                (Some((times, marks)), most)
+            }
+        };
+        Ok(Decoded { rows, times, bad, watermark })
+    }
+
+    fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, u64)> {
+        let decoder =
+            self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
+        let decoded = decoder.decode(raw)?;
+        let bad = decoded.bad.len() as u64;
+        match decoded.bad.into_iter().next() {
+            Some(first) if !self.skip_bad => {
+                let offset = raw.offsets.get(first.index).copied().unwrap_or_default();
+                Err(first.error.context(format!("message at offset {offset}")))
+            }
+            _ => Ok((decoded.rows, bad)),
+        }
+    }
+}
+
+impl Decoded {
+    pub fn num_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Judges each row by `front`, the partition's watermark in front of this chunk, and by the rows before it here: a
+    /// row is behind if its time is at or below it. (A row without a time is never behind.)
+    pub fn judge(self, front: Watermark) -> Result<ChangeBatch> {
+        let batch = ChangeBatch::append_only(self.rows);
+        let Some((times, marks)) = self.times else { return Ok(batch) };
+        let mut running = front.0;
+        let mut judges: Option<Vec<i64>> = None;
+        for row in 0..times.len() {
+            if times.value(row) <= running && times.is_valid(row) && running != Watermark::NONE.0 {
+                judges.get_or_insert_with(|| vec![Watermark::NONE.0; times.len()])[row] = running;
+            }
+            if marks.is_valid(row) {
+                running = running.max(marks.value(row));
+            }
+        }
+        batch.with_judges(judges.map(ScalarBuffer::from))
+    }
+}
+
+/// A timestamp column as microseconds, whatever its unit and zone.
+fn micros(array: &dyn Array) -> Result<PrimitiveArray<TimestampMicrosecondType>> {
+    match array.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(array.as_primitive::<TimestampMicrosecondType>().clone()),
+        DataType::Timestamp(_, zone) => {
+            let cast = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+            Ok(cast.as_primitive::<TimestampMicrosecondType>().clone())
+        }
+        other => Err(Error::new(SqlState::DatatypeMismatch, format!("a watermark must be a timestamp, not {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{Field, Schema};
+
+    /// Rows as (time, watermark) pairs; the judges they get, `-` for none.
+    fn check(front: i64, rows: &[(i64, i64)], expected: &[Option<i64>]) {
+        let times = PrimitiveArray::from_iter_values(rows.iter().map(|r| r.0));
+        let marks = PrimitiveArray::from_iter_values(rows.iter().map(|r| r.1));
+        let schema = Schema::new(vec![Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true)]);
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times.clone())]).unwrap();
+        let decoded = Decoded { rows: batch, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
+        let judged = decoded.judge(Watermark(front)).unwrap();
+        let got: Vec<_> = (0..rows.len()).map(|i| Some(judged.judge(i)).filter(|j| *j != Watermark::NONE)).collect();
+        let expected: Vec<_> = expected.iter().map(|e| e.map(Watermark)).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_row_at_the_watermark_is_behind() {
+        check(10, &[(11, 6), (10, 5), (9, 4)], &[None, Some(10), Some(10)]);
+    }
+
+    #[test]
+    fn rows_of_the_same_chunk_judge_those_after_them() {
+        check(i64::MIN, &[(20, 15), (15, 10), (16, 11), (40, 35), (20, 15)], &[None, Some(15), None, None, Some(35)]);
+    }
+
+    #[test]
+    fn nothing_is_behind_no_watermark() {
+        check(i64::MIN, &[(i64::MIN, i64::MIN)], &[None]);
+    }
+}

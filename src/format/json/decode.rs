@@ -1,0 +1,79 @@
+//! The decoder: a chunk's messages, one after the other.
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use super::column::{Input, found_instead};
+use super::failure::{Failure, Scan};
+use super::object::Object;
+use super::scan::Scanner;
+use super::{JsonOptions, check_columns};
+use crate::error::Result;
+use crate::format::{BadMessage, Decoded, Decoder, RawChunk};
+
+/// Reads one JSON object a message.
+#[derive(Debug)]
+pub struct JsonDecoder {
+    schema: SchemaRef,
+}
+
+impl JsonDecoder {
+    /// A decoder for the fields of `schema` (as [`crate::types::SqlType::field`] makes them); other keys are skipped.
+    ///
+    /// # Errors
+    /// `0A000` for a column whose type JSON has no form for.
+    pub fn new(schema: SchemaRef, _options: JsonOptions) -> Result<Self> {
+        check_columns(&schema)?;
+        Ok(JsonDecoder { schema })
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
+        let input = Input { bytes: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
+        let mut columns = Object::new(self.schema.fields(), chunk.len());
+        let mut bad = Vec::new();
+        let mut tombstones = chunk.nulls.iter().peekable();
+        let mut start = 0;
+        for (index, end) in chunk.ends.iter().map(|end| *end as usize).enumerate() {
+            if tombstones.next_if(|null| **null as usize == index).is_none() {
+                let rows = columns.rows();
+                if let Err(failure) = read_message(input, start, end, &mut columns) {
+                    columns.truncate(rows);
+                    bad.push(BadMessage { index, error: failure.into_error() });
+                }
+            }
+            start = end;
+        }
+        let (_, arrays, rows) = columns.finish(input)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(Decoded { rows: RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?, bad })
+    }
+}
+
+fn read_message(input: Input, start: usize, end: usize, columns: &mut Object) -> Scan<()> {
+    check_utf8(input, start, end)?;
+    let mut scanner = Scanner::new(input.bytes.get(..end).unwrap_or_default(), start);
+    scanner.skip_whitespace();
+    if scanner.peek() != Some(b'{') {
+        return Err(match scanner.peek() {
+            None => Failure::syntax("the message is empty"),
+            Some(_) => found_instead(&mut scanner, "a JSON object"),
+        });
+    }
+    columns.read(&mut scanner)?;
+    scanner.skip_whitespace();
+    if scanner.peek().is_some() { Err(scanner.expected("nothing after the object")) } else { Ok(()) }
+}
+
+/// A whole chunk of UTF-8 is whole messages of UTF-8, unless a character lies across a message's end.
+fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
+    if input.text.is_some_and(|text| text.is_char_boundary(start) && text.is_char_boundary(end)) {
+        return Ok(());
+    }
+    let message = input.bytes.get(start..end).unwrap_or_default();
+    match std::str::from_utf8(message) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Failure::syntax(format_args!("the message is not UTF-8 at byte {}", e.valid_up_to()))),
+    }
+}

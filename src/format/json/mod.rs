@@ -1,0 +1,100 @@
+//! JSON: one object a message, written and read by hand.
+//!
+//! Reading, in the order of the data path:
+//!
+//! 1. [`decode`]: [`JsonDecoder`] checks a chunk's UTF-8 once, then walks its messages; a bad one is named and leaves no
+//!    half row behind.
+//! 2. [`object`]: the keys of an object. It expects those of the object before, in the same order, so that the common key
+//!    costs one comparison; anything else is looked up, and what nobody wants is skipped, though not unread.
+//! 3. [`column`]: a growing column for each wanted field; values go from the bytes straight into it.
+//! 4. [`scan`], [`number`], [`datetime`], [`base64`]: the tokens, and what they mean in each SQL type.
+//! 5. [`failure`]: why a message cannot be read, and at which field.
+//!
+//! Writing: [`encode`], with the other halves of [`number`], [`datetime`] and [`base64`].
+//!
+//! What holds:
+//!
+//! - A message is good exactly if RFC 8259 says it is one object and each wanted field has a value of its type. Keys are
+//!   compared exactly; a repeated key counts with its last value; a missing one is null.
+//! - TEXT takes strings, numeric types take numbers, BOOLEAN takes true and false: nothing is converted by guess. Two
+//!   conventions of the field are read as well: NUMERIC as a string (producers that fear binary floats), NaN and the
+//!   infinities as strings (as we write them).
+//! - Timestamps are 'yyyy-MM-dd HH:mm:ss[.fff]' or ISO 8601 with 'T', and are rounded to the declared precision. Without
+//!   a zone they are UTC. BYTEA is base64 (RFC 4648, padded). ROW is an object, an array an array.
+//! - A message without a value (a Kafka tombstone) is no row, and is not an error.
+//! - What the encoder writes, the decoder reads back to the same values.
+//! - Nothing is allocated for a message, only for a chunk.
+
+mod base64;
+mod column;
+mod datetime;
+mod decode;
+mod encode;
+mod failure;
+mod number;
+mod object;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::str::FromStr;
+
+pub use decode::JsonDecoder;
+pub use encode::JsonEncoder;
+
+use crate::error::{Error, Result, SqlState};
+
+/// How a source or a sink wants its JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JsonOptions {
+    pub timestamp_format: TimestampFormat,
+}
+
+/// Flink's 'json.timestamp-format.standard'. Only writing minds it: both forms are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TimestampFormat {
+    /// "2024-01-01 12:30:00.000", with a "Z" at the end if there is a time zone.
+    #[default]
+    Sql,
+    /// "2024-01-01T12:30:00.000", likewise.
+    Iso8601,
+}
+
+impl FromStr for TimestampFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "SQL" => Ok(TimestampFormat::Sql),
+            "ISO-8601" => Ok(TimestampFormat::Iso8601),
+            other => Err(Error::new(SqlState::InvalidParameterValue, format!("unknown timestamp format \"{other}\""))
+                .with_hint("Use 'SQL' or 'ISO-8601'.")),
+        }
+    }
+}
+
+/// Refuses what JSON has no form for.
+///
+/// # Errors
+/// `0A000`, naming the column.
+fn check_columns(schema: &arrow::datatypes::Schema) -> Result<()> {
+    use crate::types::SqlType;
+    fn supported(ty: &SqlType) -> bool {
+        match ty {
+            SqlType::Interval => false,
+            SqlType::Row(fields) => fields.iter().all(|(_, ty)| supported(ty)),
+            SqlType::Array(item) => supported(item),
+            _ => true,
+        }
+    }
+    for field in schema.fields() {
+        let ty = SqlType::from_field(field);
+        if !supported(&ty) {
+            return Err(Error::unsupported(
+                format!("column \"{}\" of type {ty} has no form in JSON", field.name()),
+                "Declare the column as text, or as bigint with a unit of your own.",
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The keys of an object, and the columns their values belong to.
+
+use std::collections::HashMap;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{FieldRef, Fields};
+
+use super::column::{Column, Input};
+use super::encode::write_string;
+use super::failure::Scan;
+use super::scan::{Scanner, unescape};
+use crate::error::Result;
+
+/// Keys of an object that are expected, at most: enough for wide rows; objects whose keys are data (ids, dates) must not
+/// fill memory.
+const MAX_EXPECTED_KEYS: usize = 512;
+
+/// So many expected keys may be left out before a key and it still counts as expected.
+const LOOK_AHEAD: usize = 4;
+
+/// The columns for an object's fields.
+pub(super) struct Object {
+    fields: Vec<Wanted>,
+    by_name: HashMap<Box<[u8]>, usize>,
+    /// The keys of earlier objects, in their order: at first the wanted ones, in the order of the columns.
+    expected: Vec<Expected>,
+    rows: usize,
+}
+
+struct Wanted {
+    field: FieldRef,
+    column: Column,
+}
+
+struct Expected {
+    /// As it stands in a message, quotes and escapes included.
+    key: Box<[u8]>,
+    /// Index into `fields`; `None` if nobody wants it.
+    wanted: Option<usize>,
+}
+
+impl Object {
+    /// Columns for `fields` with room for `rows`.
+    pub(super) fn new(fields: &Fields, rows: usize) -> Object {
+        let name = |field: &FieldRef| field.name().as_bytes().into();
+        let expected = |(index, field): (usize, &FieldRef)| {
+            let mut key = Vec::new();
+            write_string(field.name(), &mut key);
+            Expected { key: key.into(), wanted: Some(index) }
+        };
+        Object {
+            fields: fields.iter().map(|f| Wanted { field: f.clone(), column: Column::new(f, rows) }).collect(),
+            by_name: fields.iter().enumerate().map(|(index, field)| (name(field), index)).collect(),
+            expected: fields.iter().enumerate().map(expected).collect(),
+            rows: 0,
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.fields.iter_mut().for_each(|f| f.column.truncate(rows));
+        self.rows = self.rows.min(rows);
+    }
+
+    pub(super) fn push_null(&mut self) {
+        self.fields.iter_mut().for_each(|f| f.column.push_null());
+        self.rows += 1;
+    }
+
+    /// Reads the object at the scanner's cursor (a brace) as one more row. After a failure the columns hold remains of
+    /// it, which the caller truncates.
+    pub(super) fn read(&mut self, scanner: &mut Scanner) -> Scan<()> {
+        let row = self.rows;
+        scanner.advance(1);
+        scanner.skip_whitespace();
+        if !scanner.eat(b'}') {
+            let mut place = 0;
+            loop {
+                let wanted = self.key(scanner, &mut place)?;
+                scanner.colon()?;
+                match wanted.and_then(|index| self.fields.get_mut(index)) {
+                    Some(Wanted { field, column }) => {
+                        if column.len() > row {
+                            column.truncate(row);
+                        }
+                        column.read(scanner).map_err(|failure| failure.in_field(field.name()))?;
+                    }
+                    None => {
+                        scanner.skip_value()?;
+                    }
+                }
+                if !scanner.more(b'}')? {
+                    break;
+                }
+            }
+        }
+        for Wanted { column, .. } in &mut self.fields {
+            if column.len() == row {
+                column.push_null();
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Steps over a key; gives the wanted field it names. `place` is where we are in `expected`.
+    fn key(&mut self, scanner: &mut Scanner, place: &mut usize) -> Scan<Option<usize>> {
+        if let Some(expected) = self.expected.get(*place)
+            && scanner.rest().starts_with(&expected.key)
+        {
+            scanner.advance(expected.key.len());
+            *place += 1;
+            return Ok(expected.wanted);
+        }
+        self.unexpected_key(scanner, place)
+    }
+
+    fn unexpected_key(&mut self, scanner: &mut Scanner, place: &mut usize) -> Scan<Option<usize>> {
+        if scanner.peek() != Some(b'"') {
+            return Err(scanner.expected("a key"));
+        }
+        let before = scanner.rest();
+        let quoted = scanner.string()?;
+        let raw = before.get(..before.len() - scanner.rest().len()).unwrap_or_default();
+        let ahead = self.expected.iter().skip(*place).take(LOOK_AHEAD).position(|e| *e.key == *raw);
+        if let Some(skipped) = ahead {
+            *place += skipped + 1;
+            return Ok(self.expected.get(*place - 1).and_then(|e| e.wanted));
+        }
+        let name = scanner.slice(quoted);
+        let wanted = if quoted.escaped {
+            let mut unescaped = Vec::with_capacity(name.len());
+            unescape(name, &mut unescaped)?;
+            self.by_name.get(unescaped.as_slice()).copied()
+        } else {
+            self.by_name.get(name).copied()
+        };
+        if self.expected.len() < MAX_EXPECTED_KEYS && *place <= self.expected.len() {
+            self.expected.insert(*place, Expected { key: raw.into(), wanted });
+            *place += 1;
+        }
+        Ok(wanted)
+    }
+
+    /// The fields, their finished columns, and how many rows these have.
+    pub(super) fn finish(self, input: Input) -> Result<(Fields, Vec<ArrayRef>, usize)> {
+        let mut columns = Vec::with_capacity(self.fields.len());
+        let mut fields = Vec::with_capacity(self.fields.len());
+        for Wanted { field, column } in self.fields {
+            columns.push(column.finish(input)?);
+            fields.push(field);
+        }
+        Ok((fields.into(), columns, self.rows))
+    }
+}

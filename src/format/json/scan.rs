@@ -1,0 +1,372 @@
+//! The tokens of JSON (RFC 8259), read from a message's bytes.
+//!
+//! The bytes are known to be UTF-8, so that only quotes, backslashes and control characters matter inside strings; these
+//! are looked for eight bytes at a time.
+
+use super::failure::{Failure, Scan, excerpt};
+use super::number::Number;
+
+/// Objects and arrays within each other that are read: as many as serde_json and PostgreSQL-sized stacks allow.
+const MAX_DEPTH: u32 = 127;
+
+/// A cursor over one message.
+pub(super) struct Scanner<'a> {
+    /// The chunk's bytes up to the message's end, so that places are places in the chunk.
+    bytes: &'a [u8],
+    at: usize,
+    /// Where the message begins.
+    start: usize,
+}
+
+/// What stands between a string's quotes, as places in the chunk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quoted {
+    pub start: usize,
+    pub end: usize,
+    pub escaped: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// A cursor over `bytes[start..]`.
+    pub(super) fn new(bytes: &'a [u8], start: usize) -> Self {
+        Scanner { bytes, at: start, start }
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(super) fn advance(&mut self, by: usize) {
+        self.at += by;
+    }
+
+    /// Steps over `byte` if it is next.
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn slice(&self, quoted: Quoted) -> &'a [u8] {
+        self.bytes.get(quoted.start..quoted.end).unwrap_or_default()
+    }
+
+    /// The failure "expected this, found what is next".
+    #[cold]
+    pub(super) fn expected(&self, what: &str) -> Box<Failure> {
+        let place = self.at - self.start;
+        match self.peek() {
+            None => Failure::syntax(format_args!("expected {what}, but the message ends after {place} bytes")),
+            Some(_) => {
+                let next = self.rest();
+                let character = next.utf8_chunks().next().and_then(|c| c.valid().chars().next());
+                let found = match character {
+                    Some(c) if c.is_control() => c.escape_default().to_string(),
+                    Some(c) => c.to_string(),
+                    None => excerpt(next),
+                };
+                Failure::syntax(format_args!("expected {what}, found \"{found}\" at byte {place}"))
+            }
+        }
+    }
+
+    /// The colon behind a key, and the spaces around it.
+    pub(super) fn colon(&mut self) -> Scan<()> {
+        if !self.eat(b':') {
+            self.skip_whitespace();
+            if !self.eat(b':') {
+                return Err(self.expected("\":\""));
+            }
+        }
+        self.skip_whitespace();
+        Ok(())
+    }
+
+    /// What comes after a value: true for a comma, false for `close`. Spaces on both sides are stepped over.
+    pub(super) fn more(&mut self, close: u8) -> Scan<bool> {
+        let mut next = self.peek();
+        if next != Some(b',') && next != Some(close) {
+            self.skip_whitespace();
+            next = self.peek();
+        }
+        match next {
+            Some(b',') => {
+                self.at += 1;
+                self.skip_whitespace();
+                Ok(true)
+            }
+            Some(b) if b == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(self.expected(if close == b'}' { "\",\" or \"}\"" } else { "\",\" or \"]\"" })),
+        }
+    }
+
+    /// Steps over `word` (null, true, false).
+    pub(super) fn literal(&mut self, word: &'static str) -> Scan<()> {
+        if self.rest().starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(self.expected(word))
+        }
+    }
+
+    /// A string, checked; the cursor is at its opening quote.
+    pub(super) fn string(&mut self) -> Scan<Quoted> {
+        if !self.eat(b'"') {
+            return Err(self.expected("a string"));
+        }
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.at += plain_run(self.rest());
+            match self.peek() {
+                Some(b'"') => {
+                    let end = self.at;
+                    self.at += 1;
+                    return Ok(Quoted { start, end, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.expected("no raw control character in a string")),
+                None => return Err(self.expected("the end of a string")),
+            }
+        }
+    }
+
+    /// The character that an escape stands for; the cursor is at its backslash.
+    fn escape(&mut self) -> Scan<char> {
+        self.at += 1;
+        let letter = self.peek();
+        let character = match letter {
+            Some(c @ (b'"' | b'\\' | b'/')) => c as char,
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode_escape();
+            }
+            _ => return Err(self.expected("an escape such as \\n or \\u00e9")),
+        };
+        self.at += 1;
+        Ok(character)
+    }
+
+    fn unicode_escape(&mut self) -> Scan<char> {
+        let lone = || Failure::syntax("a lone surrogate in a \\u escape is no character");
+        let first = self.four_digits()?;
+        let code = match first {
+            0xd800..0xdc00 => {
+                if !(self.eat(b'\\') && self.eat(b'u')) {
+                    return Err(lone());
+                }
+                let second = self.four_digits()?;
+                if !(0xdc00..0xe000).contains(&second) {
+                    return Err(lone());
+                }
+                0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+            }
+            other => other,
+        };
+        char::from_u32(code).ok_or_else(lone)
+    }
+
+    fn four_digits(&mut self) -> Scan<u32> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|b| (b as char).to_digit(16));
+            let Some(digit) = digit else {
+                return Err(self.expected("four hexadecimal digits"));
+            };
+            code = code * 16 + digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    /// A number, checked; the cursor is at its first byte.
+    pub(super) fn number(&mut self) -> Scan<Number<'a>> {
+        let start = self.at;
+        let negative = self.eat(b'-');
+        let (magnitude, digits) = self.integer_digits()?;
+        let mut integer = true;
+        if self.eat(b'.') {
+            integer = false;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = self.bytes.get(start..self.at).unwrap_or_default();
+        let small = (integer && digits <= Number::SMALL_DIGITS).then_some(magnitude as i64);
+        Ok(Number { text, small: small.map(|m| if negative { -m } else { m }) })
+    }
+
+    /// `0`, or digits that do not begin with it: their value (wrapping, so worthless beyond 19 digits) and how many.
+    fn integer_digits(&mut self) -> Scan<(u64, usize)> {
+        let start = self.at;
+        let mut value = 0_u64;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+        }
+        let digits = self.at - start;
+        if digits == 0 {
+            return Err(self.expected("a value"));
+        }
+        if digits > 1 && self.bytes.get(start) == Some(&b'0') {
+            self.at = start + 1;
+            return Err(self.expected("no digit after a leading zero"));
+        }
+        Ok((value, digits))
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+    }
+
+    /// Steps over any one value, checked, and gives its bytes.
+    pub(super) fn skip_value(&mut self) -> Scan<&'a [u8]> {
+        let start = self.at;
+        // A bit for each object or array we are in, the innermost lowest: 1 for an object.
+        let mut nest = 0_u128;
+        let mut depth = 0_u32;
+        loop {
+            if let Some(open @ (b'{' | b'[')) = self.peek() {
+                self.at += 1;
+                self.skip_whitespace();
+                let object = open == b'{';
+                if !self.eat(if object { b'}' } else { b']' }) {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        return Err(Failure::syntax(format_args!("more than {MAX_DEPTH} levels of nesting")));
+                    }
+                    nest = nest << 1 | u128::from(object);
+                    if object {
+                        self.skip_key()?;
+                    }
+                    continue;
+                }
+            } else {
+                self.skip_scalar()?;
+            }
+            // A value is behind us: close what it ends, go on with what follows it.
+            loop {
+                if depth == 0 {
+                    return Ok(self.bytes.get(start..self.at).unwrap_or_default());
+                }
+                let object = nest & 1 == 1;
+                if self.more(if object { b'}' } else { b']' })? {
+                    if object {
+                        self.skip_key()?;
+                    }
+                    break;
+                }
+                nest >>= 1;
+                depth -= 1;
+            }
+        }
+    }
+
+    fn skip_key(&mut self) -> Scan<()> {
+        if self.peek() != Some(b'"') {
+            return Err(self.expected("a key"));
+        }
+        self.string()?;
+        self.colon()
+    }
+
+    fn skip_scalar(&mut self) -> Scan<()> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'n') => self.literal("null"),
+            Some(b't') => self.literal("true"),
+            Some(b'f') => self.literal("false"),
+            _ => self.number().map(drop),
+        }
+    }
+}
+
+/// Appends what the escapes of `raw` (the checked inside of a string) stand for.
+pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) -> Scan<()> {
+    let mut scanner = Scanner::new(raw, 0);
+    loop {
+        let plain = plain_run(scanner.rest());
+        out.extend_from_slice(scanner.rest().get(..plain).unwrap_or_default());
+        scanner.advance(plain);
+        if scanner.peek().is_none() {
+            return Ok(());
+        }
+        let character = scanner.escape()?;
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+/// How many bytes at the beginning of `bytes` are neither a quote, nor a backslash, nor a control character.
+///
+/// Eight at a time: a byte x is zero exactly if x - 1 borrows and x had no high bit (Mycroft); borrows run upwards only,
+/// so the lowest byte found is always a true one.
+#[inline]
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (LOW * b'"' as u64);
+        let backslash = word ^ (LOW * b'\\' as u64);
+        let found = (quote.wrapping_sub(LOW) & !quote)
+            | (backslash.wrapping_sub(LOW) & !backslash)
+            | (word.wrapping_sub(LOW * 0x20) & !word);
+        if found & HIGH != 0 {
+            return i * 8 + ((found & HIGH).trailing_zeros() / 8) as usize;
+        }
+    }
+    let plain = tail.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(tail.len());
+    words.len() * 8 + plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_runs_end_at_each_special_byte_wherever_it_stands() {
+        for byte in 0..=255_u8 {
+            let special = matches!(byte, b'"' | b'\\' | 0..0x20);
+            for place in 0..20 {
+                for filler in [b'a', 0x20, 0x21, 0x23, 0x5b, 0x5d, 0x7f, 0x80, 0xff] {
+                    let mut bytes = [filler; 21];
+                    bytes[place] = byte;
+                    assert_eq!(plain_run(&bytes), if special { place } else { 21 }, "{byte:#x} at {place}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! GROUP BY without a window, over append-only or changing input. Each tick's rows are combined by key as they come; at the
+//! tick's end the distinct keys are looked up, merged, and each group whose row changed gives one -1/+1 pair. A group
+//! whose last row is retracted is removed. Without keys there is one row always, from the first tick on.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::combine::Combiner;
+use super::group::{Calls, Groups};
+use super::net::Transition;
+use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
+use crate::change::ChangeBatch;
+use crate::change::key::single_group;
+use crate::error::{Error, Result};
+use crate::state::{KeyedTable, StateContext, StateTable, TableId};
+
+/// Keys merged at once: each gives at most two rows.
+const KEYS_AT_ONCE: u32 = CHUNK_ROWS as u32 / 2;
+
+pub struct Aggregate {
+    schema: SchemaRef,
+    combiner: Combiner,
+    table: KeyedTable<Groups>,
+    /// There are no keys, and this shard is the one that holds their only group.
+    single_group_due: bool,
+    /// GROUP BY nothing: the group outlives its rows.
+    keyless: bool,
+    /// The keys of the tick from here on are still to be merged.
+    merging: Option<u32>,
+    slots: Vec<u32>,
+}
+
+impl Aggregate {
+    pub fn new(
+        id: TableId,
+        keys: &[usize],
+        calls: &Calls,
+        input: &SchemaRef,
+        schema: &SchemaRef,
+        context: &StateContext,
+    ) -> Result<Self> {
+        let codec = super::key_codec(keys, input)?;
+        let stride = codec.stride();
+        let keyless = keys.is_empty();
+        Ok(Aggregate {
+            schema: Arc::clone(schema),
+            combiner: Combiner::new(keys, codec, stride, calls, context)?,
+            table: KeyedTable::open(context, id, stride, false, Groups::new(calls)?),
+            single_group_due: keyless && context.owns(single_group()),
+            keyless,
+            merging: None,
+            slots: Vec::new(),
+        })
+    }
+
+    /// Merges keys `from..to` of the tick; `None` while state is being fetched.
+    fn merge(&mut self, from: u32, to: u32) -> Result<Option<Option<ChangeBatch>>> {
+        if self.table.lookup(self.combiner.index(), from..to, &mut self.slots)?.is_pending() {
+            return Ok(None);
+        }
+        let slots = &self.slots;
+        let was: Vec<bool> = slots.iter().map(|slot| self.table.values().is_out(*slot)).collect();
+        let old = if was.contains(&true) { Some(self.table.values().finish(slots)?) } else { None };
+
+        let groups = self.table.update(slots);
+        groups.merge(slots, self.combiner.groups(), from..to)?;
+        let new = groups.finish(slots)?;
+        let mut presence = Vec::with_capacity(slots.len());
+        let mut gone = Vec::new();
+        for (slot, was) in slots.iter().zip(was) {
+            let is = self.keyless || groups.rows(*slot) != 0;
+            if groups.rows(*slot) < 0 {
+                return Err(retracted_too_often());
+            }
+            groups.set_out(*slot, is);
+            presence.push((was, is));
+            if !is {
+                gone.push(*slot);
+            }
+        }
+        self.table.remove(&gone)?;
+
+        let index = self.combiner.index();
+        let keys = self.combiner.codec().decode((from..to).map(|at| index.key(at)))?;
+        Transition { keys, old, new, presence }.changes(&self.schema).map(Some)
+    }
+}
+
+pub(super) fn retracted_too_often() -> Error {
+    Error::internal("a row was retracted that had not been there")
+}
+
+impl Operator for Aggregate {
+    fn push(&mut self, _port: usize, batch: ChangeBatch) -> Result<()> {
+        self.combiner.push(&batch, None)
+    }
+
+    fn end_tick(&mut self, _tick: &TickEnd) -> Result<()> {
+        if std::mem::take(&mut self.single_group_due) {
+            self.combiner.ensure_single_group();
+        }
+        self.merging = Some(0);
+        Ok(())
+    }
+
+    fn pull(&mut self) -> Result<Pull> {
+        while let Some(from) = self.merging {
+            let to = (from + KEYS_AT_ONCE).min(self.combiner.len());
+            if from == to {
+                self.combiner.clear()?;
+                self.merging = None;
+                break;
+            }
+            let Some(changes) = self.merge(from, to)? else { return Ok(Pull::Blocked) };
+            self.merging = Some(to);
+            if let Some(changes) = changes {
+                return Ok(Pull::Batch(changes));
+            }
+        }
+        Ok(Pull::Done)
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+        vec![&mut self.table]
+    }
+}

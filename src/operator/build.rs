@@ -1,0 +1,59 @@
+//! From a node of the stream plan to the operator that runs it in one shard.
+
+use arrow::datatypes::SchemaRef;
+
+use super::Operator;
+use super::aggregate::Aggregate;
+use super::filter::Filter;
+use super::group::Calls;
+use super::project::Project;
+use super::slices::Slices;
+use super::window::Window;
+use super::window_aggregate::{WindowAggregate, Windows};
+use crate::change::key::KeyCodec;
+use crate::error::{Error, Result};
+use crate::plan::{Changelog, Node, Op};
+use crate::state::{StateContext, TableId};
+
+/// Columns of a window aggregate's output in front of its keys: window_start, window_end, window_time.
+const WINDOW_COLUMNS: usize = 3;
+
+/// The operator of `node`, given the schema and the changelog kind of each of its inputs, in one shard.
+///
+/// # Errors
+/// If the node reads a source (that is no operator), or its plan names columns or types that are not there.
+pub fn build(
+    node: &Node,
+    input_schemas: &[SchemaRef],
+    input_changelogs: &[Changelog],
+    state: &StateContext,
+) -> Result<Box<dyn Operator>> {
+    let (Some(input), Some(changelog)) = (input_schemas.first(), input_changelogs.first()) else {
+        return Err(Error::internal("a node without inputs is no operator"));
+    };
+    let table = TableId { operator: node.id, table: 0 };
+    Ok(match &node.op {
+        Op::Filter { predicate } => Box::new(Filter::new(predicate.compile(input)?)),
+        Op::Project { exprs } => {
+            let exprs = exprs.iter().map(|e| e.compile(input)).collect::<Result<_>>()?;
+            Box::new(Project::new(exprs, &node.schema))
+        }
+        Op::Window { window, time } => Box::new(Window::new(Slices::new(window)?, *time, &node.schema)),
+        Op::Aggregate { keys, aggregates } => {
+            let calls = Calls::new(aggregates, input, *changelog, &node.schema, keys.len())?;
+            Box::new(Aggregate::new(table, keys, &calls, input, &node.schema, state)?)
+        }
+        Op::WindowAggregate { window, time, keys, aggregates, emit } => {
+            let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
+            let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
+            Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+        }
+        Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
+    })
+}
+
+/// The codec of these columns of a schema.
+pub(super) fn key_codec(keys: &[usize], schema: &SchemaRef) -> Result<KeyCodec> {
+    let types = keys.iter().map(|at| schema.fields().get(*at).map(|f| f.data_type())).collect::<Option<Vec<_>>>();
+    KeyCodec::new(types.ok_or_else(|| Error::internal("a plan names a key column that is not there"))?)
+}

@@ -1,0 +1,255 @@
+//! The database pipeline: all materialized views in one tick loop, so that a SELECT over several sees one tick of all.
+//! Views come and go between two ticks; what a tick changed is published at its end, at once for all views.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::catalog::ObjectId;
+use crate::connector::Waker;
+use crate::dataflow::Fragment;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::StreamPlan;
+use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState};
+
+use super::reading::Reading;
+use super::status::{Counts, ViewStatus};
+use super::tick_loop::{TickLoop, waker};
+
+/// Orders that may wait for the tick loop: one a session at most, and sessions are few.
+const ORDERS: usize = 64;
+
+/// Opens a source for a plan: called on the tick loop, does not block.
+pub type OpenReading = Box<dyn FnMut(&str, &StreamPlan) -> Result<Reading> + Send>;
+
+/// A view to be added.
+pub struct NewView {
+    pub id: ObjectId,
+    pub name: String,
+    pub schema: SchemaRef,
+    pub fragment: Fragment,
+    pub view: View,
+    pub open: OpenReading,
+}
+
+enum Order {
+    Add(Box<NewView>, oneshot::Sender<Result<()>>),
+    Remove(ObjectId, oneshot::Sender<()>),
+    Shutdown,
+}
+
+/// The handle of the running database pipeline.
+pub struct DatabasePipeline {
+    orders: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+    wake: Arc<Notify>,
+    progress: watch::Receiver<Progress>,
+}
+
+struct Shared {
+    database: Database,
+    statuses: Mutex<Vec<ViewStatus>>,
+}
+
+/// Told at each tick's end and whenever there was nothing to do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Every partition is at its end, and no order waits.
+    settled: bool,
+    over: bool,
+}
+
+impl DatabasePipeline {
+    pub fn spawn(tick_loop: TickLoop, wake: Arc<Notify>) -> Self {
+        let (orders, receive) = mpsc::channel(ORDERS);
+        let (tell, progress) = watch::channel(Progress::default());
+        let shared = Arc::new(Shared { database: Database::default(), statuses: Mutex::default() });
+        let runner = Runner {
+            tick_loop,
+            orders: receive,
+            shared: Arc::clone(&shared),
+            tell,
+            present: DatabaseSnapshot::default(),
+        };
+        tokio::spawn(runner.run());
+        DatabasePipeline { orders, shared, wake, progress }
+    }
+
+    /// All views as of the last tick.
+    pub fn snapshot(&self) -> Arc<DatabaseSnapshot> {
+        self.shared.database.snapshot()
+    }
+
+    pub fn statuses(&self) -> Vec<ViewStatus> {
+        self.shared.statuses.lock().clone()
+    }
+
+    /// Adds a view. It is hidden until it has caught up.
+    pub async fn add(&self, view: NewView) -> Result<()> {
+        let (answer, added) = oneshot::channel();
+        self.order(Order::Add(Box::new(view), answer)).await?;
+        added.await.map_err(|_| gone())?
+    }
+
+    pub async fn remove(&self, id: ObjectId) -> Result<()> {
+        let (answer, removed) = oneshot::channel();
+        self.order(Order::Remove(id, answer)).await?;
+        removed.await.map_err(|_| gone())
+    }
+
+    async fn order(&self, order: Order) -> Result<()> {
+        self.orders.send(order).await.map_err(|_| gone())?;
+        self.poke();
+        Ok(())
+    }
+
+    /// What readers of its sources call.
+    pub fn waker(&self) -> Waker {
+        waker(&self.wake)
+    }
+
+    pub fn poke(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until `done` says so of the published snapshot and of whether the pipeline has settled.
+    async fn until(&self, done: impl Fn(&DatabaseSnapshot, bool) -> bool) {
+        let mut progress = self.progress.clone();
+        loop {
+            let now = *progress.borrow_and_update();
+            if now.over || done(&self.snapshot(), now.settled) {
+                return;
+            }
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the view has caught up, or failed, or is gone.
+    pub async fn view_filled(&self, id: ObjectId) {
+        self.until(|snapshot, _| snapshot.view(id).is_none_or(|v| !matches!(v.state, ViewState::Filling))).await;
+    }
+
+    /// Waits until all input there is has gone through.
+    pub async fn settled(&self) {
+        self.until(|_, settled| settled).await;
+    }
+
+    /// Ends after the present tick.
+    pub async fn shutdown(&self) {
+        if self.order(Order::Shutdown).await.is_ok() {
+            self.until(|_, _| false).await;
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(SqlState::AdminShutdown, "the server is shutting down")
+}
+
+struct Runner {
+    tick_loop: TickLoop,
+    orders: mpsc::Receiver<Order>,
+    shared: Arc<Shared>,
+    tell: watch::Sender<Progress>,
+    /// What was published last.
+    present: DatabaseSnapshot,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        loop {
+            while let Ok(order) = self.orders.try_recv() {
+                if self.carry_out(order) {
+                    self.tell.send_replace(Progress { settled: true, over: true });
+                    return;
+                }
+            }
+            match self.tick_loop.tick().await {
+                Ok(Some(result)) => {
+                    self.publish(result.tick, &result.changed);
+                    self.tell.send_replace(Progress { settled: false, over: false });
+                }
+                Ok(None) => {
+                    self.publish(self.present.tick, &[]);
+                    let settled = self.tick_loop.is_at_end() && self.orders.is_empty();
+                    self.tell.send_replace(Progress { settled, over: false });
+                    self.tick_loop.wait().await;
+                }
+                Err(error) => {
+                    tracing::error!(?error, "the database pipeline has stopped");
+                    self.tell.send_replace(Progress { settled: true, over: true });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// True if this was the last order.
+    fn carry_out(&mut self, order: Order) -> bool {
+        self.tell.send_replace(Progress { settled: false, over: false });
+        match order {
+            Order::Add(new, answer) => {
+                let NewView { id, name, schema, fragment, view, open } = *new;
+                let added = self.tick_loop.core_mut().add(id, &name, fragment, Some(view), open);
+                if added.is_ok() {
+                    self.present.insert(id, ViewEntry::filling(schema));
+                    self.shared.database.publish(self.present.clone());
+                }
+                // A session that went away does not undo its statement.
+                let _ = answer.send(added);
+            }
+            Order::Remove(id, answer) => {
+                self.tick_loop.core_mut().remove(id);
+                self.present.remove(id);
+                self.shared.database.publish(self.present.clone());
+                let _ = answer.send(());
+            }
+            Order::Shutdown => return true,
+        }
+        false
+    }
+
+    /// Publishes the views as of `tick`: those that changed, those that have caught up, those that failed.
+    fn publish(&mut self, tick: u64, changed: &[ObjectId]) {
+        let core = self.tick_loop.core();
+        let mut differs = self.present.tick != tick;
+        self.present.tick = tick;
+        for member in core.members() {
+            let (Some(view), Some(entry)) = (&member.view, self.present.view(member.id)) else { continue };
+            let next = match (&member.failed, &entry.state) {
+                (Some(_), ViewState::Failed(_)) => continue,
+                (Some(error), _) => {
+                    tracing::error!(view = %member.name, ?error, "materialized view failed");
+                    ViewEntry::new(ViewState::Failed(error.clone()), view.snapshot())
+                }
+                (None, ViewState::Filling) if core.caught_up(member) => {
+                    ViewEntry::new(ViewState::Ready, view.snapshot())
+                }
+                (None, ViewState::Ready) if changed.contains(&member.id) => {
+                    ViewEntry::new(ViewState::Ready, view.snapshot())
+                }
+                _ => continue,
+            };
+            self.present.insert(member.id, next);
+            differs = true;
+        }
+        if differs {
+            self.shared.database.publish(self.present.clone());
+        }
+        let ticks = core.tick();
+        *self.shared.statuses.lock() = core
+            .members()
+            .iter()
+            .map(|member| ViewStatus {
+                id: member.id,
+                name: member.name.clone(),
+                failed: member.failed.clone(),
+                counts: Counts::of(member, ticks),
+            })
+            .collect();
+    }
+}

@@ -1,0 +1,402 @@
+//! What runs in this process: the catalog, the database pipeline and the jobs. Sessions ask it to create, stop and drop;
+//! when it opens, everything that was wanted runs again, by its stored plan and from its stored start positions.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::catalog::{
+    Catalog, CatalogSnapshot, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject,
+    Wanted,
+};
+use crate::change::key::KEY_GROUPS;
+use crate::clock::{SharedClock, SystemClock};
+use crate::dataflow::{Fragment, WorkerPool};
+use crate::error::{Error, Result, SqlState};
+use crate::memory::Budget;
+use crate::metrics::Metrics;
+use crate::plan::{Changelog, Op, StreamPlan, Target};
+use crate::state::{BackendKind, StateContext};
+use crate::table::{DatabaseSnapshot, View};
+use crate::types::schema_of;
+
+use super::core::Core;
+use super::database::{DatabasePipeline, NewView};
+use super::delivery::blocking;
+use super::job::{Job, JobSink};
+use super::meter::Meter;
+use super::reading::{CutPolicy, Reading, needs};
+use super::status::{Counts, JobState, JobStatus, ViewStatus};
+use super::tick_loop::{TickLoop, waker};
+
+/// The database pipeline's name in metrics.
+const DATABASE: &str = "(database)";
+
+/// How an engine runs. `Default` is what `serve` uses without flags, in memory.
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// Where the catalog lies; `None`: nowhere, it is gone with the process.
+    pub data_dir: Option<PathBuf>,
+    /// Shards of a pipeline that does not say; also the worker threads.
+    pub parallelism: NonZeroUsize,
+    pub cuts: CutPolicy,
+    pub backend: BackendKind,
+    pub clock: SharedClock,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            data_dir: None,
+            parallelism: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            cuts: CutPolicy::default(),
+            backend: BackendKind::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+pub struct Engine {
+    config: EngineConfig,
+    catalog: Arc<Catalog>,
+    metrics: Arc<Metrics>,
+    budget: Arc<Budget>,
+    pool: WorkerPool,
+    database: DatabasePipeline,
+    jobs: Mutex<BTreeMap<ObjectId, Arc<Job>>>,
+}
+
+impl Engine {
+    /// Loads the catalog and starts everything that is wanted. What cannot start is FAILED with its reason; only a
+    /// damaged catalog is an error.
+    pub async fn open(config: EngineConfig) -> Result<Arc<Self>> {
+        let directory = config.data_dir.clone();
+        let catalog = Arc::new(blocking(move || Catalog::load(directory.as_deref())).await??);
+        let pool = WorkerPool::new(config.parallelism)?;
+        let wake = Arc::new(Notify::new());
+        let (core, metrics) = (Core::new(config.cuts), Metrics::new());
+        let meter = Meter::new(&metrics, DATABASE);
+        let tick_loop = TickLoop::new(core, Arc::clone(&wake), Arc::clone(&config.clock), pool.clone(), meter);
+        let database = DatabasePipeline::spawn(tick_loop, wake);
+        let engine = Arc::new(Engine {
+            config,
+            catalog,
+            metrics,
+            budget: Budget::new(),
+            pool,
+            database,
+            jobs: Mutex::default(),
+        });
+        engine.start_all().await;
+        Ok(engine)
+    }
+
+    async fn start_all(&self) {
+        let snapshot = self.catalog.snapshot();
+        for object in snapshot.objects() {
+            match &object.kind {
+                ObjectKind::View(view) => {
+                    if let Err(error) = self.start_view(object, view).await {
+                        tracing::error!(view = %object.name, ?error, "materialized view could not be started");
+                    }
+                }
+                ObjectKind::Job(job) => self.start_job(object, job),
+                ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
+            }
+        }
+    }
+
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    pub fn catalog(&self) -> Arc<CatalogSnapshot> {
+        self.catalog.snapshot()
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// All views as of one tick.
+    pub fn database(&self) -> Arc<DatabaseSnapshot> {
+        self.database.snapshot()
+    }
+
+    pub fn jobs(&self) -> Vec<JobStatus> {
+        self.jobs.lock().values().map(|job| job.status()).collect()
+    }
+
+    pub fn views(&self) -> Vec<ViewStatus> {
+        self.database.statuses()
+    }
+
+    /// Brings an object into being. Sinks of a job are checked and start positions resolved before anything is kept, so a
+    /// failure leaves nothing behind.
+    pub async fn create(&self, mut new: NewObject) -> Result<ObjectId> {
+        let present = self.catalog.snapshot();
+        match present.find(&new.name) {
+            Some(object) if new.if_not_exists => return Ok(object.id),
+            _ => present.check_free(&new.name)?,
+        }
+        match &mut new.kind {
+            ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
+            ObjectKind::View(view) => view.starts = self.resolve(&view.plan).await?,
+            ObjectKind::Job(job) => {
+                self.preflight(&job.plan).await?;
+                job.starts = self.resolve(&job.plan).await?;
+            }
+        }
+        let catalog = Arc::clone(&self.catalog);
+        // Whoever took the name meanwhile keeps it, also with IF NOT EXISTS: what was resolved here must not run twice.
+        new.if_not_exists = false;
+        let id = blocking(move || catalog.create(new)).await??;
+        let created = self.catalog.snapshot();
+        let Some(object) = created.get(id) else { return Ok(id) };
+        match &object.kind {
+            ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
+            ObjectKind::Job(job) => self.start_job(object, job),
+            ObjectKind::View(view) => {
+                if let Err(error) = self.start_view(object, view).await {
+                    self.forget(&[id]).await?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(id)
+    }
+
+    /// Drops objects, in the order given; jobs are canceled. Dependencies are the catalog's matter.
+    pub async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
+        for id in ids {
+            let job = self.jobs.lock().remove(id);
+            if let Some(job) = job {
+                job.cancel().await;
+            }
+            let catalog = self.catalog.snapshot();
+            let Some(object) = catalog.get(*id) else { continue };
+            if let ObjectKind::View(_) = object.kind {
+                self.database.remove(*id).await?;
+            }
+            self.metrics.remove_job(&object.name);
+        }
+        self.forget(ids).await
+    }
+
+    async fn forget(&self, ids: &[ObjectId]) -> Result<()> {
+        let (catalog, ids) = (Arc::clone(&self.catalog), ids.to_vec());
+        blocking(move || Catalog::drop(&catalog, &ids)).await?
+    }
+
+    /// Ends a job with everything delivered that it computed. It stays in the catalog.
+    pub async fn stop_job(&self, id: ObjectId) -> Result<()> {
+        self.end_job(id, Wanted::Stopped).await
+    }
+
+    /// Ends a job at once.
+    pub async fn cancel_job(&self, id: ObjectId) -> Result<()> {
+        self.end_job(id, Wanted::Canceled).await
+    }
+
+    async fn end_job(&self, id: ObjectId, wanted: Wanted) -> Result<()> {
+        let Some(job) = self.jobs.lock().get(&id).map(Arc::clone) else { return Err(not_there()) };
+        let status = job.status();
+        if status.state.is_over() && status.state != JobState::Failed {
+            return Err(Error::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!("streaming job \"{}\" is not running: it is {}", status.name, status.state),
+            ));
+        }
+        match wanted {
+            Wanted::Canceled => job.cancel().await,
+            _ => job.stop().await,
+        }
+        let catalog = Arc::clone(&self.catalog);
+        blocking(move || catalog.set_wanted(id, wanted)).await?
+    }
+
+    /// Waits until a new view has caught up (or failed).
+    pub async fn view_filled(&self, id: ObjectId) {
+        self.database.view_filled(id).await;
+    }
+
+    /// Waits until everything that can be read now has been read, computed and delivered.
+    pub async fn settled(&self) {
+        let jobs: Vec<_> = self.jobs.lock().values().cloned().collect();
+        for job in jobs {
+            job.settled().await;
+        }
+        self.database.settled().await;
+    }
+
+    /// Makes every pipeline look at its inputs and the clock (a test has moved it).
+    pub fn poke(&self) {
+        self.database.poke();
+        self.jobs.lock().values().for_each(|job| job.poke());
+    }
+
+    /// Ends all pipelines; jobs deliver what they have computed. What is wanted stays as it is.
+    pub async fn shutdown(&self) {
+        let jobs: Vec<_> = std::mem::take(&mut *self.jobs.lock()).into_values().collect();
+        futures::future::join_all(jobs.iter().map(|job| job.shut_down())).await;
+        self.database.shutdown().await;
+    }
+
+    /// Checks the sinks of a plan beforehand.
+    async fn preflight(&self, plan: &str) -> Result<()> {
+        let plan = StreamPlan::from_text(plan)?;
+        for sink in self.sinks(&plan)? {
+            blocking(move || sink.sink.preflight().map_err(|e| e.context(format!("sink \"{}\"", sink.name)))).await??;
+        }
+        Ok(())
+    }
+
+    /// Where each source of a plan is to be read from.
+    async fn resolve(&self, plan: &str) -> Result<Starts> {
+        let plan = StreamPlan::from_text(plan)?;
+        let mut starts = Starts::new();
+        for node in &plan.nodes {
+            let Op::Scan { source: name, .. } = &node.op else { continue };
+            if starts.contains_key(name) {
+                continue;
+            }
+            let source = source_of(&self.catalog.snapshot(), name)?.source;
+            let resolved = blocking(move || source.resolve_start()).await?;
+            let positions = resolved.map_err(|e| e.context(format!("source \"{name}\"")))?;
+            starts.insert(name.clone(), positions);
+        }
+        Ok(starts)
+    }
+
+    fn sinks(&self, plan: &StreamPlan) -> Result<Vec<JobSink>> {
+        let catalog = self.catalog.snapshot();
+        let sink = |target: &Target| match target {
+            Target::Sink(name) => match catalog.find(name).map(|object| &object.kind) {
+                Some(ObjectKind::Sink(sink)) => {
+                    Ok(JobSink { name: name.clone(), sink: Arc::clone(&sink.sink), schema: schema_of(&sink.columns) })
+                }
+                _ => Err(Error::new(SqlState::UndefinedTable, format!("sink \"{name}\" does not exist"))),
+            },
+            Target::View => Err(Error::internal("a job's plan writes a view")),
+        };
+        plan.outputs.iter().map(|output| sink(&output.target)).collect()
+    }
+
+    fn state(&self) -> StateContext {
+        StateContext { backend: self.config.backend, groups: 0..KEY_GROUPS, budget: Arc::clone(&self.budget) }
+    }
+
+    async fn start_view(&self, object: &Object, view: &ViewObject) -> Result<()> {
+        let plan = Arc::new(StreamPlan::from_text(&view.plan)?);
+        let output = plan.outputs.first().and_then(|output| plan.nodes.get(output.node));
+        let output = output.ok_or_else(|| Error::internal("a view's plan has no output"))?;
+        let schema = schema_of(&view.columns);
+        let append_only = output.changelog == Changelog::AppendOnly;
+        let rows = View::new(Arc::clone(&schema), output.unique_key.as_deref(), append_only);
+        let fragment = Fragment::new(Arc::clone(&plan), self.config.parallelism.get(), &self.state())?;
+        let opener = self.opener(view.starts.clone(), self.database.waker());
+        self.database
+            .add(NewView {
+                id: object.id,
+                name: object.name.clone(),
+                schema,
+                fragment,
+                view: rows,
+                open: Box::new(opener),
+            })
+            .await
+    }
+
+    fn start_job(&self, object: &Object, job: &JobObject) {
+        let parallelism = job.parallelism.unwrap_or(self.config.parallelism.get());
+        let status = JobStatus {
+            id: object.id,
+            name: object.name.clone(),
+            state: JobState::Starting,
+            reason: None,
+            parallelism,
+            started: self.config.clock.now(),
+            counts: Counts::default(),
+            delivered_rows: 0,
+            outbox_bytes: 0,
+            buffered_bytes: 0,
+            settled: false,
+        };
+        let ended = match job.wanted {
+            Wanted::Running => None,
+            Wanted::Stopped => Some(JobState::Stopped),
+            Wanted::Canceled => Some(JobState::Canceled),
+            Wanted::Finished => Some(JobState::Finished),
+        };
+        let started = match ended {
+            Some(state) => Job::ended(JobStatus { state, settled: true, ..status }),
+            None => self.spawn_job(object, job, status),
+        };
+        self.jobs.lock().insert(object.id, Arc::new(started));
+    }
+
+    fn spawn_job(&self, object: &Object, job: &JobObject, status: JobStatus) -> Job {
+        let plan = match StreamPlan::from_text(&job.plan).and_then(|plan| Ok((self.sinks(&plan)?, plan))) {
+            Ok(plan) => plan,
+            Err(reason) => {
+                let state = JobState::Failed;
+                return Job::ended(JobStatus { state, reason: Some(reason), settled: true, ..status });
+            }
+        };
+        let (sinks, plan) = plan;
+        let wake = Arc::new(Notify::new());
+        let mut opener = self.opener(job.starts.clone(), waker(&wake));
+        let (state, pool) = (self.state(), self.pool.clone());
+        let (clock, cuts) = (Arc::clone(&self.config.clock), self.config.cuts);
+        let (id, name, parallelism) = (object.id, object.name.clone(), status.parallelism);
+        let to_wake = Arc::clone(&wake);
+        let (meter, metrics) = (Meter::new(&self.metrics, &name), self.metrics.job(&name));
+        let start = move || {
+            let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
+            let mut core = Core::new(cuts);
+            core.add(id, &name, fragment, None, &mut opener)?;
+            Ok(TickLoop::new(core, to_wake, clock, pool, meter))
+        };
+        let catalog = Arc::clone(&self.catalog);
+        let on_end = Box::new(move |id, wanted| {
+            if let Err(error) = catalog.set_wanted(id, wanted) {
+                tracing::error!(?error, "a job's end could not be recorded: it will start again with the server");
+            }
+        });
+        Job::spawn(status, wake, sinks, metrics, start, on_end)
+    }
+
+    /// Opens sources for a plan, at `starts`.
+    fn opener(
+        &self,
+        starts: Starts,
+        waker: crate::connector::Waker,
+    ) -> impl FnMut(&str, &StreamPlan) -> Result<Reading> + Send + 'static {
+        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.config.clock));
+        move |name, plan| {
+            let object = source_of(&catalog.snapshot(), name)?;
+            let (columns, watermark) = needs(name, std::iter::once(plan));
+            let positions = starts.get(name).cloned().unwrap_or_default();
+            Reading::open(name, &object, columns, watermark, positions, Arc::clone(&clock), Arc::clone(&waker))
+        }
+    }
+}
+
+fn source_of(catalog: &CatalogSnapshot, name: &str) -> Result<SourceObject> {
+    match catalog.find(name).map(|object| &object.kind) {
+        Some(ObjectKind::Source(source)) => Ok(source.clone()),
+        _ => Err(Error::new(SqlState::UndefinedTable, format!("source \"{name}\" does not exist"))),
+    }
+}
+
+fn not_there() -> Error {
+    Error::new(SqlState::UndefinedObject, "the streaming job does not exist")
+}

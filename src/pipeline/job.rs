@@ -1,0 +1,320 @@
+//! A streaming job at work: a tick loop whose results go through outboxes to sinks.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::catalog::{ObjectId, Wanted};
+use crate::connector::{Part, PartId, Sink};
+use crate::error::{Error, Result};
+use crate::metrics::JobMetrics;
+
+use super::core::TickResult;
+use super::delivery::Delivery;
+use super::status::{Counts, JobState, JobStatus};
+use super::tick_loop::TickLoop;
+
+/// A sink that a job writes: one for each output of its plan.
+pub struct JobSink {
+    pub name: String,
+    pub sink: Arc<dyn Sink>,
+    pub schema: SchemaRef,
+}
+
+/// What the user wants of a running job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Run,
+    /// No new ticks; deliver what is computed.
+    Stop,
+    /// The same, and go on when the server starts again.
+    ShutDown,
+    /// Drop what is not delivered.
+    Cancel,
+}
+
+/// A job that was started in this process.
+pub struct Job {
+    status: Arc<Mutex<JobStatus>>,
+    order: watch::Sender<Order>,
+    wake: Arc<Notify>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    /// Notified whenever the status changes.
+    changed: watch::Receiver<u64>,
+}
+
+/// What a job tells whoever keeps it when it comes to its end by itself.
+pub type OnEnd = Box<dyn FnOnce(ObjectId, Wanted) + Send>;
+
+impl Job {
+    /// Starts a job; `start` opens its sources. A failure to start is a state of the job.
+    pub fn spawn(
+        status: JobStatus,
+        wake: Arc<Notify>,
+        sinks: Vec<JobSink>,
+        metrics: JobMetrics,
+        start: impl FnOnce() -> Result<TickLoop> + Send + 'static,
+        on_end: OnEnd,
+    ) -> Self {
+        let status = Arc::new(Mutex::new(status));
+        let (order, orders) = watch::channel(Order::Run);
+        let (tell, changed) = watch::channel(0);
+        let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new() };
+        let task = tokio::spawn(runner.run(sinks, start, on_end));
+        Job { status, order, wake, task: Mutex::new(Some(task)), changed }
+    }
+
+    /// A job that does not run, as the catalog remembers it.
+    pub fn ended(status: JobStatus) -> Self {
+        let (_, changed) = watch::channel(0);
+        let (order, _) = watch::channel(Order::Cancel);
+        let status = Arc::new(Mutex::new(status));
+        Job { status, order, wake: Arc::default(), task: Mutex::new(None), changed }
+    }
+
+    pub fn status(&self) -> JobStatus {
+        self.status.lock().clone()
+    }
+
+    /// Makes the tick loop look at its inputs and the clock.
+    pub fn poke(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Ends after the present tick, with everything delivered that was computed.
+    pub async fn stop(&self) {
+        self.end(Order::Stop).await;
+    }
+
+    /// Ends after the present tick and drops what is not delivered.
+    pub async fn cancel(&self) {
+        self.end(Order::Cancel).await;
+    }
+
+    /// The server ends: as [`Job::stop`], but the job is still wanted.
+    pub async fn shut_down(&self) {
+        self.end(Order::ShutDown).await;
+    }
+
+    async fn end(&self, order: Order) {
+        self.order.send_if_modified(|now| {
+            let stronger = *now != Order::Cancel && *now != order;
+            if stronger {
+                *now = order;
+            }
+            stronger
+        });
+        self.poke();
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            // It reports by its status; a panic in it has been turned into one.
+            let _ = task.await;
+        }
+    }
+
+    /// Waits until the job has nothing left to do for now.
+    pub async fn settled(&self) {
+        let mut changed = self.changed.clone();
+        loop {
+            let _ = changed.borrow_and_update();
+            {
+                let status = self.status.lock();
+                if status.settled || status.state.is_over() {
+                    return;
+                }
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The task of a job.
+struct Runner {
+    status: Arc<Mutex<JobStatus>>,
+    orders: watch::Receiver<Order>,
+    tell: watch::Sender<u64>,
+    metrics: JobMetrics,
+    deliveries: Vec<Arc<Delivery>>,
+}
+
+impl Runner {
+    async fn run(
+        mut self,
+        sinks: Vec<JobSink>,
+        start: impl FnOnce() -> Result<TickLoop> + Send + 'static,
+        on_end: OnEnd,
+    ) {
+        let name = self.status.lock().name.clone();
+        let mut agents = JoinSet::new();
+        for sink in sinks {
+            let delivery = Delivery::new(self.metrics.sink(&sink.name), sink.name);
+            self.deliveries.push(Arc::clone(&delivery));
+            agents.spawn(delivery.run(name.clone(), sink.sink, sink.schema));
+        }
+        let outcome = match super::delivery::blocking(start).await.and_then(|started| started) {
+            Ok(tick_loop) => self.tick(tick_loop, &mut agents).await,
+            Err(error) => Err(error),
+        };
+        let outcome = self.wind_up(outcome, agents).await;
+        let (id, state) = {
+            let mut status = self.status.lock();
+            status.settled = true;
+            status.state = match outcome {
+                Ok(state) => state,
+                Err(error) => {
+                    tracing::error!(job = %name, error = ?error, "streaming job failed");
+                    status.reason = Some(error);
+                    JobState::Failed
+                }
+            };
+            (status.id, status.state)
+        };
+        self.tell();
+        // What the user or the server ended is recorded by them; a failed job is tried again at the next start.
+        if state == JobState::Finished {
+            on_end(id, Wanted::Finished);
+        }
+    }
+
+    /// Ticks until the input ends, the user says so, or something fails.
+    async fn tick(&mut self, mut tick_loop: TickLoop, agents: &mut JoinSet<Result<()>>) -> Result<JobState> {
+        self.status.lock().state = JobState::Running;
+        loop {
+            match *self.orders.borrow_and_update() {
+                Order::Run => {}
+                Order::Stop | Order::ShutDown => return Ok(JobState::Stopped),
+                Order::Cancel => return Ok(JobState::Canceled),
+            }
+            if let Some(Err(error)) = agents.try_join_next().map(joined) {
+                return Err(error);
+            }
+            let result = tick_loop.tick().await?;
+            self.report(&tick_loop, result.is_none());
+            let failed = tick_loop.core().members().iter().find_map(|member| member.failed.clone());
+            let idle = result.is_none();
+            if let Some(result) = result {
+                self.hand_on(result, agents).await?;
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if tick_loop.is_finished() {
+                return Ok(JobState::Finished);
+            }
+            if idle {
+                self.rest(tick_loop.wait(), agents).await?;
+            }
+        }
+    }
+
+    /// Waits for input, a timer, an order, or a sink that gives up or catches up.
+    async fn rest(&mut self, due: impl Future<Output = ()>, agents: &mut JoinSet<Result<()>>) -> Result<()> {
+        let deliveries = self.deliveries.clone();
+        let delivered = async {
+            for delivery in deliveries {
+                delivery.outbox.emptied().await;
+            }
+        };
+        let waiting = self.deliveries.iter().any(|d| !d.outbox.is_empty());
+        tokio::select! {
+            () = due => Ok(()),
+            () = delivered, if waiting => Ok(()),
+            _ = self.orders.changed() => Ok(()),
+            Some(ended) = agents.join_next() => joined(ended),
+        }
+    }
+
+    /// Puts a tick's results into the outboxes: one part an output.
+    async fn hand_on(&mut self, result: TickResult, agents: &mut JoinSet<Result<()>>) -> Result<()> {
+        let id = PartId { epoch: result.tick, part: 0 };
+        let outputs = result.results.into_iter().flat_map(|(_, outputs)| outputs);
+        for (delivery, batches) in self.deliveries.clone().into_iter().zip(outputs) {
+            if batches.is_empty() {
+                continue;
+            }
+            if delivery.outbox.is_full() {
+                self.status.lock().reason = Some(delivery.full());
+            }
+            tokio::select! {
+                () = delivery.outbox.push(Part { id, batches }) => {}
+                Some(ended) = agents.join_next() => joined(ended)?,
+                () = canceled(&mut self.orders) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the sinks deliver what is computed (also after a failure: the results up to the last good tick are good).
+    async fn wind_up(&mut self, outcome: Result<JobState>, mut agents: JoinSet<Result<()>>) -> Result<JobState> {
+        if let Ok(JobState::Canceled) = outcome {
+            agents.shutdown().await;
+            return outcome;
+        }
+        self.status.lock().state = JobState::Stopping;
+        self.tell();
+        self.deliveries.iter().for_each(|d| d.outbox.close());
+        loop {
+            tokio::select! {
+                ended = agents.join_next() => match ended {
+                    Some(ended) => {
+                        let delivered = joined(ended);
+                        if outcome.is_ok() {
+                            delivered?;
+                        }
+                    }
+                    None => return outcome,
+                },
+                () = canceled(&mut self.orders) => {
+                    agents.shutdown().await;
+                    return Ok(JobState::Canceled);
+                }
+            }
+            self.report_deliveries();
+        }
+    }
+
+    fn report(&self, tick_loop: &TickLoop, idle: bool) {
+        let core = tick_loop.core();
+        let trouble = core.readings().find_map(|reading| reading.trouble());
+        let delivered = self.deliveries.iter().all(|d| d.outbox.is_empty());
+        let mut status = self.status.lock();
+        if let Some(member) = core.members().first() {
+            status.counts = Counts::of(member, core.tick());
+        }
+        status.buffered_bytes = core.readings().map(|r| r.buffered_bytes()).sum();
+        status.reason = trouble.or_else(|| self.deliveries.iter().find_map(|d| d.state().trouble));
+        status.settled = idle && delivered && tick_loop.is_at_end();
+        drop(status);
+        self.report_deliveries();
+    }
+
+    fn report_deliveries(&self) {
+        self.deliveries.iter().for_each(|d| d.metrics.set_outbox_bytes(d.outbox.bytes()));
+        let mut status = self.status.lock();
+        status.delivered_rows = self.deliveries.iter().map(|d| d.state().rows).sum();
+        status.outbox_bytes = self.deliveries.iter().map(|d| d.outbox.bytes()).sum();
+        drop(status);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.tell.send_modify(|changes| *changes += 1);
+    }
+}
+
+/// Waits until the job is canceled; for ever, if nobody can any more.
+async fn canceled(orders: &mut watch::Receiver<Order>) {
+    let canceled = orders.wait_for(|order| *order == Order::Cancel).await.is_ok();
+    if !canceled {
+        std::future::pending().await
+    }
+}
+
+fn joined(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    ended.map_err(|e| Error::internal(format!("a delivery agent panicked: {e}")))?
+}

@@ -1,0 +1,175 @@
+//! The outbox: results on their way to one sink, in order, bounded in bytes. When it is full the tick loop waits, and
+//! says why; nothing else does.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::connector::Part;
+
+/// Bytes that may wait for a sink before the tick loop does. Larger than a tick's output usually is, so that computing and
+/// delivering overlap.
+pub const OUTBOX_BYTES: usize = 64 << 20;
+
+/// Bytes of parts handed to a sink at once: whole parts, at least one.
+const DELIVERY_BYTES: usize = 8 << 20;
+
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    /// Parts came, or the box was closed.
+    filled: Notify,
+    /// Room came.
+    drained: Notify,
+    /// Nothing is left.
+    empty: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    parts: VecDeque<Part>,
+    /// Bytes of all parts not yet delivered, including those being delivered.
+    bytes: usize,
+    /// Rows not yet delivered, likewise.
+    rows: usize,
+    closed: bool,
+}
+
+impl Outbox {
+    /// Waits for room, then appends. A part larger than the whole box goes in alone.
+    pub async fn push(&self, part: Part) {
+        let bytes = part.bytes();
+        loop {
+            let drained = self.drained.notified();
+            {
+                let mut queue = self.queue.lock();
+                if queue.bytes == 0 || queue.bytes + bytes <= OUTBOX_BYTES {
+                    queue.bytes += bytes;
+                    queue.rows += part.rows();
+                    queue.parts.push_back(part);
+                    break;
+                }
+            }
+            drained.await;
+        }
+        self.filled.notify_one();
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.queue.lock().bytes >= OUTBOX_BYTES
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().bytes == 0
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
+    /// Waits until everything is delivered.
+    pub async fn emptied(&self) {
+        loop {
+            let empty = self.empty.notified();
+            if self.is_empty() {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    /// Nothing more will come: once what is in it is delivered, [`Outbox::next`] answers `None`.
+    pub fn close(&self) {
+        self.queue.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    /// The next parts in order, joined into one whose id is the last's. The caller says when they are delivered. `None`
+    /// once the box is closed and empty.
+    pub async fn next(&self) -> Option<Part> {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                if let Some(mut joined) = queue.parts.pop_front() {
+                    let mut bytes = joined.bytes();
+                    while let Some(next) = queue.parts.front() {
+                        bytes += next.bytes();
+                        if bytes > DELIVERY_BYTES {
+                            break;
+                        }
+                        if let Some(next) = queue.parts.pop_front() {
+                            joined.id = next.id;
+                            joined.batches.extend(next.batches);
+                        }
+                    }
+                    return Some(joined);
+                }
+                if queue.closed {
+                    return None;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// The part that [`Outbox::next`] gave is delivered.
+    pub fn delivered(&self, bytes: usize, rows: usize) {
+        let mut queue = self.queue.lock();
+        queue.bytes = queue.bytes.saturating_sub(bytes);
+        queue.rows = queue.rows.saturating_sub(rows);
+        let empty = queue.bytes == 0;
+        drop(queue);
+        self.drained.notify_one();
+        if empty {
+            self.empty.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::ChangeBatch;
+    use crate::connector::PartId;
+    use arrow::array::{Int64Array, RecordBatch};
+    use std::sync::Arc;
+
+    fn part(epoch: u64, rows: i64) -> Part {
+        let column: Int64Array = (0..rows).collect();
+        let rows = RecordBatch::try_from_iter([("a", Arc::new(column) as _)]).unwrap();
+        Part { id: PartId { epoch, part: 0 }, batches: vec![ChangeBatch::append_only(rows)] }
+    }
+
+    #[tokio::test]
+    async fn parts_come_in_order_and_joined() {
+        let outbox = Outbox::default();
+        for epoch in 1..=3 {
+            outbox.push(part(epoch, 10)).await;
+        }
+        outbox.close();
+        let joined = outbox.next().await.unwrap();
+        assert_eq!((joined.id.epoch, joined.rows()), (3, 30));
+        assert!(!outbox.is_empty(), "not delivered yet");
+        outbox.delivered(joined.bytes(), joined.rows());
+        assert!(outbox.is_empty());
+        assert!(outbox.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_full_box_makes_the_next_part_wait() {
+        let outbox = Arc::new(Outbox::default());
+        outbox.push(part(1, (OUTBOX_BYTES / 8) as i64)).await;
+        assert!(outbox.is_full());
+        let second = tokio::spawn({
+            let outbox = Arc::clone(&outbox);
+            async move { outbox.push(part(2, 1)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        let first = outbox.next().await.unwrap();
+        outbox.delivered(first.bytes(), first.rows());
+        second.await.unwrap();
+        assert_eq!(outbox.next().await.unwrap().id.epoch, 2);
+    }
+}

@@ -1,0 +1,245 @@
+//! A source being read: how much of each partition goes into a tick, where to go on, and the watermarks.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::catalog::SourceObject;
+use crate::change::Watermark;
+use crate::clock::{MICROS_PER_SECOND, Micros, SharedClock};
+use crate::connector::{OnError, PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, Waker};
+use crate::dataflow::scan::Scan;
+use crate::dataflow::watermark::{Progress, SourceWatermarks};
+use crate::error::{Error, Result};
+use crate::plan::{Op, ScanWatermark, StreamPlan};
+use crate::types::Column;
+
+/// How far one partition may be read ahead of another, in event time, while both have something to read.
+const MAX_DRIFT: Micros = 30 * MICROS_PER_SECOND;
+
+/// When a tick is cut. A tick takes what is at hand, up to these bounds: light load means small ticks and low latency,
+/// heavy load large ticks and few touches of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutPolicy {
+    /// Input bytes of a tick, about. 16 MB are some ten milliseconds of decoding on a core.
+    pub tick_bytes: usize,
+    /// Bytes taken from a partition at once: the unit in which decoding is spread over shards.
+    pub chunk_bytes: usize,
+    /// Chunks in a tick, at most.
+    pub tick_chunks: usize,
+}
+
+impl Default for CutPolicy {
+    fn default() -> Self {
+        CutPolicy { tick_bytes: 16 << 20, chunk_bytes: 1 << 20, tick_chunks: 1024 }
+    }
+}
+
+/// A piece of a tick's input.
+pub struct CutChunk {
+    pub partition: usize,
+    pub payload: Payload,
+    pub bytes: usize,
+}
+
+/// What was read of a partition since the start.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PartitionCounts {
+    pub rows: u64,
+    pub bytes: u64,
+    pub bad_messages: u64,
+}
+
+/// A source as the plans of a pipeline read it.
+pub struct Reading {
+    name: String,
+    object: SourceObject,
+    /// Declared columns read, ascending: those that any reader needs.
+    columns: Vec<usize>,
+    scan: Arc<Scan>,
+    reader: Box<dyn Reader>,
+    /// Where the next tick goes on.
+    positions: Positions,
+    pub watermarks: SourceWatermarks,
+    clock: SharedClock,
+    waker: Waker,
+    /// What was read of each partition, by its index.
+    pub counts: Vec<PartitionCounts>,
+    /// First partition looked at by the next cut, so that all get their turn.
+    turn: usize,
+}
+
+impl Reading {
+    pub fn open(
+        name: &str,
+        object: &SourceObject,
+        columns: Vec<usize>,
+        watermark: Option<ScanWatermark>,
+        positions: Positions,
+        clock: SharedClock,
+        waker: Waker,
+    ) -> Result<Self> {
+        let context = ReaderContext { waker: Arc::clone(&waker), clock: Arc::clone(&clock) };
+        let reader = object.source.open(&columns, &positions, context)?;
+        let scan = Arc::new(scan_of(object, &columns, watermark.as_ref())?);
+        let watermarks = SourceWatermarks::new(object.idle_timeout);
+        let (name, object) = (name.to_string(), object.clone());
+        Ok(Reading {
+            name,
+            object,
+            columns,
+            scan,
+            reader,
+            positions,
+            watermarks,
+            clock,
+            waker,
+            counts: Vec::new(),
+            turn: 0,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    pub fn scan(&self) -> Arc<Scan> {
+        Arc::clone(&self.scan)
+    }
+
+    pub fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
+    pub fn trouble(&self) -> Option<Error> {
+        self.reader.trouble()
+    }
+
+    pub fn buffered_bytes(&self) -> usize {
+        self.reader.buffered_bytes()
+    }
+
+    /// Goes on from the same place with other columns.
+    pub fn widen(&mut self, columns: Vec<usize>, watermark: Option<&ScanWatermark>) -> Result<()> {
+        let context = ReaderContext { waker: Arc::clone(&self.waker), clock: Arc::clone(&self.clock) };
+        self.scan = Arc::new(scan_of(&self.object, &columns, watermark)?);
+        self.reader = self.object.source.open(&columns, &self.positions, context)?;
+        self.columns = columns;
+        Ok(())
+    }
+
+    /// Takes what is at hand, partition by partition in turn, within `policy`. `limits`: positions not to be passed, for
+    /// those partitions that have one.
+    pub fn cut(&mut self, policy: &CutPolicy, limits: &Positions, now: Micros) -> Result<Vec<CutChunk>> {
+        let ids: Vec<PartitionId> = self.reader.partitions().to_vec();
+        self.watermarks.grow(ids.len());
+        self.counts.resize_with(ids.len(), PartitionCounts::default);
+        let mut chunks = Vec::new();
+        let mut bytes = 0;
+        let mut open: Vec<usize> = (0..ids.len()).map(|i| (i + self.turn) % ids.len()).collect();
+        self.turn = if ids.is_empty() { 0 } else { (self.turn + 1) % ids.len() };
+        while !open.is_empty() && bytes < policy.tick_bytes && chunks.len() < policy.tick_chunks {
+            let mut still = Vec::with_capacity(open.len());
+            for partition in open {
+                if chunks.len() >= policy.tick_chunks || bytes >= policy.tick_bytes {
+                    break;
+                }
+                let taken = self.take(partition, &ids[partition], policy, limits, now)?;
+                if let Some(chunk) = taken {
+                    bytes += chunk.bytes;
+                    chunks.push(chunk);
+                    still.push(partition);
+                }
+            }
+            open = still;
+        }
+        Ok(chunks)
+    }
+
+    fn take(
+        &mut self,
+        partition: usize,
+        id: &PartitionId,
+        policy: &CutPolicy,
+        limits: &Positions,
+        now: Micros,
+    ) -> Result<Option<CutChunk>> {
+        let until = limits.get(id);
+        let held = until.is_some_and(|until| self.positions.get(id).is_some_and(|at| at >= until));
+        if held || (self.scan.has_watermark() && self.watermarks.must_wait(partition, MAX_DRIFT)) {
+            return Ok(None);
+        }
+        let taken = self.reader.take(partition, policy.chunk_bytes, until).map_err(|e| self.explain(e, id))?;
+        let progress = match &taken {
+            Taken::Chunk(_) | Taken::Pending => Progress::Reading,
+            Taken::AtEnd => Progress::AtEnd,
+            Taken::Finished => Progress::Finished,
+        };
+        self.watermarks.observe(partition, progress, now);
+        let Taken::Chunk(chunk) = taken else { return Ok(None) };
+        self.positions.insert(id.clone(), chunk.next);
+        let bytes = chunk.payload.bytes();
+        Ok(Some(CutChunk { partition, payload: chunk.payload, bytes }))
+    }
+
+    /// Says where an error came from.
+    pub fn explain(&self, error: Error, partition: &PartitionId) -> Error {
+        error.context(format!("source \"{}\", partition {}", self.name, partition.0))
+    }
+
+    pub fn partition_id(&self, partition: usize) -> Option<&PartitionId> {
+        self.reader.partitions().get(partition)
+    }
+
+    /// When there may be something to do although nothing came: a partition becomes idle, or a paced source is due.
+    pub fn wake_at(&self) -> Option<Micros> {
+        self.watermarks.next_deadline().into_iter().chain(self.reader.wake_at()).min()
+    }
+
+    /// The source's watermark at the last tick's end.
+    pub fn watermark(&self) -> Watermark {
+        self.watermarks.combined()
+    }
+}
+
+impl SourceObject {
+    /// The schema of the declared columns `columns`.
+    fn schema_of(&self, columns: &[usize]) -> SchemaRef {
+        let picked = columns.iter().filter_map(|c| self.columns.get(*c)).map(Column::field);
+        Arc::new(Schema::new(picked.collect::<Vec<_>>()))
+    }
+}
+
+fn scan_of(object: &SourceObject, columns: &[usize], watermark: Option<&ScanWatermark>) -> Result<Scan> {
+    let source: &Arc<dyn Source> = &object.source;
+    let decoder = source.decoder(columns)?;
+    Scan::new(object.schema_of(columns), decoder, watermark, object.on_error == OnError::Skip)
+}
+
+/// What the plans in `plans` need of the source `name`: its columns, ascending, and the watermark over those columns.
+pub fn needs<'a>(name: &str, plans: impl Iterator<Item = &'a StreamPlan>) -> (Vec<usize>, Option<ScanWatermark>) {
+    let mut all: Vec<usize> = Vec::new();
+    let mut watermark: Option<(usize, &ScanWatermark)> = None;
+    for node in plans.flat_map(|plan| &plan.nodes) {
+        if let Op::Scan { source, columns, watermark: of_scan } = &node.op
+            && source == name
+        {
+            all.extend(columns);
+            if let Some(of_scan) = of_scan {
+                watermark = columns.get(of_scan.event_time.column).map(|declared| (*declared, of_scan));
+            }
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    let watermark = watermark.and_then(|(declared, of_scan)| {
+        let mut moved = of_scan.clone();
+        moved.event_time.column = all.iter().position(|c| *c == declared)?;
+        Some(moved)
+    });
+    (all, watermark)
+}

@@ -1,0 +1,105 @@
+//! What a pipeline tells of itself: SHOW JOBS, metrics, waiting for it to come to rest.
+
+use std::fmt;
+
+use crate::catalog::ObjectId;
+use crate::change::Watermark;
+use crate::clock::Micros;
+use crate::error::Error;
+
+/// Where a streaming job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    Starting,
+    Running,
+    /// STOP was said: no new ticks, what was computed is being delivered.
+    Stopping,
+    Stopped,
+    Canceled,
+    /// All of a bounded input is processed and delivered.
+    Finished,
+    Failed,
+}
+
+impl JobState {
+    /// Whether nothing of the job runs any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, JobState::Stopped | JobState::Canceled | JobState::Finished | JobState::Failed)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JobState::Starting => "STARTING",
+            JobState::Running => "RUNNING",
+            JobState::Stopping => "STOPPING",
+            JobState::Stopped => "STOPPED",
+            JobState::Canceled => "CANCELED",
+            JobState::Finished => "FINISHED",
+            JobState::Failed => "FAILED",
+        })
+    }
+}
+
+/// A streaming job as of its last tick.
+#[derive(Debug, Clone)]
+pub struct JobStatus {
+    pub id: ObjectId,
+    pub name: String,
+    pub state: JobState,
+    /// Why it failed, or what holds it up at present.
+    pub reason: Option<Error>,
+    pub parallelism: usize,
+    pub started: Micros,
+    pub counts: Counts,
+    /// Rows that sinks have confirmed.
+    pub delivered_rows: u64,
+    /// Bytes that wait for sinks.
+    pub outbox_bytes: usize,
+    /// Bytes that readers have prefetched.
+    pub buffered_bytes: usize,
+    /// Every partition is at its end and everything is delivered.
+    pub settled: bool,
+}
+
+/// A materialized view as of its last tick.
+#[derive(Debug, Clone)]
+pub struct ViewStatus {
+    pub id: ObjectId,
+    pub name: String,
+    pub failed: Option<Error>,
+    pub counts: Counts,
+}
+
+/// Counters since the start of the process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub ticks: u64,
+    pub input_rows: u64,
+    pub input_bytes: u64,
+    pub output_rows: u64,
+    pub late_rows: u64,
+    pub bad_rows: u64,
+    pub state_bytes: usize,
+    /// Shards that rows behind an exchange have reached.
+    pub shards_reached: usize,
+    pub watermark: Option<Watermark>,
+}
+
+impl Counts {
+    pub(super) fn of(member: &super::core::Member, ticks: u64) -> Self {
+        let stats = &member.stats;
+        Counts {
+            ticks,
+            input_rows: stats.input_rows,
+            input_bytes: stats.input_bytes,
+            output_rows: stats.output_rows,
+            late_rows: stats.fragment.late_rows,
+            bad_rows: stats.bad_rows,
+            state_bytes: stats.fragment.state_bytes + member.view.as_ref().map_or(0, crate::table::View::bytes),
+            shards_reached: stats.fragment.shards_reached,
+            watermark: stats.watermark.filter(|w| *w != Watermark::NONE),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The core over a source made of vectors: cuts, readings that meet, failures that stay where they happened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+
+use super::core::{Core, TickResult};
+use super::reading::{CutPolicy, Reading, needs};
+use crate::catalog::{ObjectId, SourceObject};
+use crate::change::key::KEY_GROUPS;
+use crate::clock::ManualClock;
+use crate::connector::{
+    Chunk, OnError, PartitionId, Payload, Position, Positions, Reader, ReaderContext, Source, Taken,
+};
+use crate::dataflow::Fragment;
+use crate::error::{Error, Result, SqlState};
+use crate::format::Decoder;
+use crate::memory::Budget;
+use crate::plan::{Changelog, Node, Op, OperatorId, Output, StreamPlan, Target};
+use crate::state::{BackendKind, StateContext};
+use crate::table::View;
+use crate::types::{Column, SqlType, schema_of};
+
+/// Partitions of numbers, `chunk` at a time. Number -1 cannot be read.
+#[derive(Debug)]
+struct Numbers {
+    partitions: Vec<Vec<i64>>,
+    chunk: usize,
+}
+
+impl Source for Numbers {
+    fn resolve_start(&self) -> Result<Positions> {
+        Ok((0..self.partitions.len()).map(|p| (id(p), at(0))).collect())
+    }
+
+    fn open(&self, _columns: &[usize], positions: &Positions, _context: ReaderContext) -> Result<Box<dyn Reader>> {
+        let ids: Vec<_> = (0..self.partitions.len()).map(id).collect();
+        let next = ids.iter().map(|id| positions.get(id).map_or(0, |p| p.offset as usize)).collect();
+        Ok(Box::new(NumbersReader { partitions: self.partitions.clone(), chunk: self.chunk, ids, next }))
+    }
+
+    fn decoder(&self, _columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
+        Ok(None)
+    }
+}
+
+struct NumbersReader {
+    partitions: Vec<Vec<i64>>,
+    chunk: usize,
+    ids: Vec<PartitionId>,
+    next: Vec<usize>,
+}
+
+impl Reader for NumbersReader {
+    fn partitions(&self) -> &[PartitionId] {
+        &self.ids
+    }
+
+    fn take(&mut self, partition: usize, _max_bytes: usize, until: Option<&Position>) -> Result<Taken> {
+        let (all, from) = (&self.partitions[partition], self.next[partition]);
+        let to = all.len().min(from + self.chunk).min(until.map_or(usize::MAX, |u| u.offset as usize));
+        if from == to {
+            return Ok(if from == all.len() { Taken::Finished } else { Taken::Pending });
+        }
+        if all[from..to].contains(&-1) {
+            return Err(Error::new(SqlState::IoError, "minus one"));
+        }
+        self.next[partition] = to;
+        let rows = RecordBatch::try_new(numbers(), vec![Arc::new(Int64Array::from(all[from..to].to_vec()))])?;
+        Ok(Taken::Chunk(Chunk { payload: Payload::Rows(rows), next: at(to) }))
+    }
+}
+
+fn id(partition: usize) -> PartitionId {
+    PartitionId(partition.to_string().into())
+}
+
+fn at(offset: usize) -> Position {
+    Position { offset: offset as u64, file: None }
+}
+
+fn columns() -> Vec<Column> {
+    vec![Column { name: "n".into(), ty: SqlType::BigInt, not_null: false }]
+}
+
+fn numbers() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
+}
+
+/// A pipeline over named sources.
+struct Bench {
+    core: Core,
+    sources: BTreeMap<String, SourceObject>,
+}
+
+impl Bench {
+    fn new(policy: CutPolicy) -> Self {
+        Bench { core: Core::new(policy), sources: BTreeMap::new() }
+    }
+
+    fn source(&mut self, name: &str, chunk: usize, partitions: &[&[i64]]) {
+        let partitions = partitions.iter().map(|p| p.to_vec()).collect();
+        let object = SourceObject {
+            columns: columns(),
+            watermark: None,
+            source: Arc::new(Numbers { partitions, chunk }),
+            idle_timeout: 0,
+            on_error: OnError::Fail,
+        };
+        self.sources.insert(name.into(), object);
+    }
+
+    /// A view that holds all rows of `source`.
+    fn view(&mut self, member: u32, source: &str, starts: &[usize]) {
+        let plan = Arc::new(StreamPlan {
+            nodes: vec![Node {
+                id: OperatorId(1),
+                op: Op::Scan { source: source.into(), columns: vec![0], watermark: None },
+                inputs: vec![],
+                schema: numbers(),
+                changelog: Changelog::AppendOnly,
+                event_time: None,
+                unique_key: None,
+            }],
+            outputs: vec![Output { node: 0, target: Target::View }],
+        });
+        let state = StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget: Budget::new() };
+        let fragment = Fragment::new(plan, 2, &state).unwrap();
+        let view = View::new(schema_of(&columns()), None, true);
+        let positions: Positions = starts.iter().enumerate().map(|(p, o)| (id(p), at(*o))).collect();
+        let object = self.sources[source].clone();
+        self.core
+            .add(ObjectId(member), "v", fragment, Some(view), |name, plan| {
+                let (columns, watermark) = needs(name, std::iter::once(plan));
+                let clock = Arc::new(ManualClock::default());
+                Reading::open(name, &object, columns, watermark, positions.clone(), clock, Arc::new(|| {}))
+            })
+            .unwrap();
+    }
+
+    fn tick(&mut self) -> Option<TickResult> {
+        let cut = self.core.cut(0);
+        cut.is_due().then(|| self.core.run(cut))
+    }
+
+    fn run(&mut self) {
+        for _ in 0..1000 {
+            if self.tick().is_none() {
+                return;
+            }
+        }
+        panic!("does not come to rest");
+    }
+
+    fn rows(&self, member: u32) -> Vec<i64> {
+        let member = self.core.members().iter().find(|m| m.id == ObjectId(member)).unwrap();
+        let snapshot = member.view.as_ref().unwrap().snapshot();
+        let mut rows: Vec<i64> = snapshot
+            .batches()
+            .flat_map(|b| b.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec())
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    fn caught_up(&self, member: u32) -> bool {
+        let member = self.core.members().iter().find(|m| m.id == ObjectId(member)).unwrap();
+        self.core.caught_up(member)
+    }
+}
+
+const WHOLE: CutPolicy = CutPolicy { tick_bytes: 1 << 20, chunk_bytes: 1 << 20, tick_chunks: 100 };
+const TINY: CutPolicy = CutPolicy { tick_bytes: 1, chunk_bytes: 1, tick_chunks: 1 };
+
+#[test]
+fn every_row_comes_once_whatever_the_cuts() {
+    for policy in [WHOLE, TINY] {
+        let mut bench = Bench::new(policy);
+        bench.source("s", 2, &[&[1, 4, 7], &[2, 5, 8, 9], &[]]);
+        bench.view(1, "s", &[0, 0, 0]);
+        bench.run();
+        assert_eq!(bench.rows(1), [1, 2, 4, 5, 7, 8, 9]);
+    }
+}
+
+#[test]
+fn cuts_differ_by_policy() {
+    let ticks = |policy| {
+        let mut bench = Bench::new(policy);
+        bench.source("s", 1, &[&[1, 2, 3, 4]]);
+        bench.view(1, "s", &[0]);
+        bench.run();
+        bench.core.tick()
+    };
+    assert!(ticks(TINY) > ticks(WHOLE));
+}
+
+#[test]
+fn a_new_view_catches_up_and_joins() {
+    let mut bench = Bench::new(TINY);
+    bench.source("s", 2, &[&[1, 2, 3, 4, 5, 6, 7], &[10, 20, 30, 40, 50, 60]]);
+    bench.view(1, "s", &[0, 0]);
+    for _ in 0..4 {
+        bench.tick();
+    }
+    let seen = bench.rows(1);
+    assert!(seen.len() > 2 && seen.len() < 13);
+    bench.view(2, "s", &[0, 0]);
+    assert!(bench.caught_up(1) && !bench.caught_up(2));
+    bench.run();
+    assert!(bench.caught_up(2));
+    assert_eq!(bench.core.readings().count(), 1, "one reading feeds both");
+    assert_eq!(bench.rows(2), bench.rows(1));
+}
+
+#[test]
+fn a_view_that_starts_ahead_meets_the_others() {
+    let mut bench = Bench::new(TINY);
+    bench.source("s", 3, &[&[1, 2, 3, 4, 5, 6, 7, 8]]);
+    bench.view(1, "s", &[0]);
+    bench.view(2, "s", &[4]);
+    bench.run();
+    assert!(bench.caught_up(2));
+    assert_eq!(bench.core.readings().count(), 1);
+    assert_eq!(bench.rows(1), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(bench.rows(2), [5, 6, 7, 8]);
+}
+
+#[test]
+fn a_failing_source_fails_its_readers_alone() {
+    let mut bench = Bench::new(WHOLE);
+    bench.source("good", 2, &[&[1, 2, 3]]);
+    bench.source("bad", 1, &[&[1, -1, 3]]);
+    bench.view(1, "good", &[0]);
+    bench.view(2, "bad", &[0]);
+    bench.run();
+    assert_eq!(bench.rows(1), [1, 2, 3]);
+    let failed = bench.core.members()[1].failed.clone().unwrap();
+    assert_eq!(failed.message(), "source \"bad\", partition 0: minus one");
+    assert!(bench.core.members()[0].failed.is_none());
+    assert_eq!(bench.core.readings().count(), 1, "nobody reads it any more");
+}
+
+#[test]
+fn who_is_removed_reads_no_more() {
+    let mut bench = Bench::new(WHOLE);
+    bench.source("s", 2, &[&[1, 2, 3]]);
+    bench.view(1, "s", &[0]);
+    bench.core.remove(ObjectId(1));
+    assert_eq!(bench.core.readings().count(), 0);
+    assert!(bench.tick().is_none_or(|t| t.changed.is_empty()));
+}

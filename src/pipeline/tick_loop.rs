@@ -1,0 +1,99 @@
+//! When the next tick is due, and running it. The clock is an input too: a due timer, a partition that becomes idle, makes
+//! a tick as rows do. One tick at a time; the next one's input is fetched by the readers meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::SharedClock;
+use crate::connector::Waker;
+use crate::dataflow::WorkerPool;
+use crate::error::{Error, Result};
+
+use super::core::{Core, TickResult};
+use super::meter::Meter;
+
+/// Longest sleep before the timers are looked at again: bounds what a jump of the wall clock can do.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+pub struct TickLoop {
+    core: Core,
+    wake: Arc<Notify>,
+    clock: SharedClock,
+    pool: WorkerPool,
+    meter: Meter,
+}
+
+impl TickLoop {
+    pub fn new(core: Core, wake: Arc<Notify>, clock: SharedClock, pool: WorkerPool, meter: Meter) -> Self {
+        TickLoop { core, wake, clock, pool, meter }
+    }
+
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Runs one tick if there is anything to run it for.
+    ///
+    /// # Errors
+    /// Only if the worker pool is gone; failures of members are kept in the members.
+    pub async fn tick(&mut self) -> Result<Option<TickResult>> {
+        let began = self.clock.now();
+        let cut = self.core.cut(began);
+        if !cut.is_due() {
+            return Ok(None);
+        }
+        let (send, receive) = oneshot::channel();
+        let mut core = std::mem::take(&mut self.core);
+        self.pool.spawn(move || {
+            let result = core.run(cut);
+            // Whoever waited may have been dropped with the whole pipeline.
+            let _ = send.send((core, result));
+        });
+        let (core, result) = receive.await.map_err(|_| Error::internal("a tick was lost with its worker"))?;
+        self.core = core;
+        self.meter.tick(&mut self.core, began, self.clock.now());
+        Ok(Some(result))
+    }
+
+    /// Waits until a reader has something, a timer is due, or someone pokes the pipeline.
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let due = self.core.readings().filter_map(|r| r.wake_at()).min();
+        let sleep = due.map_or(LONGEST_SLEEP, |due| {
+            let micros = u64::try_from(due.saturating_sub(self.clock.now())).unwrap_or_default();
+            LONGEST_SLEEP.min(Duration::from_micros(micros.max(1_000)))
+        });
+        let wake = Arc::clone(&self.wake);
+        async move {
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Whether all input that exists now has gone through: every partition is at its end.
+    pub fn is_at_end(&self) -> bool {
+        self.core.readings().all(|r| r.watermarks.all_at_end())
+    }
+
+    /// Whether no input will ever come again.
+    pub fn is_finished(&self) -> bool {
+        self.core.readings().all(|r| r.watermarks.all_finished())
+    }
+}
+
+/// What readers call when they have something.
+pub fn waker(wake: &Arc<Notify>) -> Waker {
+    let wake = Arc::clone(wake);
+    Arc::new(move || wake.notify_one())
+}
