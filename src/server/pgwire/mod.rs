@@ -19,7 +19,7 @@ mod cancel;
 mod connection;
 pub mod conversation;
 mod decode;
-mod encode;
+pub(super) mod encode;
 mod extended;
 mod message;
 mod parse;
@@ -27,7 +27,7 @@ mod reply;
 mod rows;
 mod socket;
 mod startup;
-mod wire_type;
+pub(super) mod wire_type;
 
 #[cfg(test)]
 mod tests;
