@@ -1,12 +1,16 @@
 //! What planning asks of the catalog: relations by name.
 
 use crate::catalog::WatermarkClause;
+use crate::error::Result;
 use crate::types::Column;
 
 /// Resolves names. The catalog's snapshot is one; tests have their own.
-pub trait Relations {
-    /// The relation of that name (already folded), if there is one.
-    fn relation(&self, name: &str) -> Option<Relation>;
+pub trait Relations: Sync {
+    /// The relation of that name (already folded).
+    ///
+    /// # Errors
+    /// 42P01 if there is none.
+    fn relation(&self, name: &str) -> Result<Relation>;
 }
 
 /// A relation as planning sees it.
