@@ -29,6 +29,19 @@ pub enum RelationKind {
     Job,
 }
 
+impl Relations for CatalogSnapshot {
+    fn relation(&self, name: &str) -> Result<Relation> {
+        let object = CatalogSnapshot::relation(self, name)?;
+        let kind = match &object.kind {
+            ObjectKind::Source(source) => RelationKind::Source { watermark: source.watermark.clone() },
+            ObjectKind::Sink(sink) => RelationKind::Sink { takes_changes: sink.sink.takes_changes() },
+            ObjectKind::View(_) => RelationKind::View,
+            ObjectKind::Job(_) => RelationKind::Job,
+        };
+        Ok(Relation { name: object.name.clone(), columns: object.columns().to_vec(), kind })
+    }
+}
+
 impl RelationKind {
     /// As in a sentence.
     pub fn noun(&self) -> &'static str {
