@@ -42,6 +42,7 @@ use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::types::Column;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use query::locate::locate;
 
 /// Plans the INSERTs of a streaming job: one plan, in which each source is read once. `text` is the statement that the
@@ -76,7 +77,11 @@ pub fn plan_view(
 
 /// Tokens of a statement that is planned. Chains of operators (a OR b OR ...) nest as deep as they are long, and
 /// planning recurses; this bounds how deep.
-const MAX_TOKENS: usize = 20_000;
+const MAX_TOKENS: usize = 10_000;
+
+/// Arithmetic signs in a statement that is planned: types are worked out anew at every level of a chain, so the time
+/// goes with the square of its length.
+const MAX_SIGNS: usize = 1_000;
 
 /// Enough for a chain of [`MAX_TOKENS`] at about 6 KB a level. Only what is used is ever backed by memory.
 const STACK_BYTES: usize = 128 << 20;
@@ -85,10 +90,14 @@ const STACK_BYTES: usize = 128 << 20;
 /// threads whose stacks are small.
 fn on_large_stack<T: Send>(text: &str, plan: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let tokens = crate::sql::dialect::tokenize(text).map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
-    if tokens.len() > MAX_TOKENS {
-        let message = format!("statement is too long to be planned: {} words and signs", tokens.len());
-        return Err(Error::new(SqlState::StatementTooComplex, message)
-            .with_hint(format!("At most {MAX_TOKENS} are taken. Long lists of values belong into a source.")));
+    let is_sign = |token: &Token| {
+        matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat)
+    };
+    let signs = tokens.iter().filter(|t| is_sign(&t.token)).count();
+    if tokens.len() > MAX_TOKENS || signs > MAX_SIGNS {
+        return Err(Error::new(SqlState::StatementTooComplex, "statement is too long to be planned").with_hint(
+            format!("At most {MAX_TOKENS} words and signs are taken, {MAX_SIGNS} of them arithmetic."),
+        ));
     }
     std::thread::scope(|scope| {
         let planner = std::thread::Builder::new().name("planner".into()).stack_size(STACK_BYTES);

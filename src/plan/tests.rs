@@ -256,9 +256,7 @@ fn damaged_text_is_an_error() {
 #[test]
 fn deep_expressions_are_refused_not_overflown() {
     let check = |sql: String, expected: Option<SqlState>| {
-        let t = std::time::Instant::now();
         let planned = plan(&sql);
-        eprintln!("{:.40} {} {:?}", sql, sql.len(), t.elapsed());
         if let Ok((plan, _)) = &planned {
             assert_round_trip(plan);
         }
@@ -268,8 +266,8 @@ fn deep_expressions_are_refused_not_overflown() {
     check(nested(100), None);
     check(nested(180), Some(SqlState::StatementTooComplex));
     let any = |count: usize| format!("SELECT b FROM numbers WHERE {}", vec!["b = 1"; count].join(" OR "));
-    check(any(2_000), None);
-    check(any(10_000), Some(SqlState::StatementTooComplex));
+    check(any(1_000), None);
+    check(any(5_000), Some(SqlState::StatementTooComplex));
     let sum = |count: usize| format!("SELECT {} FROM numbers", vec!["b"; count].join(" + "));
     check(sum(200), None);
     check(sum(2_000), Some(SqlState::StatementTooComplex));

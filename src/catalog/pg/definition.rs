@@ -85,10 +85,7 @@ impl Table {
     /// The rows as one batch.
     pub fn batch(&self, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         let mut by_name: Vec<HashMap<&str, &Value>> = Vec::with_capacity(rows.len());
-        by_name.extend(
-            rows.iter()
-                .map(|row| row.iter().map(|(name, value)| (*name, value)).collect()),
-        );
+        by_name.extend(rows.iter().map(|row| row.iter().map(|(name, value)| (*name, value)).collect()));
         let (mut fields, mut arrays) = (Vec::new(), Vec::new());
         for (name, ty, not_null) in self.columns() {
             let values = by_name.iter().map(|row| row.get(name).copied());
@@ -159,18 +156,12 @@ mod tests {
 
     #[test]
     fn what_is_not_given_is_null_or_zero() {
-        let batch = table(PG_CATALOG, "pg_class")
-            .unwrap()
-            .batch(&[vec![("relname", "t".into())]])
-            .unwrap();
+        let batch = table(PG_CATALOG, "pg_class").unwrap().batch(&[vec![("relname", "t".into())]]).unwrap();
         let shown = |name: &str| {
             let column = batch.column_by_name(name).unwrap();
             arrow::util::display::array_value_to_string(column, 0).unwrap()
         };
-        assert_eq!(
-            ["relname", "oid", "relhasindex", "relacl", "relkind"].map(shown),
-            ["t", "0", "false", "", ""]
-        );
+        assert_eq!(["relname", "oid", "relhasindex", "relacl", "relkind"].map(shown), ["t", "0", "false", "", ""]);
         assert!(batch.column_by_name("relacl").unwrap().is_null(0));
         assert!(!batch.column_by_name("relkind").unwrap().is_null(0));
     }

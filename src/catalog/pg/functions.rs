@@ -10,7 +10,6 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use datafusion::prelude::SessionContext;
 
 use super::{World, rows};
 use crate::error::{Error, Result, SqlState};
@@ -48,67 +47,39 @@ type Eval = fn(&World, &[ScalarValue]) -> Answer;
 
 const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     // What PostgreSQL prints for an object or a type.
-    ("format_type", Returns::Text, |_, a| {
-        Ok(int(a, 0).map(|oid| Out::Text(format_type(oid, int(a, 1).unwrap_or(-1)))))
-    }),
-    ("pg_get_userbyid", Returns::Text, |w, a| {
-        text(int(a, 0).map(|oid| user_name(w, oid)))
-    }),
+    (
+        "format_type",
+        Returns::Text,
+        |_, a| Ok(int(a, 0).map(|oid| Out::Text(format_type(oid, int(a, 1).unwrap_or(-1))))),
+    ),
+    ("pg_get_userbyid", Returns::Text, |w, a| text(int(a, 0).map(|oid| user_name(w, oid)))),
     ("pg_get_expr", Returns::Text, |_, a| text(string(a, 0))),
     ("pg_get_viewdef", Returns::Text, |w, a| {
-        text(
-            named_relation(w, a)
-                .and_then(|oid| w.object(oid))
-                .map(|o| o.definition.clone()),
-        )
+        text(named_relation(w, a).and_then(|oid| w.object(oid)).map(|o| o.definition.clone()))
     }),
     ("tidemill_relation_kind", Returns::Text, |w, a| {
         text(int(a, 0).and_then(|oid| rows::kind_of(w, oid)).map(str::to_string))
     }),
     // Names and object ids.
-    ("regclass_name", Returns::Text, |w, a| {
-        text(regclass(w, a)?.map(|oid| relation_name(w, oid)))
-    }),
+    ("regclass_name", Returns::Text, |w, a| text(regclass(w, a)?.map(|oid| relation_name(w, oid)))),
     ("regclass_oid", Returns::Int, |w, a| Ok(regclass(w, a)?.map(Out::Int))),
-    ("to_regclass", Returns::Text, |w, a| {
-        text(named_relation(w, a).map(|oid| relation_name(w, oid)))
-    }),
-    ("regtype_name", Returns::Text, |_, a| {
-        text(regtype(a)?.map(|oid| format_type(oid, -1)))
-    }),
+    ("to_regclass", Returns::Text, |w, a| text(named_relation(w, a).map(|oid| relation_name(w, oid)))),
+    ("regtype_name", Returns::Text, |_, a| text(regtype(a)?.map(|oid| format_type(oid, -1)))),
     ("regtype_oid", Returns::Int, |_, a| Ok(regtype(a)?.map(Out::Int))),
-    ("to_regtype", Returns::Text, |_, a| {
-        text(regtype(a).ok().flatten().map(|oid| format_type(oid, -1)))
-    }),
-    ("regnamespace_name", Returns::Text, |_, a| {
-        text(regnamespace(a)?.map(|(_, name)| name))
-    }),
-    ("regnamespace_oid", Returns::Int, |_, a| {
-        Ok(regnamespace(a)?.map(|(oid, _)| Out::Int(oid)))
-    }),
-    ("regrole_name", Returns::Text, |w, a| {
-        text(int(a, 0).map(|oid| user_name(w, oid)).or_else(|| string(a, 0)))
-    }),
-    ("regrole_oid", Returns::Int, |_, a| {
-        Ok(string(a, 0).map(|_| Out::Int(int(a, 0).unwrap_or(rows::OWNER_OID))))
-    }),
+    ("to_regtype", Returns::Text, |_, a| text(regtype(a).ok().flatten().map(|oid| format_type(oid, -1)))),
+    ("regnamespace_name", Returns::Text, |_, a| text(regnamespace(a)?.map(|(_, name)| name))),
+    ("regnamespace_oid", Returns::Int, |_, a| Ok(regnamespace(a)?.map(|(oid, _)| Out::Int(oid)))),
+    ("regrole_name", Returns::Text, |w, a| text(int(a, 0).map(|oid| user_name(w, oid)).or_else(|| string(a, 0)))),
+    ("regrole_oid", Returns::Int, |_, a| Ok(string(a, 0).map(|_| Out::Int(int(a, 0).unwrap_or(rows::OWNER_OID))))),
     ("regproc_name", Returns::Text, |_, a| text(string(a, 0))),
     ("regproc_oid", Returns::Int, |_, a| Ok(int(a, 0).map(Out::Int))),
     // The session.
-    ("current_database", Returns::Text, |w, _| {
-        text(Some(w.facts.database.clone()))
-    }),
-    ("current_catalog", Returns::Text, |w, _| {
-        text(Some(w.facts.database.clone()))
-    }),
+    ("current_database", Returns::Text, |w, _| text(Some(w.facts.database.clone()))),
+    ("current_catalog", Returns::Text, |w, _| text(Some(w.facts.database.clone()))),
     ("current_schema", Returns::Text, |_, _| text(Some("public".into()))),
     ("current_schemas", Returns::Texts, |_, a| {
         let implicit = matches!(a.first(), Some(ScalarValue::Boolean(Some(true))));
-        let schemas = if implicit {
-            vec!["pg_catalog".to_string(), "public".into()]
-        } else {
-            vec!["public".into()]
-        };
+        let schemas = if implicit { vec!["pg_catalog".to_string(), "public".into()] } else { vec!["public".into()] };
         Ok(Some(Out::Texts(schemas)))
     }),
     ("current_user", Returns::Text, |w, _| text(Some(w.facts.user.clone()))),
@@ -116,9 +87,7 @@ const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     ("current_role", Returns::Text, |w, _| text(Some(w.facts.user.clone()))),
     ("user", Returns::Text, |w, _| text(Some(w.facts.user.clone()))),
     ("version", Returns::Text, |w, _| text(Some(w.facts.version.clone()))),
-    ("pg_backend_pid", Returns::Int, |w, _| {
-        Ok(Some(Out::Int(i64::from(w.facts.backend_pid))))
-    }),
+    ("pg_backend_pid", Returns::Int, |w, _| Ok(Some(Out::Int(i64::from(w.facts.backend_pid))))),
     ("current_setting", Returns::Text, current_setting),
     ("pg_is_in_recovery", Returns::Bool, no),
     ("pg_my_temp_schema", Returns::Int, zero),
@@ -131,15 +100,9 @@ const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     ("getdatabaseencoding", Returns::Text, |_, _| text(Some("UTF8".into()))),
     ("pg_client_encoding", Returns::Text, |_, _| text(Some("UTF8".into()))),
     // Text.
-    ("quote_ident", Returns::Text, |_, a| {
-        text(string(a, 0).map(|s| quote_ident(&s)))
-    }),
-    ("quote_literal", Returns::Text, |_, a| {
-        text(string(a, 0).map(|s| quote_literal(&s)))
-    }),
-    ("quote_nullable", Returns::Text, |_, a| {
-        text(Some(string(a, 0).map_or("NULL".into(), |s| quote_literal(&s))))
-    }),
+    ("quote_ident", Returns::Text, |_, a| text(string(a, 0).map(|s| quote_ident(&s)))),
+    ("quote_literal", Returns::Text, |_, a| text(string(a, 0).map(|s| quote_literal(&s)))),
+    ("quote_nullable", Returns::Text, |_, a| text(Some(string(a, 0).map_or("NULL".into(), |s| quote_literal(&s))))),
     ("pg_size_pretty", Returns::Text, |_, a| text(int(a, 0).map(size_pretty))),
     // Everything is in the one schema that is searched, and everybody may do everything.
     ("pg_table_is_visible", Returns::Bool, |w, a| {
@@ -174,9 +137,7 @@ const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     ("pg_indexes_size", Returns::Int, zero),
     ("pg_database_size", Returns::Int, zero),
     ("pg_tablespace_size", Returns::Int, zero),
-    ("pg_tablespace_location", Returns::Text, |_, _| {
-        text(Some(String::new()))
-    }),
+    ("pg_tablespace_location", Returns::Text, |_, _| text(Some(String::new()))),
     ("pg_relation_filenode", Returns::Int, null),
     ("obj_description", Returns::Text, null),
     ("shobj_description", Returns::Text, null),
@@ -216,21 +177,12 @@ pub fn exists(name: &str) -> bool {
     FUNCTIONS.iter().any(|(n, ..)| *n == name)
 }
 
-pub fn register(context: &SessionContext, world: &Arc<World>) {
-    for (name, returns, eval) in FUNCTIONS {
-        let signature = Signature::one_of(
-            vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
-            Volatility::Stable,
-        );
-        let function = Function {
-            name,
-            returns: *returns,
-            eval: *eval,
-            signature,
-            world: Arc::clone(world),
-        };
-        context.register_udf(ScalarUDF::new_from_impl(function));
-    }
+pub fn all(world: &Arc<World>) -> impl Iterator<Item = ScalarUDF> {
+    FUNCTIONS.iter().map(|(name, returns, eval)| {
+        let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
+        let world = Arc::clone(world);
+        ScalarUDF::new_from_impl(Function { name, returns: *returns, eval: *eval, signature, world })
+    })
 }
 
 #[derive(Debug)]
@@ -291,9 +243,7 @@ impl ScalarUDFImpl for Function {
                 values.push(last);
                 Ok(ColumnarValue::Array(ScalarValue::iter_to_array(values)?))
             }
-            None => Ok(ColumnarValue::Array(arrow::array::new_empty_array(
-                &self.returns.data_type(),
-            ))),
+            None => Ok(ColumnarValue::Array(arrow::array::new_empty_array(&self.returns.data_type()))),
         }
     }
 }
@@ -332,11 +282,7 @@ fn int(arguments: &[ScalarValue], index: usize) -> Option<i64> {
 }
 
 fn user_name(world: &World, oid: i64) -> String {
-    if oid == rows::OWNER_OID {
-        world.facts.user.clone()
-    } else {
-        format!("unknown (OID={oid})")
-    }
+    if oid == rows::OWNER_OID { world.facts.user.clone() } else { format!("unknown (OID={oid})") }
 }
 
 /// A relation by its object id or its name, with or without a schema.
@@ -351,13 +297,7 @@ fn named_relation(world: &World, arguments: &[ScalarValue]) -> Option<i64> {
         [schema, name] => (Some(schema.as_str()), name),
         _ => return None,
     };
-    let ours = || {
-        world
-            .objects
-            .iter()
-            .find(|o| o.name == *name)
-            .map(|o| i64::from(o.id.0))
-    };
+    let ours = || world.objects.iter().find(|o| o.name == *name).map(|o| i64::from(o.id.0));
     match schema {
         None => ours().or_else(|| rows::system_class_oid(name)),
         Some("public") => ours(),
@@ -410,16 +350,10 @@ fn regtype(arguments: &[ScalarValue]) -> Result<Option<i64>> {
     };
     let plain = name.trim().to_lowercase();
     let plain = plain.strip_prefix("pg_catalog.").unwrap_or(&plain);
-    let sql_name = SQL_NAMES
-        .iter()
-        .find(|(_, sql)| *sql == plain)
-        .map(|(internal, _)| *internal);
+    let sql_name = SQL_NAMES.iter().find(|(_, sql)| *sql == plain).map(|(internal, _)| *internal);
     match rows::type_oid(sql_name.unwrap_or(plain)) {
         Some(oid) => Ok(Some(oid)),
-        None => Err(Error::new(
-            SqlState::UndefinedObject,
-            format!("type \"{name}\" does not exist"),
-        )),
+        None => Err(Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))),
     }
 }
 
@@ -432,9 +366,7 @@ fn regnamespace(arguments: &[ScalarValue]) -> Result<Option<(i64, String)>> {
     let Some(given) = string(arguments, 0) else {
         return Ok(None);
     };
-    let known = all
-        .iter()
-        .find(|(oid, name)| *name == given || oid.to_string() == given);
+    let known = all.iter().find(|(oid, name)| *name == given || oid.to_string() == given);
     match (known, given.parse()) {
         (Some((oid, name)), _) => Ok(Some((*oid, (*name).to_string()))),
         (None, Ok(oid)) => Ok(Some((oid, given))),
@@ -469,10 +401,7 @@ pub fn format_type(oid: i64, modifier: i64) -> String {
     let Some(name) = rows::type_name(oid) else {
         return if oid == 0 { "-".to_string() } else { "???".to_string() };
     };
-    let sql = SQL_NAMES
-        .iter()
-        .find(|(internal, _)| *internal == name)
-        .map_or(name, |(_, sql)| sql);
+    let sql = SQL_NAMES.iter().find(|(internal, _)| *internal == name).map_or(name, |(_, sql)| sql);
     if modifier < 0 {
         return sql.to_string();
     }
@@ -514,15 +443,9 @@ const RESERVED: [&str; 34] = [
 
 fn quote_ident(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !RESERVED.contains(&name);
-    if plain {
-        name.to_string()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 fn quote_literal(text: &str) -> String {

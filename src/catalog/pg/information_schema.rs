@@ -20,9 +20,7 @@ pub fn of(name: &str, world: &World) -> Vec<Row> {
                 row
             })
             .collect(),
-        "schemata" => [PG_CATALOG, "public", INFORMATION_SCHEMA]
-            .map(|schema| schemata(world, schema))
-            .into(),
+        "schemata" => [PG_CATALOG, "public", INFORMATION_SCHEMA].map(|schema| schemata(world, schema)).into(),
         "information_schema_catalog_name" => vec![vec![("catalog_name", database(world))]],
         "enabled_roles" | "applicable_roles" => vec![vec![("role_name", world.facts.user.as_str().into())]],
         "character_sets" => vec![vec![
@@ -99,11 +97,7 @@ fn data_type(ty: &SqlType) -> String {
 fn limits(ty: &SqlType) -> Row {
     let int = |v: i64| Value::Int(v);
     let binary = |bits: i64| {
-        vec![
-            ("numeric_precision", int(bits)),
-            ("numeric_precision_radix", int(2)),
-            ("numeric_scale", int(0)),
-        ]
+        vec![("numeric_precision", int(bits)), ("numeric_precision_radix", int(2)), ("numeric_scale", int(0))]
     };
     match ty {
         SqlType::SmallInt => binary(16),
@@ -116,10 +110,9 @@ fn limits(ty: &SqlType) -> Row {
             ("numeric_precision_radix", int(10)),
             ("numeric_scale", int(i64::from(*s))),
         ],
-        SqlType::Varchar(Some(n)) => vec![
-            ("character_maximum_length", int(i64::from(*n))),
-            ("character_octet_length", int(i64::from(*n) * 4)),
-        ],
+        SqlType::Varchar(Some(n)) => {
+            vec![("character_maximum_length", int(i64::from(*n))), ("character_octet_length", int(i64::from(*n) * 4))]
+        }
         SqlType::Text | SqlType::Varchar(None) => vec![("character_octet_length", int(1 << 30))],
         SqlType::Timestamp(p) | SqlType::TimestampTz(p) => vec![("datetime_precision", int(i64::from(*p)))],
         SqlType::Date => vec![("datetime_precision", int(0))],

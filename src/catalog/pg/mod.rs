@@ -2,9 +2,10 @@
 //!
 //! 1. [`rewrite`] brings a parsed statement from PostgreSQL's forms (`OPERATOR(pg_catalog.~)`, `::regclass`, correlated
 //!    sub-queries over catalogs that are always empty) to what DataFusion plans.
-//! 2. [`register`] puts two schemas and the functions of [`functions`] into a session's context.
-//! 3. A table is made when a plan names it: its columns from [`definition`], its rows from [`rows`] (or
-//!    [`information_schema`]), out of the catalog's snapshot. Nothing is kept between statements.
+//! 2. A [`table`] is made when a statement names it: its columns from [`definition`], its rows from [`rows`] (or
+//!    [`information_schema`](mod@information_schema)), out of a [`World`]: the catalog's snapshot and the session's facts.
+//!    Nothing is kept between statements.
+//! 3. [`functions`] are those that psql and drivers call, over the same world.
 //!
 //! What does not live here: user objects as tables to be read, SHOW, settings.
 //!
@@ -18,17 +19,16 @@ mod information_schema;
 mod rewrite;
 mod rows;
 
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
-use datafusion::prelude::SessionContext;
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::logical_expr::ScalarUDF;
 
+pub use definition::{INFORMATION_SCHEMA, PG_CATALOG};
 pub use rewrite::rewrite;
 
-use super::{Object, ObjectKind};
-use crate::error::{Error, Result};
+use super::{CatalogSnapshot, Object, ObjectKind};
+use crate::error::Result;
 use crate::types::Column;
 
 /// What a session knows of itself that the system catalogs show.
@@ -53,11 +53,15 @@ pub struct Setting {
 /// What the tables and functions of one statement are made from.
 #[derive(Debug)]
 pub struct World {
-    pub objects: Vec<Arc<Object>>,
-    pub facts: Arc<Facts>,
+    objects: Vec<Arc<Object>>,
+    facts: Facts,
 }
 
 impl World {
+    pub fn new(catalog: &CatalogSnapshot, facts: Facts) -> Self {
+        World { objects: catalog.objects().cloned().collect(), facts }
+    }
+
     fn object(&self, oid: i64) -> Option<&Arc<Object>> {
         self.objects.iter().find(|o| i64::from(o.id.0) == oid)
     }
@@ -82,62 +86,20 @@ fn noun(object: &Object) -> &'static str {
     }
 }
 
-/// Registers the schemas and functions over `objects` with `context`, in place of those of the statement before.
-pub fn register(context: &SessionContext, objects: Vec<Arc<Object>>, facts: &Arc<Facts>) -> Result<()> {
-    let world = Arc::new(World {
-        objects,
-        facts: Arc::clone(facts),
-    });
-    let options = context.copied_config().options().catalog.clone();
-    let catalog = context
-        .catalog(&options.default_catalog)
-        .ok_or_else(|| Error::internal("the session's context has no default catalog"))?;
-    for schema in [definition::PG_CATALOG, definition::INFORMATION_SCHEMA] {
-        catalog.register_schema(
-            schema,
-            Arc::new(SystemSchema {
-                schema,
-                world: Arc::clone(&world),
-            }),
-        )?;
-    }
-    functions::register(context, &world);
-    Ok(())
+/// A table of `pg_catalog` or `information_schema`, with its rows as of now; `None` if there is no such table.
+pub fn table(schema: &str, name: &str, world: &World) -> Result<Option<Arc<dyn TableProvider>>> {
+    let Some(table) = definition::table(schema, name) else { return Ok(None) };
+    let rows = match schema {
+        definition::PG_CATALOG => rows::of(name, world),
+        _ => information_schema::of(name, world),
+    };
+    let batch = table.batch(&rows)?;
+    Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
 }
 
-/// One of the two schemas; its tables exist while a statement looks at them.
-struct SystemSchema {
-    schema: &'static str,
-    world: Arc<World>,
-}
-
-impl fmt::Debug for SystemSchema {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SystemSchema({})", self.schema)
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for SystemSchema {
-    fn table_names(&self) -> Vec<String> {
-        definition::tables(self.schema).map(|t| t.name.to_string()).collect()
-    }
-
-    async fn table(&self, name: &str) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
-        let Some(table) = definition::table(self.schema, name) else {
-            return Ok(None);
-        };
-        let rows = match self.schema {
-            definition::PG_CATALOG => rows::of(name, &self.world),
-            _ => information_schema::of(name, &self.world),
-        };
-        let batch = table.batch(&rows)?;
-        Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        definition::table(self.schema, name).is_some()
-    }
+/// The functions of `pg_catalog`, to be found under their names without a schema.
+pub fn functions(world: &Arc<World>) -> impl Iterator<Item = ScalarUDF> {
+    functions::all(world)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Statements over the system catalogs, in a form that DataFusion plans.
+//! Queries over the system catalogs, in a form that DataFusion plans.
 //!
 //! - Names: `pg_class` is `pg_catalog.pg_class`, `pg_catalog.format_type(...)` is `format_type(...)`, `current_user` is a call.
 //! - Types: `::pg_catalog.text` is `::text`; `::regclass` and its like are functions, from a name to an object id where
@@ -13,23 +13,23 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor, TableWithJoins,
-    TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, TimezoneInfo, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::definition::{self, PG_CATALOG};
 use super::{functions, rows};
 
-/// Brings `statement` to a form that can be planned over the tables and functions of this module. Statements that use
-/// none of them stay as they are.
-pub fn rewrite(statement: &mut Statement) {
-    if concerns(statement) {
-        let _ = statement.visit(&mut Rewriter);
+/// Brings `query` to a form that can be planned over the tables and functions of this module. Queries that use none of
+/// them stay as they are.
+pub fn rewrite(query: &mut Query) {
+    if concerns(query) {
+        let _ = VisitMut::visit(query, &mut Rewriter);
     }
 }
 
-/// Whether a statement speaks of system catalogs at all, or in forms that only PostgreSQL has.
-fn concerns(statement: &Statement) -> bool {
+/// Whether a query speaks of system catalogs at all, or in forms that only PostgreSQL has.
+fn concerns(query: &Query) -> bool {
     struct Finder;
     impl Visitor for Finder {
         type Break = ();
@@ -38,11 +38,7 @@ fn concerns(statement: &Statement) -> bool {
                 let name = part.as_ident().map(|i| i.value.to_lowercase()).unwrap_or_default();
                 name.starts_with("pg_") || name == definition::INFORMATION_SCHEMA
             };
-            if relation.0.iter().any(system) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if relation.0.iter().any(system) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             let found = match expr {
@@ -52,20 +48,13 @@ fn concerns(statement: &Statement) -> bool {
                 Expr::Identifier(name) => is_session_word(name),
                 Expr::Cast { data_type, .. } => reg_type(data_type).is_some() || plain_type(data_type).is_some(),
                 Expr::Collate { .. } => true,
-                Expr::BinaryOp {
-                    op: BinaryOperator::PGCustomBinaryOperator(_),
-                    ..
-                } => true,
+                Expr::BinaryOp { op: BinaryOperator::PGCustomBinaryOperator(_), .. } => true,
                 _ => false,
             };
-            if found {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    Visit::visit(statement, &mut Finder).is_break()
+    Visit::visit(query, &mut Finder).is_break()
 }
 
 struct Rewriter;
@@ -106,11 +95,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table {
-            name, args: Some(_), ..
-        }
-        | TableFactor::Function { name, .. } = factor
-        {
+        if let TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } = factor {
             strip_schema(name);
         }
         ControlFlow::Continue(())
@@ -143,9 +128,7 @@ impl VisitorMut for Rewriter {
                     as_object_id(argument);
                 }
             }
-            Expr::Cast {
-                expr: inner, data_type, ..
-            } => {
+            Expr::Cast { expr: inner, data_type, .. } => {
                 if let Some(plain) = plain_type(data_type) {
                     *data_type = plain;
                 }
@@ -155,9 +138,7 @@ impl VisitorMut for Rewriter {
             }
             _ => {}
         }
-        if let Expr::Cast {
-            expr: inner, data_type, ..
-        } = expr
+        if let Expr::Cast { expr: inner, data_type, .. } = expr
             && let Some(kind) = reg_type(data_type)
         {
             *expr = call(&format!("{kind}_name"), vec![std::mem::replace(inner, null())]);
@@ -184,11 +165,7 @@ fn simplify(expr: &mut Expr) {
         // DataFusion wants to be told that a correlated sub-query has one row; a look-up in a catalog has.
         Expr::Subquery(query) => Expr::Subquery(aggregated(query.clone(), "max")),
         Expr::Identifier(name) if is_session_word(name) => call(&name.value.to_lowercase(), Vec::new()),
-        Expr::Case {
-            operand: Some(operand),
-            conditions,
-            ..
-        } => {
+        Expr::Case { operand: Some(operand), conditions, .. } => {
             let says_table = conditions.first().is_some_and(|c| c.result.to_string() == "'table'");
             match operand.as_ref() {
                 // psql's column "Type": it knows no sources, sinks and jobs.
@@ -215,9 +192,7 @@ fn simplify(expr: &mut Expr) {
 fn as_object_id(expr: &mut Expr) {
     match expr {
         Expr::Nested(inner) => as_object_id(inner),
-        Expr::Cast {
-            expr: inner, data_type, ..
-        } => {
+        Expr::Cast { expr: inner, data_type, .. } => {
             if let Some(kind) = reg_type(data_type) {
                 *expr = call(&format!("{kind}_oid"), vec![std::mem::replace(inner, null())]);
             }
@@ -259,11 +234,7 @@ fn reg_type(ty: &DataType) -> Option<&'static str> {
         DataType::Regclass => Some("regclass"),
         DataType::Custom(name, _) => {
             let name = last_name(name)?;
-            let name = if name == "regprocedure" {
-                "regproc".to_string()
-            } else {
-                name
-            };
+            let name = if name == "regprocedure" { "regproc".to_string() } else { name };
             KINDS.into_iter().find(|k| *k == name)
         }
         _ => None,
@@ -318,16 +289,9 @@ fn strip_schema(name: &mut ObjectName) {
 /// Words that PostgreSQL reads as calls though they have no parentheses, where the parser does not.
 fn is_session_word(name: &Ident) -> bool {
     name.quote_style.is_none()
-        && [
-            "current_schema",
-            "current_role",
-            "current_catalog",
-            "current_user",
-            "session_user",
-            "user",
-        ]
-        .iter()
-        .any(|w| name.value.eq_ignore_ascii_case(w))
+        && ["current_schema", "current_role", "current_catalog", "current_user", "session_user", "user"]
+            .iter()
+            .any(|w| name.value.eq_ignore_ascii_case(w))
 }
 
 fn null() -> Expr {
@@ -335,22 +299,12 @@ fn null() -> Expr {
 }
 
 fn empty_texts() -> Expr {
-    Expr::Array(Array {
-        elem: Vec::new(),
-        named: true,
-    })
+    Expr::Array(Array { elem: Vec::new(), named: true })
 }
 
 fn arguments(args: Vec<Expr>) -> FunctionArguments {
-    let args = args
-        .into_iter()
-        .map(|a| FunctionArg::Unnamed(FunctionArgExpr::Expr(a)))
-        .collect();
-    FunctionArguments::List(FunctionArgumentList {
-        duplicate_treatment: None,
-        args,
-        clauses: Vec::new(),
-    })
+    let args = args.into_iter().map(|a| FunctionArg::Unnamed(FunctionArgExpr::Expr(a))).collect();
+    FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() })
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Expr {
@@ -397,12 +351,9 @@ fn query_yields_nothing(query: &Query) -> bool {
         match body {
             SetExpr::Select(select) => select_yields_nothing(select),
             SetExpr::Query(query) => query_yields_nothing(query),
-            SetExpr::SetOperation {
-                op: SetOperator::Union,
-                left,
-                right,
-                ..
-            } => body_yields_nothing(left) && body_yields_nothing(right),
+            SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } => {
+                body_yields_nothing(left) && body_yields_nothing(right)
+            }
             SetExpr::SetOperation { left, .. } => body_yields_nothing(left),
             _ => false,
         }
@@ -436,12 +387,7 @@ fn yields_nothing(from: &TableWithJoins) -> bool {
 fn factor_yields_nothing(factor: &TableFactor) -> bool {
     match factor {
         TableFactor::Table { name, args: None, .. } => {
-            let parts: Vec<_> = name
-                .0
-                .iter()
-                .filter_map(ObjectNamePart::as_ident)
-                .map(|i| i.value.as_str())
-                .collect();
+            let parts: Vec<_> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(|i| i.value.as_str()).collect();
             match parts.as_slice() {
                 [table] => table.starts_with("pg_") && rows::always_empty(table),
                 [PG_CATALOG, table] => rows::always_empty(table),
@@ -449,9 +395,7 @@ fn factor_yields_nothing(factor: &TableFactor) -> bool {
             }
         }
         // Arrays in the system catalogs (options, privileges) are null, so nothing comes out of them.
-        TableFactor::Table {
-            args: Some(args), name, ..
-        } => {
+        TableFactor::Table { args: Some(args), name, .. } => {
             let column = |a: &FunctionArg| {
                 matches!(
                     a,
@@ -460,9 +404,9 @@ fn factor_yields_nothing(factor: &TableFactor) -> bool {
             };
             last_name(name).as_deref() == Some("unnest") && args.args.iter().all(column)
         }
-        TableFactor::UNNEST { array_exprs, .. } => array_exprs
-            .iter()
-            .all(|e| matches!(e, Expr::CompoundIdentifier(_) | Expr::Identifier(_))),
+        TableFactor::UNNEST { array_exprs, .. } => {
+            array_exprs.iter().all(|e| matches!(e, Expr::CompoundIdentifier(_) | Expr::Identifier(_)))
+        }
         TableFactor::NestedJoin { table_with_joins, .. } => yields_nothing(table_with_joins),
         TableFactor::Derived { subquery, .. } => query_yields_nothing(subquery),
         _ => false,
@@ -470,18 +414,8 @@ fn factor_yields_nothing(factor: &TableFactor) -> bool {
 }
 
 fn aggregates(expr: &Expr) -> bool {
-    const AGGREGATES: [&str; 10] = [
-        "count",
-        "sum",
-        "min",
-        "max",
-        "avg",
-        "array_agg",
-        "string_agg",
-        "bool_and",
-        "bool_or",
-        "every",
-    ];
+    const AGGREGATES: [&str; 10] =
+        ["count", "sum", "min", "max", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "every"];
     /// An aggregate within a sub-query is not one of this SELECT.
     #[derive(Default)]
     struct Finder {
@@ -516,10 +450,7 @@ fn empty(select: &mut Select) {
         while !taken.insert(name.clone()) {
             name.push('_');
         }
-        *item = SelectItem::ExprWithAlias {
-            expr: null(),
-            alias: Ident::with_quote('"', name),
-        };
+        *item = SelectItem::ExprWithAlias { expr: null(), alias: Ident::with_quote('"', name) };
     }
     select.from.clear();
     select.distinct = None;

@@ -53,11 +53,7 @@ pub fn always_empty(name: &str) -> bool {
 pub fn of(name: &str, world: &World) -> Vec<Row> {
     let user = || Value::from(world.facts.user.as_str());
     match name {
-        "pg_am" => vec![vec![
-            ("oid", Value::Int(2)),
-            ("amname", "tidemill".into()),
-            ("amtype", "t".into()),
-        ]],
+        "pg_am" => vec![vec![("oid", Value::Int(2)), ("amname", "tidemill".into()), ("amtype", "t".into())]],
         "pg_attribute" => world.objects.iter().flat_map(|o| attributes(o)).collect(),
         "pg_authid" | "pg_roles" => vec![role(user())],
         "pg_user" | "pg_shadow" => vec![vec![
@@ -82,28 +78,15 @@ pub fn of(name: &str, world: &World) -> Vec<Row> {
             ("backend_type", "client backend".into()),
         ]],
         "pg_stat_all_tables" | "pg_stat_user_tables" => tables(world)
-            .map(|o| {
-                vec![
-                    ("relid", oid(o)),
-                    ("schemaname", "public".into()),
-                    ("relname", o.name.as_str().into()),
-                ]
-            })
+            .map(|o| vec![("relid", oid(o)), ("schemaname", "public".into()), ("relname", o.name.as_str().into())])
             .collect(),
         "pg_stat_database" => {
-            vec![vec![
-                ("datid", DATABASE_OID.into()),
-                ("datname", world.facts.database.as_str().into()),
-            ]]
+            vec![vec![("datid", DATABASE_OID.into()), ("datname", world.facts.database.as_str().into())]]
         }
         "pg_tables" => tables(world)
             .map(|o| {
                 let name = o.name.as_str().into();
-                let mut row = vec![
-                    ("schemaname", "public".into()),
-                    ("tablename", name),
-                    ("tableowner", user()),
-                ];
+                let mut row = vec![("schemaname", "public".into()), ("tablename", name), ("tableowner", user())];
                 row.extend(["hasindexes", "hasrules", "hastriggers", "rowsecurity"].map(|c| (c, false.into())));
                 row
             })
@@ -113,11 +96,7 @@ pub fn of(name: &str, world: &World) -> Vec<Row> {
             ("spcname", "pg_default".into()),
             ("spcowner", OWNER_OID.into()),
         ]],
-        "pg_timezone_names" => vec![vec![
-            ("name", "UTC".into()),
-            ("abbrev", "UTC".into()),
-            ("is_dst", false.into()),
-        ]],
+        "pg_timezone_names" => vec![vec![("name", "UTC".into()), ("abbrev", "UTC".into()), ("is_dst", false.into())]],
         "pg_type" => types(),
         "pg_views" => of_kind(world, |k| matches!(k, ObjectKind::Job(_)))
             .map(|o| {
@@ -151,11 +130,7 @@ fn oid(object: &Object) -> Value {
 }
 
 fn of_kind(world: &World, kind: fn(&ObjectKind) -> bool) -> impl Iterator<Item = &Object> {
-    world
-        .objects
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(move |o: &&Object| kind(&o.kind))
+    world.objects.iter().map(AsRef::as_ref).filter(move |o: &&Object| kind(&o.kind))
 }
 
 fn tables(world: &World) -> impl Iterator<Item = &Object> {
@@ -188,13 +163,8 @@ fn class(object: &Object) -> Row {
 
 /// The system catalogs, so that tools which look up `'pg_class'::regclass` find them.
 fn system_classes() -> impl Iterator<Item = Row> {
-    let schemas = [
-        (PG_CATALOG, PG_CATALOG_OID),
-        (INFORMATION_SCHEMA, INFORMATION_SCHEMA_OID),
-    ];
-    let named = schemas
-        .into_iter()
-        .flat_map(|(schema, oid)| definition::tables(schema).map(move |t| (t, oid)));
+    let schemas = [(PG_CATALOG, PG_CATALOG_OID), (INFORMATION_SCHEMA, INFORMATION_SCHEMA_OID)];
+    let named = schemas.into_iter().flat_map(|(schema, oid)| definition::tables(schema).map(move |t| (t, oid)));
     named.enumerate().map(|(place, (table, namespace))| {
         vec![
             ("oid", (SYSTEM_CLASS_OID + place as i64).into()),
@@ -212,24 +182,14 @@ fn system_classes() -> impl Iterator<Item = Row> {
 
 /// The id of a system catalog in `pg_class`.
 pub fn system_class_oid(name: &str) -> Option<i64> {
-    let names = [PG_CATALOG, INFORMATION_SCHEMA]
-        .into_iter()
-        .flat_map(definition::tables)
-        .map(|t| t.name);
-    names
-        .enumerate()
-        .find(|(_, n)| *n == name)
-        .map(|(place, _)| SYSTEM_CLASS_OID + place as i64)
+    let names = [PG_CATALOG, INFORMATION_SCHEMA].into_iter().flat_map(definition::tables).map(|t| t.name);
+    names.enumerate().find(|(_, n)| *n == name).map(|(place, _)| SYSTEM_CLASS_OID + place as i64)
 }
 
 /// The reverse of [`system_class_oid`].
 pub fn system_class_name(oid: i64) -> Option<&'static str> {
     let place = usize::try_from(oid - SYSTEM_CLASS_OID).ok()?;
-    [PG_CATALOG, INFORMATION_SCHEMA]
-        .into_iter()
-        .flat_map(definition::tables)
-        .map(|t| t.name)
-        .nth(place)
+    [PG_CATALOG, INFORMATION_SCHEMA].into_iter().flat_map(definition::tables).map(|t| t.name).nth(place)
 }
 
 fn attributes(object: &Object) -> Vec<Row> {
@@ -270,19 +230,8 @@ pub fn modifier(ty: &SqlType) -> i64 {
 }
 
 fn role(name: Value) -> Row {
-    let mut row = vec![
-        ("oid", OWNER_OID.into()),
-        ("rolname", name),
-        ("rolconnlimit", Value::Int(-1)),
-    ];
-    let granted = [
-        "rolsuper",
-        "rolinherit",
-        "rolcreaterole",
-        "rolcreatedb",
-        "rolcanlogin",
-        "rolbypassrls",
-    ];
+    let mut row = vec![("oid", OWNER_OID.into()), ("rolname", name), ("rolconnlimit", Value::Int(-1))];
+    let granted = ["rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolcanlogin", "rolbypassrls"];
     row.extend(granted.map(|c| (c, Value::Bool(true))));
     row.push(("rolreplication", false.into()));
     row
@@ -304,19 +253,8 @@ fn database(world: &World) -> Row {
 }
 
 fn namespaces() -> Vec<Row> {
-    let all = [
-        (PG_CATALOG_OID, PG_CATALOG),
-        (PUBLIC_OID, "public"),
-        (INFORMATION_SCHEMA_OID, INFORMATION_SCHEMA),
-    ];
-    all.map(|(oid, name)| {
-        vec![
-            ("oid", oid.into()),
-            ("nspname", name.into()),
-            ("nspowner", OWNER_OID.into()),
-        ]
-    })
-    .into()
+    let all = [(PG_CATALOG_OID, PG_CATALOG), (PUBLIC_OID, "public"), (INFORMATION_SCHEMA_OID, INFORMATION_SCHEMA)];
+    all.map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", OWNER_OID.into())]).into()
 }
 
 fn settings(world: &World) -> Vec<Row> {
@@ -339,9 +277,7 @@ fn settings(world: &World) -> Vec<Row> {
 }
 
 fn type_line(oid: i64) -> Option<&'static str> {
-    TYPES
-        .lines()
-        .find(|l| l.split(' ').next().and_then(|o| o.parse().ok()) == Some(oid))
+    TYPES.lines().find(|l| l.split(' ').next().and_then(|o| o.parse().ok()) == Some(oid))
 }
 
 /// A built-in type's name in `pg_type`.
@@ -351,13 +287,7 @@ pub fn type_name(oid: i64) -> Option<&'static str> {
 
 /// A built-in type by its name in `pg_type`.
 pub fn type_oid(name: &str) -> Option<i64> {
-    TYPES
-        .lines()
-        .find(|l| l.split(' ').nth(1) == Some(name))?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()
+    TYPES.lines().find(|l| l.split(' ').nth(1) == Some(name))?.split(' ').next()?.parse().ok()
 }
 
 /// The element type of a built-in array type.
@@ -384,10 +314,7 @@ fn types() -> Vec<Row> {
             ("typispreferred", truth(6)),
             ("typisdefined", true.into()),
             ("typdelim", ",".into()),
-            (
-                "typsubscript",
-                if array { "array_subscript_handler" } else { "-" }.into(),
-            ),
+            ("typsubscript", if array { "array_subscript_handler" } else { "-" }.into()),
             ("typelem", int(7)),
             ("typarray", int(8)),
             ("typalign", word(9).into()),

@@ -29,10 +29,7 @@ impl Limits {
     /// An even share of the reader's budget, but at least one chunk, and no more than is needed to keep up.
     pub(super) fn for_partitions(partitions: usize) -> Limits {
         let share = (READER_BYTES / 2 / partitions.max(1)).clamp(CHUNK_BYTES, 8 * CHUNK_BYTES);
-        Limits {
-            buffered_bytes: share,
-            queued_kbytes: share / 1024,
-        }
+        Limits { buffered_bytes: share, queued_kbytes: share / 1024 }
     }
 }
 
@@ -100,10 +97,7 @@ impl Buffer {
     /// The next messages: about `max_bytes` of them, at least one, and none at or behind offset `until`. With the offset
     /// behind the last of them.
     pub(super) fn take(&mut self, max_bytes: usize, until: Option<u64>) -> Option<(RawChunk, u64)> {
-        let (chunk, from) = self
-            .rest
-            .take()
-            .or_else(|| self.chunks.pop_front().map(|c| (self.seal(c), 0)))?;
+        let (chunk, from) = self.rest.take().or_else(|| self.chunks.pop_front().map(|c| (self.seal(c), 0)))?;
         let to = cut(&chunk, from, max_bytes, until);
         if to == from {
             self.rest = Some((chunk, from));
@@ -118,28 +112,16 @@ impl Buffer {
             }
             piece
         };
-        self.bytes = self
-            .bytes
-            .saturating_sub(taken.data.len() + MESSAGE_BYTES * taken.len());
+        self.bytes = self.bytes.saturating_sub(taken.data.len() + MESSAGE_BYTES * taken.len());
         let next = taken.offsets.last().map_or(0, |last| last + 1);
         Some((taken, next))
     }
 
     fn seal(&mut self, chunk: Filling) -> RawChunk {
-        let Filling {
-            data,
-            ends,
-            offsets,
-            nulls,
-        } = chunk;
+        let Filling { data, ends, offsets, nulls } = chunk;
         self.typical_bytes = data.len().min(CHUNK_BYTES + CHUNK_BYTES / 8);
         self.typical_messages = ends.len();
-        RawChunk {
-            data: Bytes::from(data),
-            ends,
-            offsets,
-            nulls,
-        }
+        RawChunk { data: Bytes::from(data), ends, offsets, nulls }
     }
 }
 
@@ -150,17 +132,12 @@ fn cut(chunk: &RawChunk, from: usize, max_bytes: usize, until: Option<u64>) -> u
         None => chunk.len(),
     };
     let start = start_of(chunk, from);
-    let fitting = chunk
-        .ends
-        .partition_point(|end| (*end as usize).saturating_sub(start) <= max_bytes);
+    let fitting = chunk.ends.partition_point(|end| (*end as usize).saturating_sub(start) <= max_bytes);
     fitting.max(from + 1).min(allowed).max(from)
 }
 
 fn start_of(chunk: &RawChunk, message: usize) -> usize {
-    message
-        .checked_sub(1)
-        .and_then(|before| chunk.ends.get(before))
-        .map_or(0, |end| *end as usize)
+    message.checked_sub(1).and_then(|before| chunk.ends.get(before)).map_or(0, |end| *end as usize)
 }
 
 /// Messages `from..to` as a chunk of their own; the data is shared.
@@ -172,12 +149,7 @@ fn slice(chunk: &RawChunk, from: usize, to: usize) -> RawChunk {
         data: chunk.data.slice(start..end),
         ends: chunk.ends.get(from..to).map(piece).unwrap_or_default(),
         offsets: chunk.offsets.get(from..to).unwrap_or_default().to_vec(),
-        nulls: chunk
-            .nulls
-            .iter()
-            .filter(inside)
-            .map(|null| null - from as u32)
-            .collect(),
+        nulls: chunk.nulls.iter().filter(inside).map(|null| null - from as u32).collect(),
     }
 }
 
@@ -239,9 +211,7 @@ mod tests {
         for offset in 0..5 {
             buffer.push(offset, Some(&value));
         }
-        let lengths = std::iter::from_fn(|| buffer.take(usize::MAX, None))
-            .map(|(c, _)| c.len())
-            .collect::<Vec<_>>();
+        let lengths = std::iter::from_fn(|| buffer.take(usize::MAX, None)).map(|(c, _)| c.len()).collect::<Vec<_>>();
         assert_eq!(lengths, [2, 2, 1]);
     }
 

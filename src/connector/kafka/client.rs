@@ -109,11 +109,8 @@ pub(super) fn is_connection_trouble(code: Option<RDKafkaErrorCode>) -> bool {
 
 /// The broker cannot be reached. `detail`: librdkafka's words.
 pub(super) fn unreachable(servers: &str, detail: Option<String>) -> Error {
-    let error = Error::new(
-        SqlState::ConnectionFailure,
-        format!("cannot reach Kafka at \"{servers}\""),
-    )
-    .with_hint("Check that the broker runs, and that 'properties.bootstrap.servers' and its listeners name it.");
+    let error = Error::new(SqlState::ConnectionFailure, format!("cannot reach Kafka at \"{servers}\""))
+        .with_hint("Check that the broker runs, and that 'properties.bootstrap.servers' and its listeners name it.");
     match detail {
         Some(detail) => error.with_detail(detail),
         None => error,
@@ -121,21 +118,13 @@ pub(super) fn unreachable(servers: &str, detail: Option<String>) -> Error {
 }
 
 pub(super) fn missing_topic(topic: &str, servers: &str) -> Error {
-    Error::new(
-        SqlState::UndefinedTable,
-        format!("Kafka topic \"{topic}\" does not exist at \"{servers}\""),
-    )
-    .with_hint(format!(
-        "Create it (kafka-topics.sh --create --topic {topic} ...), or correct the 'topic' option."
-    ))
+    Error::new(SqlState::UndefinedTable, format!("Kafka topic \"{topic}\" does not exist at \"{servers}\""))
+        .with_hint(format!("Create it (kafka-topics.sh --create --topic {topic} ...), or correct the 'topic' option."))
 }
 
 /// Any other error of librdkafka, while `doing` something with a topic.
 pub(super) fn failed(doing: &str, topic: &str, code: RDKafkaErrorCode) -> Error {
-    Error::new(
-        SqlState::ConnectionFailure,
-        format!("cannot {doing} Kafka topic \"{topic}\": {}", words(code)),
-    )
+    Error::new(SqlState::ConnectionFailure, format!("cannot {doing} Kafka topic \"{topic}\": {}", words(code)))
 }
 
 /// librdkafka's code in words.
@@ -150,11 +139,8 @@ pub(super) fn words(code: RDKafkaErrorCode) -> String {
 
 /// A client that cannot even be made: a setting that only the whole shows to be wrong.
 pub(super) fn cannot_configure(error: &KafkaError) -> Error {
-    Error::new(
-        SqlState::InvalidParameterValue,
-        format!("cannot configure the Kafka client: {error}"),
-    )
-    .with_hint("Check the 'properties.' options against librdkafka's CONFIGURATION.md.")
+    Error::new(SqlState::InvalidParameterValue, format!("cannot configure the Kafka client: {error}"))
+        .with_hint("Check the 'properties.' options against librdkafka's CONFIGURATION.md.")
 }
 
 /// What a failed call means: the broker is away, the topic is missing, or something else.
@@ -164,9 +150,6 @@ pub(super) fn call_failed(doing: &str, topic: &str, servers: &str, error: &Kafka
         code if is_connection_trouble(code) => unreachable(servers, context.complaint()),
         Some(C::UnknownTopicOrPartition | C::UnknownTopic | C::UnknownPartition) => missing_topic(topic, servers),
         Some(code) => failed(doing, topic, code),
-        None => Error::new(
-            SqlState::ConnectionFailure,
-            format!("cannot {doing} Kafka topic \"{topic}\": {error}"),
-        ),
+        None => Error::new(SqlState::ConnectionFailure, format!("cannot {doing} Kafka topic \"{topic}\": {error}")),
     }
 }

@@ -71,18 +71,8 @@ pub(super) struct State {
 impl Partition {
     pub(super) fn new(number: i32, position: u64) -> Arc<Partition> {
         let buffer = Buffer::default();
-        let state = State {
-            buffer,
-            position,
-            end: None,
-            bound: None,
-            complete: false,
-            error: None,
-        };
-        Arc::new(Partition {
-            number,
-            state: Mutex::new(state),
-        })
+        let state = State { buffer, position, end: None, bound: None, complete: false, error: None };
+        Arc::new(Partition { number, state: Mutex::new(state) })
     }
 }
 
@@ -148,9 +138,7 @@ impl Fetcher {
             }
         }
         let complaints = SharedContext::default();
-        let consumer = config
-            .create_with_context(complaints.clone())
-            .map_err(|e| client::cannot_configure(&e))?;
+        let consumer = config.create_with_context(complaints.clone()).map_err(|e| client::cannot_configure(&e))?;
         let next_discovery = context.clock.now().saturating_add(DISCOVERY_INTERVAL);
         Ok(Fetcher {
             options,
@@ -224,8 +212,7 @@ impl Fetcher {
         let mut queues = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let offset = i64::try_from(partition.state.lock().position).unwrap_or(i64::MAX);
-            list.add_partition_offset(topic, partition.number, Offset::Offset(offset))
-                .map_err(failed)?;
+            list.add_partition_offset(topic, partition.number, Offset::Offset(offset)).map_err(failed)?;
             let signal = Arc::clone(&self.shared.signal);
             let Some(queue) = PartitionQueue::split(&self.consumer, topic, partition.number, signal) else {
                 return Err(Error::internal(format!("no queue for Kafka topic \"{topic}\"")));
@@ -276,9 +263,7 @@ impl Fetcher {
             queued += queue.len();
         }
         let message_bytes = self.fetched_bytes.checked_div(self.fetched_messages).unwrap_or(0);
-        self.shared
-            .queued_bytes
-            .store(queued * message_bytes, Ordering::Relaxed);
+        self.shared.queued_bytes.store(queued * message_bytes, Ordering::Relaxed);
         if trouble.is_some() {
             self.set_trouble(trouble);
         }
@@ -300,9 +285,7 @@ impl Fetcher {
             return;
         };
         let known = self.shared.partitions.read().clone();
-        let new = found
-            .into_iter()
-            .filter(|number| known.iter().all(|p| p.number != *number));
+        let new = found.into_iter().filter(|number| known.iter().all(|p| p.number != *number));
         // A partition that did not exist when the job began has nothing but what the job must read.
         let new = new.map(|number| Partition::new(number, 0)).collect::<Vec<_>>();
         if new.is_empty() {

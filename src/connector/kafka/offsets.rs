@@ -72,9 +72,7 @@ pub(super) fn query(
     let mut offsets = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let Some(found) = answer.find_partition(topic, *partition) else {
-            return Err(Error::internal(format!(
-                "Kafka left out partition {partition} of topic \"{topic}\""
-            )));
+            return Err(Error::internal(format!("Kafka left out partition {partition} of topic \"{topic}\"")));
         };
         found.error().map_err(failed)?;
         offsets.push(match found.offset() {
@@ -98,17 +96,11 @@ pub(super) fn resolve_start(options: &SourceOptions) -> Result<Positions> {
     let mut offsets = query(&consumer, topic, servers, &partitions, wanted)?;
     if offsets.contains(&None) {
         let ends = query(&consumer, topic, servers, &partitions, Wanted::End)?;
-        offsets = offsets
-            .into_iter()
-            .zip(ends)
-            .map(|(offset, end)| offset.or(end))
-            .collect();
+        offsets = offsets.into_iter().zip(ends).map(|(offset, end)| offset.or(end)).collect();
     }
     let position = |(partition, offset): (&i32, Option<u64>)| match offset {
         Some(offset) => Ok((partition_id(*partition), Position { offset, file: None })),
-        None => Err(Error::internal(format!(
-            "Kafka names no offset for partition {partition} of topic \"{topic}\""
-        ))),
+        None => Err(Error::internal(format!("Kafka names no offset for partition {partition} of topic \"{topic}\""))),
     };
     partitions.iter().zip(offsets).map(position).collect()
 }
@@ -121,7 +113,5 @@ pub(super) fn partition_id(partition: i32) -> PartitionId {
 fn consumer(properties: &Properties) -> Result<BaseConsumer<SharedContext>> {
     let mut config = client::config(properties);
     config.set("isolation.level", "read_committed");
-    config
-        .create_with_context(SharedContext::default())
-        .map_err(|e| client::cannot_configure(&e))
+    config.create_with_context(SharedContext::default()).map_err(|e| client::cannot_configure(&e))
 }

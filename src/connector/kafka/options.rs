@@ -9,34 +9,16 @@ use crate::types::Column;
 
 /// Settings of librdkafka that the connector's promises rest on.
 const OWNED: &[(&str, &str)] = &[
-    (
-        "auto.offset.reset",
-        "An offset that is gone stops the job; choose the start by 'scan.startup.mode'.",
-    ),
-    (
-        "enable.auto.commit",
-        "Positions are kept by Tidemill, not by consumer groups.",
-    ),
-    (
-        "enable.auto.offset.store",
-        "Positions are kept by Tidemill, not by consumer groups.",
-    ),
+    ("auto.offset.reset", "An offset that is gone stops the job; choose the start by 'scan.startup.mode'."),
+    ("enable.auto.commit", "Positions are kept by Tidemill, not by consumer groups."),
+    ("enable.auto.offset.store", "Positions are kept by Tidemill, not by consumer groups."),
     ("enable.partition.eof", "Tidemill relies on it."),
     ("check.crcs", "Checksums are always checked."),
     ("enable.idempotence", "The producer is always idempotent."),
     ("acks", "Records are always acknowledged by all in-sync replicas."),
-    (
-        "request.required.acks",
-        "Records are always acknowledged by all in-sync replicas.",
-    ),
-    (
-        "partitioner",
-        "Keys are always partitioned as Kafka's Java clients do (murmur2_random).",
-    ),
-    (
-        "transactional.id",
-        "Delivery is at least once; transactions are not used.",
-    ),
+    ("request.required.acks", "Records are always acknowledged by all in-sync replicas."),
+    ("partitioner", "Keys are always partitioned as Kafka's Java clients do (murmur2_random)."),
+    ("transactional.id", "Delivery is at least once; transactions are not used."),
     ("log.queue", "Logs go to Tidemill's own log."),
     ("queued.max.messages.kbytes", "Prefetching has a budget of its own."),
     ("queue.buffering.max.kbytes", "Buffering has a budget of its own."),
@@ -49,10 +31,7 @@ const JAVA_ONLY: &[(&str, &str)] = &[
     ("value.deserializer", "Formats are chosen by 'format' and 'key.format'."),
     ("key.serializer", "Formats are chosen by 'format' and 'key.format'."),
     ("value.serializer", "Formats are chosen by 'format' and 'key.format'."),
-    (
-        "sasl.jaas.config",
-        "Use 'properties.sasl.username' and 'properties.sasl.password'.",
-    ),
+    ("sasl.jaas.config", "Use 'properties.sasl.username' and 'properties.sasl.password'."),
     ("max.poll.records", "Batches are sized by Tidemill: remove it."),
 ];
 
@@ -66,9 +45,7 @@ impl Properties {
     }
 
     pub(super) fn servers(&self) -> &str {
-        self.iter()
-            .find(|(key, _)| *key == "bootstrap.servers")
-            .map_or("", |(_, value)| value)
+        self.iter().find(|(key, _)| *key == "bootstrap.servers").map_or("", |(_, value)| value)
     }
 }
 
@@ -142,10 +119,8 @@ enum BoundedMode {
 }
 
 impl Choice for BoundedMode {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("unbounded", BoundedMode::Unbounded),
-        ("latest-offset", BoundedMode::Latest),
-    ];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("unbounded", BoundedMode::Unbounded), ("latest-offset", BoundedMode::Latest)];
 }
 
 #[derive(Clone, Copy)]
@@ -166,10 +141,8 @@ enum Guarantee {
 }
 
 impl Choice for Guarantee {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("at-least-once", Guarantee::AtLeastOnce),
-        ("exactly-once", Guarantee::ExactlyOnce),
-    ];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("at-least-once", Guarantee::AtLeastOnce), ("exactly-once", Guarantee::ExactlyOnce)];
 }
 
 impl Choice for TimestampFormat {
@@ -209,13 +182,7 @@ pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut
         Some(FieldsInclude::ExceptKey) => (0..columns.len()).filter(|index| !key.contains(index)).collect(),
         Some(FieldsInclude::All) | None => (0..columns.len()).collect(),
     };
-    Ok(SinkOptions {
-        topic,
-        properties,
-        key,
-        value,
-        json,
-    })
+    Ok(SinkOptions { topic, properties, key, value, json })
 }
 
 /// A topic's name, by Kafka's own rule.
@@ -228,18 +195,14 @@ fn topic(options: &mut OptionReader) -> Result<String> {
         } else {
             "Topics have up to 249 letters, digits, dots, underscores and hyphens."
         };
-        return Err(options
-            .error("topic", format!("invalid topic name \"{topic}\""))
-            .with_hint(hint));
+        return Err(options.error("topic", format!("invalid topic name \"{topic}\"")).with_hint(hint));
     }
     Ok(topic)
 }
 
 fn format(options: &mut OptionReader) -> Result<JsonOptions> {
-    if options.option("format").is_none() && options.option("value.format").is_none() {
-        return Err(options
-            .missing("format")
-            .with_hint("Add 'format' = 'json' to the WITH clause."));
+    if !options.is_given("format") && !options.is_given("value.format") {
+        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
     }
     let format = options.choice::<Json>("format")?;
     if options.choice::<Json>("value.format")?.is_some() && format.is_some() {
@@ -249,9 +212,7 @@ fn format(options: &mut OptionReader) -> Result<JsonOptions> {
     }
     let own = options.choice("json.timestamp-format.standard")?;
     let value = options.choice("value.json.timestamp-format.standard")?;
-    Ok(JsonOptions {
-        timestamp_format: own.or(value).unwrap_or_default(),
-    })
+    Ok(JsonOptions { timestamp_format: own.or(value).unwrap_or_default() })
 }
 
 fn startup(options: &mut OptionReader) -> Result<Startup> {
@@ -292,18 +253,13 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
     let mut properties = Vec::new();
     for (name, option) in options.prefixed("properties.") {
         let refusal = |what: String, hint: &str| {
-            Error::new(SqlState::InvalidParameterValue, what)
-                .with_hint(hint)
-                .at(option.key.position)
+            Error::new(SqlState::InvalidParameterValue, what).with_hint(hint).at(option.position)
         };
         if let Some((_, hint)) = OWNED.iter().find(|(owned, _)| *owned == name) {
             return Err(refusal(format!("option \"{}\" cannot be changed", option.key), hint));
         }
         if let Some((_, hint)) = JAVA_ONLY.iter().find(|(java, _)| *java == name) {
-            return Err(refusal(
-                format!("option \"{}\" is for Kafka's Java clients", option.key),
-                hint,
-            ));
+            return Err(refusal(format!("option \"{}\" is for Kafka's Java clients", option.key), hint));
         }
         let value = option.value.trim();
         if name == "security.protocol"
@@ -368,28 +324,16 @@ mod tests {
     use super::*;
     use crate::types::SqlType;
 
-    const BASE: &[(&str, &str)] = &[
-        ("topic", "t"),
-        ("properties.bootstrap.servers", "h:1"),
-        ("format", "json"),
-    ];
+    const BASE: &[(&str, &str)] = &[("topic", "t"), ("properties.bootstrap.servers", "h:1"), ("format", "json")];
 
     fn reader(extra: &[(&str, &str)]) -> OptionReader {
-        let all = BASE
-            .iter()
-            .filter(|(k, _)| !extra.iter().any(|(e, _)| e == k))
-            .chain(extra);
+        let all = BASE.iter().filter(|(k, _)| !extra.iter().any(|(e, _)| e == k)).chain(extra);
         let options = all.zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, i)).collect();
         OptionReader::new(options).unwrap()
     }
 
     fn shown(error: &Error) -> String {
-        format!(
-            "{} {} | {}",
-            error.state().code(),
-            error.message(),
-            error.hint().unwrap_or("")
-        )
+        format!("{} {} | {}", error.state().code(), error.message(), error.hint().unwrap_or(""))
     }
 
     fn source(extra: &[(&str, &str)]) -> Result<SourceOptions, String> {
@@ -399,15 +343,10 @@ mod tests {
     }
 
     fn sink(extra: &[(&str, &str)]) -> Result<SinkOptions, String> {
-        let column = |name: &str| Column {
-            name: name.into(),
-            ty: SqlType::BigInt,
-            not_null: false,
-        };
+        let column = |name: &str| Column { name: name.into(), ty: SqlType::BigInt, not_null: false };
         let mut reader = reader(extra);
         let read = read_sink(&[column("a"), column("b"), column("c")], &[], &mut reader);
-        read.and_then(|options| reader.finish().map(|()| options))
-            .map_err(|e| shown(&e))
+        read.and_then(|options| reader.finish().map(|()| options)).map_err(|e| shown(&e))
     }
 
     #[track_caller]
@@ -421,10 +360,7 @@ mod tests {
         let mode = |extra: &[(&str, &str)]| source(extra).map(|options| options.startup);
         assert_eq!(mode(&[("scan.startup.mode", "earliest-offset")]), Ok(Startup::Earliest));
         assert_eq!(mode(&[("scan.startup.mode", "LATEST-offset")]), Ok(Startup::Latest));
-        let timestamp = [
-            ("scan.startup.mode", "timestamp"),
-            ("scan.startup.timestamp-millis", "5"),
-        ];
+        let timestamp = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "5")];
         assert_eq!(mode(&timestamp), Ok(Startup::Timestamp(5)));
         refused(mode(&[]), "\"scan.startup.mode\" is required");
         refused(mode(&timestamp[..1]), "\"scan.startup.timestamp-millis\" is required");
@@ -433,10 +369,7 @@ mod tests {
             "0A000 startup mode \"group-offsets\" is not supported",
         );
         refused(
-            mode(&[
-                ("scan.startup.mode", "latest-offset"),
-                ("scan.startup.timestamp-millis", "5"),
-            ]),
+            mode(&[("scan.startup.mode", "latest-offset"), ("scan.startup.timestamp-millis", "5")]),
             "needs startup mode \"timestamp\"",
         );
     }
@@ -445,31 +378,14 @@ mod tests {
     fn what_is_ours_is_refused_and_secrets_stay_secret() {
         let with = |key, value| source(&[("scan.startup.mode", "earliest-offset"), (key, value)]);
         refused(with("properties.auto.offset.reset", "latest"), "cannot be changed");
-        refused(
-            with("properties.sasl.jaas.config", "x"),
-            "Use 'properties.sasl.username'",
-        );
-        refused(
-            with("properties.security.protocol", "SSL"),
-            "0A000 this build of Tidemill does not speak TLS",
-        );
-        refused(
-            with("properties.no.such", "x"),
-            "22023 invalid Kafka property \"no.such\"",
-        );
-        refused(
-            with("properties.fetch.wait.max.ms", "soon"),
-            "22023 invalid Kafka property \"fetch.wait.max.ms\"",
-        );
+        refused(with("properties.sasl.jaas.config", "x"), "Use 'properties.sasl.username'");
+        refused(with("properties.security.protocol", "SSL"), "0A000 this build of Tidemill does not speak TLS");
+        refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
+        refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
         refused(with("topic", "a;b"), "A source reads one topic");
         refused(with("format", "avro"), "Possible values are \"json\"");
         let options = with("properties.sasl.password", "hunter2").unwrap();
-        assert!(
-            options
-                .properties
-                .iter()
-                .any(|property| property == ("sasl.password", "hunter2"))
-        );
+        assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
         assert!(!format!("{options:?}").contains("hunter2"));
     }
 
@@ -478,10 +394,7 @@ mod tests {
         assert_eq!(sink(&[]).unwrap().key, [] as [usize; 0]);
         let options = sink(&[("key.fields", "c; a"), ("value.fields-include", "EXCEPT_KEY")]).unwrap();
         assert_eq!((options.key, options.value), (vec![2, 0], vec![1]));
-        refused(
-            sink(&[("key.fields", "d")]),
-            "column \"d\" of \"key.fields\" does not exist",
-        );
+        refused(sink(&[("key.fields", "d")]), "column \"d\" of \"key.fields\" does not exist");
         refused(sink(&[("key.fields", "a;a")]), "appears twice");
         refused(sink(&[("key.format", "json")]), "\"key.fields\" is required");
         refused(sink(&[("sink.delivery-guarantee", "exactly-once")]), "0A000");

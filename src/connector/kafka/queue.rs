@@ -96,12 +96,7 @@ impl PartitionQueue {
             let opaque = Arc::as_ptr(&signal).cast_mut().cast::<c_void>();
             rd::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(raise_signal), opaque);
         }
-        Some(PartitionQueue {
-            queue,
-            batch: Vec::with_capacity(BATCH),
-            signal,
-            _consumer: Arc::clone(consumer),
-        })
+        Some(PartitionQueue { queue, batch: Vec::with_capacity(BATCH), signal, _consumer: Arc::clone(consumer) })
     }
 
     /// Hands what is at hand, at most one batch, to `each`; says how much it was. Does not block.
@@ -165,10 +160,7 @@ impl Message {
                 Fetched::Message { offset, value }
             }
             rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Fetched::End { offset },
-            code => Fetched::Failed {
-                code: code.into(),
-                reason: self.reason(),
-            },
+            code => Fetched::Failed { code: code.into(), reason: self.reason() },
         }
     }
 
@@ -177,11 +169,7 @@ impl Message {
         // SAFETY: for a message with an error this is a C string that lives as long as the message, or null.
         unsafe {
             let text = rd::rd_kafka_message_errstr(self.0.as_ptr());
-            if text.is_null() {
-                String::new()
-            } else {
-                CStr::from_ptr(text).to_string_lossy().into_owned()
-            }
+            if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
         }
     }
 }

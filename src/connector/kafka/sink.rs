@@ -112,11 +112,8 @@ fn producer(options: &SinkOptions, context: Context) -> Result<BaseProducer<Cont
     let defaults = [("compression.type", "lz4"), ("message.timeout.ms", MESSAGE_TIMEOUT_MS)];
     for (key, value) in defaults {
         let given = |alias: &str| options.properties.iter().any(|(name, _)| name == alias);
-        let aliases = if key == "message.timeout.ms" {
-            ["delivery.timeout.ms", key]
-        } else {
-            ["compression.codec", key]
-        };
+        let aliases =
+            if key == "message.timeout.ms" { ["delivery.timeout.ms", key] } else { ["compression.codec", key] };
         if !aliases.into_iter().any(given) {
             config.set(key, value);
         }
@@ -143,9 +140,7 @@ impl Encoded {
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(&0).chain(&self.ends);
-        starts
-            .zip(&self.ends)
-            .map(|(start, end)| self.data.get(*start..*end).unwrap_or_default())
+        starts.zip(&self.ends).map(|(start, end)| self.data.get(*start..*end).unwrap_or_default())
     }
 }
 
@@ -189,17 +184,10 @@ impl SinkWriter for KafkaWriter {
 impl KafkaWriter {
     /// Hands the rows of `batch` to the producer.
     fn send(&mut self, producer: &BaseProducer<Context>, batch: &ChangeBatch) -> Result<(), DeliveryError> {
-        if batch
-            .weights()
-            .is_some_and(|weights| weights.iter().any(|weight| *weight < 0))
-        {
-            return Err(DeliveryError::Fatal(Error::internal(
-                "a deletion for a Kafka sink that takes none",
-            )));
+        if batch.weights().is_some_and(|weights| weights.iter().any(|weight| *weight < 0)) {
+            return Err(DeliveryError::Fatal(Error::internal("a deletion for a Kafka sink that takes none")));
         }
-        self.values
-            .fill(&self.value, batch.rows())
-            .map_err(DeliveryError::Fatal)?;
+        self.values.fill(&self.value, batch.rows()).map_err(DeliveryError::Fatal)?;
         if let Some(key) = &self.key {
             self.keys.fill(key, batch.rows()).map_err(DeliveryError::Fatal)?;
         }
@@ -237,10 +225,7 @@ impl KafkaWriter {
                 }
                 Err((error, _)) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                    return Err(self.explain(Failure {
-                        code,
-                        value_bytes: value.len(),
-                    }));
+                    return Err(self.explain(Failure { code, value_bytes: value.len() }));
                 }
             }
         }

@@ -20,10 +20,7 @@ use crate::types::{Column, schema_of};
 /// asked.
 pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
     let options = read_source(options)?;
-    let source = KafkaSource {
-        options,
-        columns: columns.to_vec(),
-    };
+    let source = KafkaSource { options, columns: columns.to_vec() };
     source.json(&(0..columns.len()).collect::<Vec<_>>())?;
     Ok(Arc::new(source))
 }
@@ -36,11 +33,7 @@ struct KafkaSource {
 
 impl KafkaSource {
     fn json(&self, columns: &[usize]) -> Result<JsonDecoder> {
-        let wanted = columns
-            .iter()
-            .filter_map(|index| self.columns.get(*index))
-            .cloned()
-            .collect::<Vec<_>>();
+        let wanted = columns.iter().filter_map(|index| self.columns.get(*index)).cloned().collect::<Vec<_>>();
         JsonDecoder::new(schema_of(&wanted), self.options.json)
     }
 }
@@ -54,26 +47,15 @@ impl Source for KafkaSource {
     fn open(&self, _columns: &[usize], positions: &Positions, context: ReaderContext) -> Result<Box<dyn Reader>> {
         let mut partitions = Vec::with_capacity(positions.len());
         for (PartitionId(name), position) in positions {
-            let number = name
-                .parse::<i32>()
-                .map_err(|_| Error::internal(format!("Kafka partition \"{name}\"")))?;
+            let number = name.parse::<i32>().map_err(|_| Error::internal(format!("Kafka partition \"{name}\"")))?;
             partitions.push(Partition::new(number, position.offset));
         }
         partitions.sort_unstable_by_key(|p| p.number);
         let names = partitions.iter().map(|p| partition_id(p.number)).collect();
-        let shared = Arc::new(Shared {
-            partitions: partitions.clone().into(),
-            ..Shared::default()
-        });
+        let shared = Arc::new(Shared { partitions: partitions.clone().into(), ..Shared::default() });
         let fetcher = Fetcher::new(self.options.clone(), context, Arc::clone(&shared))?;
-        std::thread::Builder::new()
-            .name("kafka-fetch".into())
-            .spawn(move || fetcher.run())?;
-        Ok(Box::new(KafkaReader {
-            shared,
-            partitions,
-            names,
-        }))
+        std::thread::Builder::new().name("kafka-fetch".into()).spawn(move || fetcher.run())?;
+        Ok(Box::new(KafkaReader { shared, partitions, names }))
     }
 
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
@@ -122,11 +104,7 @@ impl Reader for KafkaReader {
         // Offsets have gaps (compaction, transactions): the limit may lie in one.
         if let Some(until) = until
             && state.position < until
-            && state
-                .buffer
-                .first_offset()
-                .or(state.end)
-                .is_some_and(|next| next >= until)
+            && state.buffer.first_offset().or(state.end).is_some_and(|next| next >= until)
         {
             state.position = until;
             return Ok(chunk_up_to(RawChunk::default(), until));
@@ -142,11 +120,7 @@ impl Reader for KafkaReader {
         }
         // Said under the partition's lock: whoever adds to the buffer afterwards sees it.
         self.shared.hungry.store(true, Ordering::Release);
-        Ok(if state.end.is_some() {
-            Taken::AtEnd
-        } else {
-            Taken::Pending
-        })
+        Ok(if state.end.is_some() { Taken::AtEnd } else { Taken::Pending })
     }
 
     fn trouble(&self) -> Option<Error> {
@@ -154,11 +128,7 @@ impl Reader for KafkaReader {
     }
 
     fn buffered_bytes(&self) -> usize {
-        let buffered = self
-            .partitions
-            .iter()
-            .map(|p| p.state.lock().buffer.bytes())
-            .sum::<usize>();
+        let buffered = self.partitions.iter().map(|p| p.state.lock().buffer.bytes()).sum::<usize>();
         buffered + self.shared.queued_bytes.load(Ordering::Relaxed)
     }
 }
@@ -171,11 +141,5 @@ impl Drop for KafkaReader {
 }
 
 fn chunk_up_to(chunk: RawChunk, next: u64) -> Taken {
-    Taken::Chunk(Chunk {
-        payload: Payload::Raw(chunk),
-        next: Position {
-            offset: next,
-            file: None,
-        },
-    })
+    Taken::Chunk(Chunk { payload: Payload::Raw(chunk), next: Position { offset: next, file: None } })
 }
