@@ -53,16 +53,3 @@ impl RelationKind {
         }
     }
 }
-
-impl Relations for CatalogSnapshot {
-    fn relation(&self, name: &str) -> Option<Relation> {
-        let object = self.find(name)?;
-        let kind = match &object.kind {
-            ObjectKind::Source(source) => RelationKind::Source { watermark: source.watermark.clone() },
-            ObjectKind::Sink(sink) => RelationKind::Sink { takes_changes: sink.sink.takes_changes() },
-            ObjectKind::View(_) => RelationKind::View,
-            ObjectKind::Job(_) => RelationKind::Job,
-        };
-        Some(Relation { name: object.name.clone(), columns: object.columns().to_vec(), kind })
-    }
-}
