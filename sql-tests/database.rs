@@ -1,1 +1,244 @@
-//! The engine under test.
+//! A session of the engine under test, as sqllogictest wants it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
+use tidemill::error::Error;
+use tidemill::server::grid::Grid;
+use tidemill::session::{Body, Session};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
+
+use crate::host::{Access, Host};
+
+type Output = DBOutput<DefaultColumnType>;
+
+/// A session. It is opened with its first statement, and anew after a restart of the engine.
+pub struct Database {
+    host: Arc<Host>,
+    session: Option<(u64, Link)>,
+    /// Of the last statement.
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+enum Link {
+    InProcess(Box<Session>),
+    Wire(Client),
+}
+
+/// An error as the scripts write it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+/// What an error consists of, wherever it comes from.
+struct Parts<'a> {
+    code: &'a str,
+    message: &'a str,
+    detail: Option<&'a str>,
+    hint: Option<&'a str>,
+    /// Counted from 1, in characters.
+    position: Option<usize>,
+}
+
+/// Characters of the statement that an error shows of the place it points at.
+const PLACE_CHARS: usize = 24;
+
+impl Parts<'_> {
+    fn failure(&self, sql: &str) -> Failure {
+        let mut text = format!("{}: {}", self.code, self.message);
+        if let Some(position) = self.position {
+            let rest: String = sql.chars().skip(position - 1).take(PLACE_CHARS).collect();
+            text.push_str(&format!("\nAT: {}", rest.lines().next().unwrap_or_default().trim_end()));
+        }
+        for (label, part) in [("DETAIL", self.detail), ("HINT", self.hint)] {
+            if let Some(part) = part {
+                text.push_str(&format!("\n{label}: {part}"));
+            }
+        }
+        Failure(text)
+    }
+}
+
+impl Database {
+    pub fn new(host: Arc<Host>) -> Database {
+        Database { host, session: None, notices: Arc::default() }
+    }
+
+    /// The open session, of the engine's present life.
+    async fn link(&mut self) -> Result<&mut Link, Failure> {
+        if self.session.as_ref().is_none_or(|(life, _)| *life != self.host.life()) {
+            let (life, access) = self.host.access().await.map_err(Failure)?;
+            let link = match access {
+                Access::InProcess(engine) => Link::InProcess(Box::new(Session::new(engine))),
+                Access::Wire(address) => Link::Wire(self.connect(address).await?),
+            };
+            self.session = Some((life, link));
+        }
+        match &mut self.session {
+            Some((_, link)) => Ok(link),
+            None => Err(Failure("no session".into())),
+        }
+    }
+
+    async fn connect(&self, address: std::net::SocketAddr) -> Result<Client, Failure> {
+        let mut config = tokio_postgres::Config::new();
+        config.host(address.ip().to_string()).port(address.port()).user("tester").dbname("tidemill");
+        let (client, mut connection) = config.connect(NoTls).await.map_err(|e| Failure(e.to_string()))?;
+        let notices = Arc::clone(&self.notices);
+        // Notices come before the answer they belong to, and are kept before that is handed on.
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = futures::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notice(n) = message {
+                    notices.lock().push(format!("{} {}: {}", n.severity(), n.code().code(), n.message()));
+                }
+            }
+        });
+        Ok(client)
+    }
+
+    async fn command(&mut self, command: &str) -> Result<Output, Failure> {
+        let (name, argument) = command.split_once(' ').unwrap_or((command, ""));
+        match name {
+            "\\settle" => {
+                self.host.settle().await;
+                Ok(DBOutput::StatementComplete(0))
+            }
+            "\\restart" => {
+                self.host.restart().await.map_err(Failure)?;
+                Ok(DBOutput::StatementComplete(0))
+            }
+            "\\notices" => Ok(column(self.notices.lock().clone())),
+            "\\lines" => sorted_lines(Path::new(argument.trim())).map(column).map_err(Failure),
+            _ => Err(Failure(format!("there is no command {name}"))),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl AsyncDB for Database {
+    type Error = Failure;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<Output, Failure> {
+        let sql = sql.trim();
+        if sql.starts_with('\\') {
+            return self.command(sql).await;
+        }
+        self.notices.lock().clear();
+        let notices = Arc::clone(&self.notices);
+        let output = match self.link().await? {
+            Link::InProcess(session) => in_process(session, sql, &notices).await,
+            Link::Wire(client) => over_the_wire(client, sql).await,
+        }?;
+        let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if ["CREATE", "DROP", "STOP", "CANCEL"].contains(&first.as_str()) {
+            self.host.settle().await;
+        }
+        Ok(output)
+    }
+
+    async fn shutdown(&mut self) {
+        self.session = None;
+    }
+
+    fn engine_name(&self) -> &str {
+        "tidemill"
+    }
+}
+
+async fn in_process(session: &mut Session, sql: &str, notices: &Mutex<Vec<String>>) -> Result<Output, Failure> {
+    let fail = |e: &Error| {
+        let parts = Parts {
+            code: e.state().code(),
+            message: e.message(),
+            detail: e.detail(),
+            hint: e.hint(),
+            position: e.position(),
+        };
+        parts.failure(sql)
+    };
+    let mut output = DBOutput::StatementComplete(0);
+    for statement in session.parse(sql).map_err(|e| fail(&e))? {
+        let response = session.execute(&statement, &[]).await.map_err(|e| fail(&e))?;
+        for notice in response.notices {
+            let what = notice.what;
+            notices.lock().push(format!("{} {}: {}", notice.severity, what.state().code(), what.message()));
+        }
+        output = match response.body {
+            Body::Command(_) | Body::Empty => DBOutput::StatementComplete(0),
+            Body::Rows { schema, stream } => {
+                let zone = session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or_default();
+                let grid = Grid::collect(&schema, stream, zone).await.map_err(|e| {
+                    session.fail();
+                    fail(&e)
+                })?;
+                rows(grid.rows)
+            }
+        };
+    }
+    Ok(output)
+}
+
+async fn over_the_wire(client: &Client, sql: &str) -> Result<Output, Failure> {
+    let messages = client.simple_query(sql).await.map_err(|e| match e.as_db_error() {
+        None => Failure(e.to_string()),
+        Some(db) => {
+            let position = match db.position() {
+                Some(tokio_postgres::error::ErrorPosition::Original(p)) => Some(*p as usize),
+                _ => None,
+            };
+            let (detail, hint) = (db.detail(), db.hint());
+            Parts { code: db.code().code(), message: db.message(), detail, hint, position }.failure(sql)
+        }
+    })?;
+    let mut output = DBOutput::StatementComplete(0);
+    let mut result: Option<Vec<Vec<Option<String>>>> = None;
+    for message in messages {
+        match message {
+            SimpleQueryMessage::RowDescription(_) => result = Some(Vec::new()),
+            SimpleQueryMessage::Row(row) => {
+                let values = (0..row.len()).map(|i| row.get(i).map(str::to_string)).collect();
+                result.get_or_insert_default().push(values);
+            }
+            SimpleQueryMessage::CommandComplete(n) => {
+                output = result.take().map_or(DBOutput::StatementComplete(n), rows);
+            }
+            _ => {}
+        }
+    }
+    Ok(output)
+}
+
+/// Null is NULL, an empty text is (empty).
+fn rows(values: Vec<Vec<Option<String>>>) -> Output {
+    let shown = |value: Option<String>| match value {
+        None => "NULL".to_string(),
+        Some(text) if text.is_empty() => "(empty)".to_string(),
+        Some(text) => text,
+    };
+    let rows: Vec<Vec<String>> = values.into_iter().map(|row| row.into_iter().map(shown).collect()).collect();
+    DBOutput::Rows { types: vec![DefaultColumnType::Any; rows.first().map_or(0, Vec::len)], rows }
+}
+
+fn column(lines: Vec<String>) -> Output {
+    DBOutput::Rows { types: vec![DefaultColumnType::Text], rows: lines.into_iter().map(|line| vec![line]).collect() }
+}
+
+/// The lines of a file, or of all files in a folder, sorted.
+fn sorted_lines(path: &Path) -> Result<Vec<String>, String> {
+    let mut lines = Vec::new();
+    let mut pending: Vec<PathBuf> = vec![path.to_path_buf()];
+    while let Some(path) = pending.pop() {
+        let problem = |e: std::io::Error| format!("{}: {e}", path.display());
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).map_err(problem)?;
+            pending.extend(entries.filter_map(|e| e.ok().map(|e| e.path())));
+        } else {
+            lines.extend(std::fs::read_to_string(&path).map_err(problem)?.lines().map(str::to_string));
+        }
+    }
+    lines.sort();
+    Ok(lines)
+}

@@ -7,8 +7,11 @@
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample.
 
+mod bless;
 mod database;
 mod docs;
+mod kafka;
+mod host;
 mod script;
 mod scripts;
 mod tally;
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let mut tally = Tally::new(request.name.clone());
     tidy::run(&mut tally);
     scripts::run(&request, &mut tally);
+    kafka::run(&mut tally);
     docs::run(&mut tally);
     tally.close()
 }

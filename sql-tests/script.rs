@@ -40,6 +40,10 @@ impl Script {
         Ok(scripts)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn is_stateless(&self) -> bool {
         self.text.starts_with("# stateless")
     }

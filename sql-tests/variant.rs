@@ -15,10 +15,10 @@ pub enum Way {
 pub enum Cuts {
     /// As production does: when nothing more is at hand.
     Natural,
-    /// After nearly every row.
+    /// After every row.
     Small,
-    /// Irregular, from the seed.
-    Random(u64),
+    /// After a few bytes, how many depends on the seed.
+    Odd(u64),
 }
 
 /// What keeps state.
@@ -50,7 +50,7 @@ impl fmt::Display for Variant {
         let cuts = match self.cuts {
             Cuts::Natural => "natural cuts".to_string(),
             Cuts::Small => "small cuts".to_string(),
-            Cuts::Random(seed) => format!("random cuts {seed}"),
+            Cuts::Odd(seed) => format!("odd cuts {seed}"),
         };
         write!(f, "{way}, parallelism {}, {cuts}, {backend}", self.parallelism)
     }
@@ -61,7 +61,7 @@ pub fn all(seed: u64) -> Vec<Variant> {
     let mut variants = Vec::new();
     for way in [Way::InProcess, Way::Wire] {
         for parallelism in [1, 3] {
-            for cuts in [Cuts::Natural, Cuts::Small, Cuts::Random(seed)] {
+            for cuts in [Cuts::Natural, Cuts::Small, Cuts::Odd(seed)] {
                 for backend in [Backend::Memory, Backend::Evicting] {
                     variants.push(Variant { way, parallelism, cuts, backend });
                 }

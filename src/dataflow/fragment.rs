@@ -59,6 +59,14 @@ pub struct FragmentStats {
     pub shards_reached: usize,
 }
 
+/// Figures of one operator, since the start.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OperatorStats {
+    pub output_rows: u64,
+    pub late_rows: u64,
+    pub state_bytes: usize,
+}
+
 impl Fragment {
     pub fn new(plan: Arc<StreamPlan>, parallelism: usize, state: &StateContext) -> Result<Self> {
         let stages = Stages::of(&plan)?;
@@ -118,17 +126,32 @@ impl Fragment {
 
     pub fn stats(&mut self) -> FragmentStats {
         let mut stats = FragmentStats { shards_reached: 1, ..FragmentStats::default() };
-        for (stage, workers) in self.shards.iter_mut().enumerate() {
+        for operator in self.operator_stats() {
+            stats.late_rows += operator.late_rows;
+            stats.state_bytes += operator.state_bytes;
+        }
+        for workers in self.shards.iter().skip(1) {
             let reached = workers.iter().filter(|w| w.stage.rows > 0).count();
-            if stage > 0 {
-                stats.shards_reached = stats.shards_reached.max(reached);
-            }
-            for operator in workers.iter_mut().flat_map(|w| w.stage.operators_mut()) {
-                stats.late_rows += operator.late_rows();
-                stats.state_bytes += operator.tables().iter().map(|t| t.bytes()).sum::<usize>();
-            }
+            stats.shards_reached = stats.shards_reached.max(reached);
         }
         stats
+    }
+
+    /// Figures of each operator, all shards together, in the plan's order.
+    pub fn operator_stats(&mut self) -> Vec<OperatorStats> {
+        let mut all = vec![OperatorStats::default(); self.plan.nodes.len()];
+        for (stage, workers) in self.stages.stages.iter().zip(&mut self.shards) {
+            for worker in workers {
+                for (operator, &node) in stage.nodes.iter().enumerate() {
+                    let stats = &mut all[node];
+                    stats.output_rows += worker.stage.output_rows[operator];
+                    let operator = &mut worker.stage.operators_mut()[operator];
+                    stats.late_rows += operator.late_rows();
+                    stats.state_bytes += operator.tables().iter().map(|t| t.bytes()).sum::<usize>();
+                }
+            }
+        }
+        all
     }
 
     /// Watermarks go through the plan first: they depend on the tick's input alone. By stage, then by operator.

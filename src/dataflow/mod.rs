@@ -22,5 +22,5 @@ pub mod shard;
 pub mod stages;
 pub mod watermark;
 
-pub use fragment::{Fragment, FragmentStats, ScanInput};
+pub use fragment::{Fragment, FragmentStats, OperatorStats, ScanInput};
 pub use pool::WorkerPool;

@@ -54,6 +54,8 @@ pub struct StageShard {
     ended: usize,
     /// Rows pushed into this shard's operators from outside, since the start.
     pub rows: u64,
+    /// Rows that each operator has put out, since the start.
+    pub output_rows: Vec<u64>,
 }
 
 /// A batch for another stage.
@@ -66,7 +68,7 @@ pub struct Outbound {
 
 impl StageShard {
     pub fn new(operators: Vec<Box<dyn Operator>>, readers: Arc<Vec<Vec<Reader>>>) -> Self {
-        let pending = vec![false; operators.len()];
+        let (pending, output_rows) = (vec![false; operators.len()], vec![0; operators.len()]);
         StageShard {
             operators,
             readers,
@@ -78,6 +80,7 @@ impl StageShard {
             results: Vec::new(),
             ended: 0,
             rows: 0,
+            output_rows,
         }
     }
 
@@ -157,6 +160,7 @@ impl StageShard {
     }
 
     fn route(&mut self, operator: usize, batch: ChangeBatch, router: &mut Router) -> Result<()> {
+        self.output_rows[operator] += batch.num_rows() as u64;
         let readers = Arc::clone(&self.readers);
         for reader in &readers[operator] {
             match reader {

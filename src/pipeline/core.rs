@@ -105,6 +105,10 @@ impl Core {
         self.tick
     }
 
+    pub fn members_mut(&mut self) -> &mut [Member] {
+        &mut self.members
+    }
+
     pub fn readings(&self) -> impl Iterator<Item = &Reading> {
         self.readings.iter().map(|(_, reading)| reading)
     }
@@ -269,6 +273,11 @@ impl Core {
                 *front = reading.watermarks.of(item.partition);
                 reading.watermarks.advance(item.partition, decoded.watermark);
                 item.bad = decoded.bad;
+                if let Some(counts) = reading.counts.get_mut(item.partition) {
+                    counts.rows += decoded.num_rows() as u64;
+                    counts.bytes += item.bytes as u64;
+                    counts.bad_messages += decoded.bad;
+                }
             }
         }
         for (_, reading) in &mut self.readings {

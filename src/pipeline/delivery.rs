@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::connector::{DeliveryError, Part, Sink, SinkWriter};
 use crate::error::{Error, Result, SqlState};
+use crate::metrics::SinkMetrics;
 
 use super::outbox::Outbox;
 
@@ -23,6 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub struct Delivery {
     pub sink: String,
     pub outbox: Outbox,
+    pub metrics: SinkMetrics,
     state: Mutex<DeliveryState>,
 }
 
@@ -34,8 +36,8 @@ pub struct DeliveryState {
 }
 
 impl Delivery {
-    pub fn new(sink: String) -> Arc<Self> {
-        Arc::new(Delivery { sink, outbox: Outbox::default(), state: Mutex::default() })
+    pub fn new(metrics: SinkMetrics, sink: String) -> Arc<Self> {
+        Arc::new(Delivery { sink, outbox: Outbox::default(), metrics, state: Mutex::default() })
     }
 
     pub fn state(&self) -> DeliveryState {

@@ -18,6 +18,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::dataflow::{Fragment, WorkerPool};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Budget;
+use crate::metrics::Metrics;
 use crate::plan::{Changelog, Op, StreamPlan, Target};
 use crate::state::{BackendKind, StateContext};
 use crate::table::{DatabaseSnapshot, View};
@@ -27,9 +28,13 @@ use super::core::Core;
 use super::database::{DatabasePipeline, NewView};
 use super::delivery::blocking;
 use super::job::{Job, JobSink};
+use super::meter::Meter;
 use super::reading::{CutPolicy, Reading, needs};
 use super::status::{Counts, JobState, JobStatus, ViewStatus};
 use super::tick_loop::{TickLoop, waker};
+
+/// The database pipeline's name in metrics.
+const DATABASE: &str = "(database)";
 
 /// How an engine runs. `Default` is what `serve` uses without flags, in memory.
 #[derive(Clone)]
@@ -41,6 +46,8 @@ pub struct EngineConfig {
     pub cuts: CutPolicy,
     pub backend: BackendKind,
     pub clock: SharedClock,
+    /// Objects come into being and nothing runs: for checking a script.
+    pub plan_only: bool,
 }
 
 impl Default for EngineConfig {
@@ -51,6 +58,7 @@ impl Default for EngineConfig {
             cuts: CutPolicy::default(),
             backend: BackendKind::default(),
             clock: Arc::new(SystemClock),
+            plan_only: false,
         }
     }
 }
@@ -58,6 +66,7 @@ impl Default for EngineConfig {
 pub struct Engine {
     config: EngineConfig,
     catalog: Arc<Catalog>,
+    metrics: Arc<Metrics>,
     budget: Arc<Budget>,
     pool: WorkerPool,
     database: DatabasePipeline,
@@ -72,11 +81,19 @@ impl Engine {
         let catalog = Arc::new(blocking(move || Catalog::load(directory.as_deref())).await??);
         let pool = WorkerPool::new(config.parallelism)?;
         let wake = Arc::new(Notify::new());
-        let tick_loop =
-            TickLoop::new(Core::new(config.cuts), Arc::clone(&wake), Arc::clone(&config.clock), pool.clone());
+        let (core, metrics) = (Core::new(config.cuts), Metrics::new());
+        let meter = Meter::new(&metrics, DATABASE);
+        let tick_loop = TickLoop::new(core, Arc::clone(&wake), Arc::clone(&config.clock), pool.clone(), meter);
         let database = DatabasePipeline::spawn(tick_loop, wake);
-        let engine =
-            Arc::new(Engine { config, catalog, budget: Budget::new(), pool, database, jobs: Mutex::default() });
+        let engine = Arc::new(Engine {
+            config,
+            catalog,
+            metrics,
+            budget: Budget::new(),
+            pool,
+            database,
+            jobs: Mutex::default(),
+        });
         engine.start_all().await;
         Ok(engine)
     }
@@ -104,6 +121,10 @@ impl Engine {
         self.catalog.snapshot()
     }
 
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
@@ -128,6 +149,9 @@ impl Engine {
         match present.find(&new.name) {
             Some(object) if new.if_not_exists => return Ok(object.id),
             _ => present.check_free(&new.name)?,
+        }
+        if self.config.plan_only {
+            return self.catalog.create(new);
         }
         match &mut new.kind {
             ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
@@ -163,9 +187,12 @@ impl Engine {
             if let Some(job) = job {
                 job.cancel().await;
             }
-            if let Some(ObjectKind::View(_)) = self.catalog.snapshot().get(*id).map(|o| &o.kind) {
+            let catalog = self.catalog.snapshot();
+            let Some(object) = catalog.get(*id) else { continue };
+            if let ObjectKind::View(_) = object.kind {
                 self.database.remove(*id).await?;
             }
+            self.metrics.remove_job(&object.name);
         }
         self.forget(ids).await
     }
@@ -337,11 +364,12 @@ impl Engine {
         let (clock, cuts) = (Arc::clone(&self.config.clock), self.config.cuts);
         let (id, name, parallelism) = (object.id, object.name.clone(), status.parallelism);
         let to_wake = Arc::clone(&wake);
+        let (meter, metrics) = (Meter::new(&self.metrics, &name), self.metrics.job(&name));
         let start = move || {
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
             let mut core = Core::new(cuts);
             core.add(id, &name, fragment, None, &mut opener)?;
-            Ok(TickLoop::new(core, to_wake, clock, pool))
+            Ok(TickLoop::new(core, to_wake, clock, pool, meter))
         };
         let catalog = Arc::clone(&self.catalog);
         let on_end = Box::new(move |id, wanted| {
@@ -349,7 +377,7 @@ impl Engine {
                 tracing::error!(?error, "a job's end could not be recorded: it will start again with the server");
             }
         });
-        Job::spawn(status, wake, sinks, start, on_end)
+        Job::spawn(status, wake, sinks, metrics, start, on_end)
     }
 
     /// Opens sources for a plan, at `starts`.

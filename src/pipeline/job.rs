@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::catalog::{ObjectId, Wanted};
 use crate::connector::{Part, PartId, Sink};
 use crate::error::{Error, Result};
+use crate::metrics::JobMetrics;
 
 use super::core::TickResult;
 use super::delivery::Delivery;
@@ -54,13 +55,14 @@ impl Job {
         status: JobStatus,
         wake: Arc<Notify>,
         sinks: Vec<JobSink>,
+        metrics: JobMetrics,
         start: impl FnOnce() -> Result<TickLoop> + Send + 'static,
         on_end: OnEnd,
     ) -> Self {
         let status = Arc::new(Mutex::new(status));
         let (order, orders) = watch::channel(Order::Run);
         let (tell, changed) = watch::channel(0);
-        let runner = Runner { status: Arc::clone(&status), orders, tell, deliveries: Vec::new() };
+        let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new() };
         let task = tokio::spawn(runner.run(sinks, start, on_end));
         Job { status, order, wake, task: Mutex::new(Some(task)), changed }
     }
@@ -136,6 +138,7 @@ struct Runner {
     status: Arc<Mutex<JobStatus>>,
     orders: watch::Receiver<Order>,
     tell: watch::Sender<u64>,
+    metrics: JobMetrics,
     deliveries: Vec<Arc<Delivery>>,
 }
 
@@ -149,7 +152,7 @@ impl Runner {
         let name = self.status.lock().name.clone();
         let mut agents = JoinSet::new();
         for sink in sinks {
-            let delivery = Delivery::new(sink.name);
+            let delivery = Delivery::new(self.metrics.sink(&sink.name), sink.name);
             self.deliveries.push(Arc::clone(&delivery));
             agents.spawn(delivery.run(name.clone(), sink.sink, sink.schema));
         }
@@ -291,6 +294,7 @@ impl Runner {
     }
 
     fn report_deliveries(&self) {
+        self.deliveries.iter().for_each(|d| d.metrics.set_outbox_bytes(d.outbox.bytes()));
         let mut status = self.status.lock();
         status.delivered_rows = self.deliveries.iter().map(|d| d.state().rows).sum();
         status.outbox_bytes = self.deliveries.iter().map(|d| d.outbox.bytes()).sum();

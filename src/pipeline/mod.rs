@@ -8,7 +8,7 @@
 //! 5. [`job`]: a streaming job: a tick loop whose results go to sinks.
 //! 6. [`database`]: the database pipeline: a tick loop whose results are views, which come and go.
 //! 7. [`outbox`] and [`delivery`]: results wait, bounded, and are handed to a sink in order, in parts.
-//! 8. [`status`]: what SHOW JOBS and the metrics tell.
+//! 8. [`status`] and [`meter`]: what SHOW JOBS and the metrics tell.
 //!
 //! What does not live here: SQL text, names in statements (`session/`), and how a tick goes through operators (`dataflow/`).
 //!
@@ -20,6 +20,7 @@ pub mod database;
 pub mod delivery;
 pub mod engine;
 pub mod job;
+pub mod meter;
 pub mod outbox;
 pub mod reading;
 pub mod status;

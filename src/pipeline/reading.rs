@@ -42,6 +42,14 @@ pub struct CutChunk {
     pub bytes: usize,
 }
 
+/// What was read of a partition since the start.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PartitionCounts {
+    pub rows: u64,
+    pub bytes: u64,
+    pub bad_messages: u64,
+}
+
 /// A source as the plans of a pipeline read it.
 pub struct Reading {
     name: String,
@@ -55,6 +63,8 @@ pub struct Reading {
     pub watermarks: SourceWatermarks,
     clock: SharedClock,
     waker: Waker,
+    /// What was read of each partition, by its index.
+    pub counts: Vec<PartitionCounts>,
     /// First partition looked at by the next cut, so that all get their turn.
     turn: usize,
 }
@@ -74,7 +84,19 @@ impl Reading {
         let scan = Arc::new(scan_of(object, &columns, watermark.as_ref())?);
         let watermarks = SourceWatermarks::new(object.idle_timeout);
         let (name, object) = (name.to_string(), object.clone());
-        Ok(Reading { name, object, columns, scan, reader, positions, watermarks, clock, waker, turn: 0 })
+        Ok(Reading {
+            name,
+            object,
+            columns,
+            scan,
+            reader,
+            positions,
+            watermarks,
+            clock,
+            waker,
+            counts: Vec::new(),
+            turn: 0,
+        })
     }
 
     pub fn name(&self) -> &str {
@@ -115,6 +137,7 @@ impl Reading {
     pub fn cut(&mut self, policy: &CutPolicy, limits: &Positions, now: Micros) -> Result<Vec<CutChunk>> {
         let ids: Vec<PartitionId> = self.reader.partitions().to_vec();
         self.watermarks.grow(ids.len());
+        self.counts.resize_with(ids.len(), PartitionCounts::default);
         let mut chunks = Vec::new();
         let mut bytes = 0;
         let mut open: Vec<usize> = (0..ids.len()).map(|i| (i + self.turn) % ids.len()).collect();

@@ -12,6 +12,7 @@ use crate::dataflow::WorkerPool;
 use crate::error::{Error, Result};
 
 use super::core::{Core, TickResult};
+use super::meter::Meter;
 
 /// Longest sleep before the timers are looked at again: bounds what a jump of the wall clock can do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -21,11 +22,12 @@ pub struct TickLoop {
     wake: Arc<Notify>,
     clock: SharedClock,
     pool: WorkerPool,
+    meter: Meter,
 }
 
 impl TickLoop {
-    pub fn new(core: Core, wake: Arc<Notify>, clock: SharedClock, pool: WorkerPool) -> Self {
-        TickLoop { core, wake, clock, pool }
+    pub fn new(core: Core, wake: Arc<Notify>, clock: SharedClock, pool: WorkerPool, meter: Meter) -> Self {
+        TickLoop { core, wake, clock, pool, meter }
     }
 
     pub fn core(&self) -> &Core {
@@ -45,7 +47,8 @@ impl TickLoop {
     /// # Errors
     /// Only if the worker pool is gone; failures of members are kept in the members.
     pub async fn tick(&mut self) -> Result<Option<TickResult>> {
-        let cut = self.core.cut(self.clock.now());
+        let began = self.clock.now();
+        let cut = self.core.cut(began);
         if !cut.is_due() {
             return Ok(None);
         }
@@ -58,6 +61,7 @@ impl TickLoop {
         });
         let (core, result) = receive.await.map_err(|_| Error::internal("a tick was lost with its worker"))?;
         self.core = core;
+        self.meter.tick(&mut self.core, began, self.clock.now());
         Ok(Some(result))
     }
 

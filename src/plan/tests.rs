@@ -21,8 +21,9 @@ use crate::sql::parse::{parse_script, parse_statement};
 struct Catalog(BTreeMap<String, Relation>);
 
 impl Relations for Catalog {
-    fn relation(&self, name: &str) -> Option<Relation> {
-        self.0.get(name).cloned()
+    fn relation(&self, name: &str) -> Result<Relation> {
+        let missing = || Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        self.0.get(name).cloned().ok_or_else(missing)
     }
 }
 
@@ -60,13 +61,19 @@ fn catalog() -> Catalog {
     Catalog(relations)
 }
 
-/// A bare query is planned as a view's.
+/// A bare query is planned as a view's, a bare INSERT as a job's.
 fn plan(text: &str) -> Result<(StreamPlan, Vec<Column>)> {
+    const JOB: &str = "CREATE STREAMING JOB j AS ";
     let catalog = catalog();
+    if text.starts_with("INSERT") {
+        return plan(&format!("{JOB}{text}")).map_err(|e| match e.position() {
+            Some(position) => e.moved_to(position - JOB.len()),
+            None => e,
+        });
+    }
     let Statement { text, kind, .. } = parse_statement(text)?;
     match kind {
         StatementKind::CreateJob(job) => Ok((plan_job(&catalog, &text, &job.inserts)?, Vec::new())),
-        StatementKind::Insert(insert) => Ok((plan_job(&catalog, &text, &[insert])?, Vec::new())),
         StatementKind::CreateView(view) => plan_view(&catalog, &text, &view.query, &view.columns, view.emit),
         StatementKind::Query(query) => plan_view(&catalog, &text, &query, &[], None),
         other => panic!("{other:?}"),
@@ -248,8 +255,23 @@ fn damaged_text_is_an_error() {
 
 #[test]
 fn deep_expressions_are_refused_not_overflown() {
-    let deep = format!("SELECT {}b{} FROM numbers", "abs(".repeat(150), ")".repeat(150));
-    let _ = plan(&deep);
-    let chain = format!("SELECT b FROM numbers WHERE {}", vec!["b = 1"; 2_000].join(" OR "));
-    let _ = plan(&chain);
+    let check = |sql: String, expected: Option<SqlState>| {
+        let planned = plan(&sql);
+        if let Ok((plan, _)) = &planned {
+            assert_round_trip(plan);
+        }
+        assert_eq!(planned.err().map(|e| e.state()), expected);
+    };
+    let nested = |depth: usize| format!("SELECT {}b{} FROM numbers", "abs(".repeat(depth), ")".repeat(depth));
+    check(nested(100), None);
+    check(nested(180), Some(SqlState::StatementTooComplex));
+    let any = |count: usize| format!("SELECT b FROM numbers WHERE {}", vec!["b = 1"; count].join(" OR "));
+    check(any(1_000), None);
+    check(any(5_000), Some(SqlState::StatementTooComplex));
+    let sum = |count: usize| format!("SELECT {} FROM numbers", vec!["b"; count].join(" + "));
+    check(sum(200), None);
+    check(sum(2_000), Some(SqlState::StatementTooComplex));
+    let fallible = vec!["1 / b = 1"; 100].join(" AND ");
+    check(format!("SELECT b FROM numbers WHERE {fallible}"), None);
+    check(format!("SELECT {fallible} FROM numbers"), None);
 }

@@ -16,19 +16,17 @@ use super::query::typing::binary;
 
 /// The same expression over `schema`, failing on a row or not whatever other rows are evaluated with it.
 pub fn make_total(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let can_fail = |expr: &Expr| can_fail(expr, schema);
-    let rewritten = expr.transform_up(|expr| {
+    let rewritten = expr.transform_down(|expr| {
         Ok(match &expr {
-            Expr::BinaryExpr(b)
-                if matches!(b.op, Operator::And | Operator::Or) && (can_fail(&b.left) || can_fail(&b.right)) =>
-            {
+            Expr::BinaryExpr(b) if is_logic(b.op) && can_fail(&expr, schema) => {
                 let op = b.op;
-                let mut operands = Vec::new();
-                collect(expr, op, &mut operands);
-                Transformed::yes(ordered(operands, op, can_fail))
+                let (safe, fallible) = operands(expr, op, schema)?;
+                done(ordered(safe, fallible, |decided, next| guarded(decided, next, op), op))
             }
-            Expr::ScalarFunction(f) if f.name() == "coalesce" && f.args.iter().skip(1).any(can_fail) => {
-                Transformed::yes(first_not_null(f.args.clone()))
+            // DataFusion computes coalesce only as the CASE that its simplifier makes of it.
+            Expr::ScalarFunction(f) if matches!(f.name(), "coalesce" | "nvl") => {
+                let args = f.args.iter().map(|a| make_total(a.clone(), schema)).collect::<Result<_>>()?;
+                done(first_not_null(args))
             }
             _ => Transformed::no(expr),
         })
@@ -36,23 +34,56 @@ pub fn make_total(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(rewritten.data)
 }
 
-fn collect(expr: Expr, op: Operator, operands: &mut Vec<Expr>) {
-    match expr {
-        Expr::BinaryExpr(b) if b.op == op => {
-            collect(*b.left, op, operands);
-            collect(*b.right, op, operands);
+/// The same for the condition of a filter, where null is as good as false: which makes the CASE shorter.
+pub fn make_total_condition(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    match &expr {
+        Expr::BinaryExpr(b) if is_logic(b.op) && can_fail(&expr, schema) => {
+            let op = b.op;
+            let (safe, fallible) = operands(expr, op, schema)?;
+            Ok(ordered(safe, fallible, |decided, next| decisive(decided, next, op), op))
         }
-        other => operands.push(other),
+        _ => make_total(expr, schema),
     }
 }
 
-/// Those that cannot fail first, together; then one by one those that can, in their order.
-fn ordered(operands: Vec<Expr>, op: Operator, can_fail: impl Fn(&Expr) -> bool) -> Expr {
-    let (fallible, safe): (Vec<Expr>, Vec<Expr>) = operands.into_iter().partition(|e| can_fail(e));
+fn is_logic(op: Operator) -> bool {
+    matches!(op, Operator::And | Operator::Or)
+}
+
+/// What is inside was rewritten already.
+fn done(expr: Expr) -> Transformed<Expr> {
+    Transformed::new(expr, true, TreeNodeRecursion::Jump)
+}
+
+/// The operands of a chain of AND or OR: those that cannot fail, and those that can, each in their order.
+fn operands(chain: Expr, op: Operator, schema: &DFSchema) -> Result<(Vec<Expr>, Vec<Expr>)> {
+    let (mut safe, mut fallible) = (Vec::new(), Vec::new());
+    let mut rest = vec![chain];
+    while let Some(expr) = rest.pop() {
+        match expr {
+            Expr::BinaryExpr(b) if b.op == op => rest.extend([*b.right, *b.left]),
+            other if can_fail(&other, schema) => fallible.push(make_total(other, schema)?),
+            other => safe.push(other),
+        }
+    }
+    Ok((safe, fallible))
+}
+
+/// Those that cannot fail first, together; then one by one those that can.
+fn ordered(safe: Vec<Expr>, fallible: Vec<Expr>, behind: impl Fn(Expr, Expr) -> Expr, op: Operator) -> Expr {
     let mut rest = fallible.into_iter();
     let first = safe.into_iter().reduce(|left, right| binary(left, op, right)).or_else(|| rest.next());
     let Some(first) = first else { return lit(op == Operator::And) };
-    rest.fold(first, |decided, next| guarded(decided, next, op))
+    rest.fold(first, behind)
+}
+
+/// `decided AND next` as CASE where null counts as false.
+fn decisive(decided: Expr, next: Expr, op: Operator) -> Expr {
+    let (decided, next) = (Box::new(decided), Box::new(next));
+    Expr::Case(match op {
+        Operator::And => Case::new(None, vec![(decided, next)], Some(Box::new(lit(false)))),
+        _ => Case::new(None, vec![(decided, Box::new(lit(true)))], Some(next)),
+    })
 }
 
 /// `decided AND next` as CASE: `next` is evaluated unless `decided` is false (for OR: true). Where `decided` is null,
@@ -80,45 +111,10 @@ fn first_not_null(mut args: Vec<Expr>) -> Expr {
 
 /// Functions that return a value (or null) for every argument of their types.
 const SAFE_FUNCTIONS: &[&str] = &[
-    "lower",
-    "upper",
-    "btrim",
-    "ltrim",
-    "rtrim",
-    "trim",
-    "character_length",
-    "octet_length",
-    "bit_length",
-    "coalesce",
-    "nullif",
-    "starts_with",
-    "ends_with",
-    "contains",
-    "strpos",
-    "reverse",
-    "replace",
-    "left",
-    "right",
-    "substr",
-    "split_part",
-    "concat",
-    "concat_ws",
-    "initcap",
-    "ascii",
-    "md5",
-    "get_field",
-    "date_part",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "signum",
-    "greatest",
-    "least",
-    "isnan",
-    "to_text",
-    "array_length",
-    "cardinality",
+    "lower", "upper", "btrim", "ltrim", "rtrim", "trim", "character_length", "octet_length", "bit_length", "coalesce", "nvl",
+    "nullif", "starts_with", "ends_with", "contains", "strpos", "reverse", "replace", "left", "right", "substr",
+    "split_part", "concat", "concat_ws", "initcap", "ascii", "md5", "get_field", "date_part", "floor", "ceil", "round",
+    "trunc", "signum", "greatest", "least", "isnan", "to_text", "array_length", "cardinality",
 ];
 
 /// Whether evaluating an expression can fail on some row. When in doubt, it can.

@@ -13,7 +13,9 @@ use super::relational::{push_once, slot_of, uses_virtual, window_fields};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::error::{Error, Result};
 use crate::plan::errors::visible;
-use crate::plan::stream::{AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op};
+use crate::plan::stream::{
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op,
+};
 use crate::types::SqlType;
 
 /// One group key of the query.
@@ -30,6 +32,8 @@ struct Inputs {
     calls: Vec<AggregateCall>,
     /// The results' fields.
     results: Vec<Field>,
+    /// For each aggregate of the query the call that computes it: equal ones are computed once.
+    places: Vec<usize>,
     window: Option<Window>,
 }
 
@@ -72,22 +76,30 @@ impl Lowering<'_> {
                 keys.push(Key::Window(column));
                 continue;
             }
-            let column = self.input(expr, &expr.schema_name().to_string(), schema, rows, &mut outputs)?;
+            let column = self.input(expr, key_name(expr), schema, rows, &mut outputs)?;
             let known = key_columns.iter().position(|k| *k == column);
             keys.push(Key::Plain(known.unwrap_or_else(|| {
                 key_columns.push(column);
                 key_columns.len() - 1
             })));
         }
-        let mut stream_calls = Vec::new();
-        let mut results = Vec::new();
+        let mut inputs = Inputs {
+            node: rows.node,
+            keys: key_columns,
+            calls: Vec::new(),
+            results: Vec::new(),
+            places: Vec::new(),
+            window: rows.window,
+        };
         for call in calls {
             let (call, field) = self.call(call, schema, rows, &mut outputs)?;
-            stream_calls.push(call);
-            results.push(field);
+            let known = inputs.calls.iter().position(|c| *c == call);
+            inputs.places.push(known.unwrap_or(inputs.calls.len()));
+            if known.is_none() {
+                inputs.calls.push(call);
+                inputs.results.push(field);
+            }
         }
-        let mut inputs =
-            Inputs { node: rows.node, keys: key_columns, calls: stream_calls, results, window: rows.window };
         self.place_inputs(&mut inputs, outputs)?;
         Ok((keys, inputs))
     }
@@ -178,9 +190,12 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = inputs.keys.iter().map(|k| schema.field(*k).clone()).collect();
         let width = fields.len();
         fields.extend(inputs.results);
-        let facts =
-            Facts { changelog: Changelog::Changing, event_time: None, unique_key: Some((0..width).collect()), fields };
-        let results = inputs.calls.len();
+        let facts = Facts {
+            changelog: Changelog::Changing,
+            event_time: None,
+            unique_key: Some((0..width).collect()),
+            fields,
+        };
         let distribution = Distribution::Hash(inputs.keys.clone());
         let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls };
         let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);
@@ -188,7 +203,7 @@ impl Lowering<'_> {
             Key::Plain(index) => Slot::Column(*index),
             Key::Window(column) => Slot::Virtual(*column),
         });
-        let slots = slots.chain((width..width + results).map(Slot::Column)).collect();
+        let slots = slots.chain(inputs.places.iter().map(|p| Slot::Column(width + p))).collect();
         Ok(Rows { node, slots, window: None })
     }
 
@@ -207,7 +222,6 @@ impl Lowering<'_> {
         let unique_key = [WindowColumn::Start.index()].into_iter().chain(3..first_result).collect();
         let event_time = EventTime { column: WindowColumn::Time.index(), unit: window.time.unit };
         let facts = Facts { fields, changelog, event_time: Some(event_time), unique_key: Some(unique_key) };
-        let results = inputs.calls.len();
         let distribution = Distribution::Hash(inputs.keys.clone());
         let op = Op::WindowAggregate {
             window: window.spec,
@@ -222,7 +236,7 @@ impl Lowering<'_> {
             Key::Plain(index) => Slot::Column(3 + index),
             Key::Window(column) => Slot::Column(column.index()),
         });
-        let slots = slots.chain((first_result..first_result + results).map(Slot::Column)).collect();
+        let slots = slots.chain(inputs.places.iter().map(|p| Slot::Column(first_result + p))).collect();
         Ok(Rows { node, slots, window: None })
     }
 }
@@ -232,6 +246,17 @@ fn aggregate_of(expr: &Expr) -> Result<&AggregateExpr> {
         Expr::Alias(alias) => aggregate_of(&alias.expr),
         Expr::AggregateFunction(call) => Ok(call),
         other => Err(Error::internal(format!("{other} is not an aggregate"))),
+    }
+}
+
+/// What a computed key is called inside: people see it in EXPLAIN.
+fn key_name(expr: &Expr) -> &str {
+    match expr {
+        Expr::Alias(alias) => key_name(&alias.expr),
+        Expr::Column(column) => &column.name,
+        Expr::ScalarFunction(function) => function.name(),
+        Expr::Cast(cast) => key_name(&cast.expr),
+        _ => "key",
     }
 }
 

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Volatility};
 
-use crate::error::Result;
-use crate::plan::errors::visible;
-use crate::plan::query::typing::cast;
+use crate::error::{Error, Result};
+use crate::plan::errors::{through, visible};
+use crate::plan::functions::CLOCK_FUNCTIONS;
+use crate::plan::query::typing::{binary, cast};
 use crate::plan::stream::{Changelog, Distribution, EventTime, Input, Node, NodeIndex, Op, OperatorId};
 use crate::plan::text::expr::print;
-use crate::plan::total::make_total;
+use crate::plan::total::{make_total, make_total_condition};
 use crate::plan::{Scalar, query};
 use crate::types::SqlType;
 
@@ -80,23 +82,14 @@ impl Builder {
         Ok(self.add(Op::Project { exprs }, vec![(input, Distribution::Any)], facts))
     }
 
-    /// An expression over `input`'s columns in its final form, which a stored plan can hold.
+    /// An expression over `input`'s columns in its final form.
     pub fn scalar(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
-        let schema = self.df_schema(input)?;
-        let expr = make_total(expr, &schema)?;
-        // Plain forms only: what a stored plan does not keep (places, metadata) must not make two plans differ.
-        let expr = expr
-            .transform_up(|expr| {
-                Ok(match expr {
-                    Expr::Alias(alias) => Transformed::yes(*alias.expr),
-                    Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
-                    Expr::Cast(c) => Transformed::yes(cast(*c.expr, c.field.data_type().clone())),
-                    other => Transformed::no(other),
-                })
-            })?
-            .data;
-        print(&expr)?;
-        Ok(Scalar::new(expr))
+        plain(make_total(expr, &self.df_schema(input)?)?)
+    }
+
+    /// The condition of a filter over `input`'s columns.
+    pub fn condition(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
+        plain(make_total_condition(expr, &self.df_schema(input)?)?)
     }
 
     /// The column at `index` of a node, as an expression.
@@ -112,6 +105,73 @@ impl Builder {
         let expr = if ty.to_arrow() == from { expr } else { query::settle::fold(cast(expr, ty.to_arrow()))? };
         Ok((expr, ty.field(visible(name))))
     }
+}
+
+/// An expression as stored plans hold it: without places, names and metadata, which must not make two plans differ.
+pub(super) fn plain(expr: Expr) -> Result<Scalar> {
+    let stripped = expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
+            Expr::Cast(c) => Transformed::yes(cast(*c.expr, c.field.data_type().clone())),
+            Expr::ScalarFunction(f) => {
+                steady(&f)?;
+                Transformed::no(Expr::ScalarFunction(f))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    let balanced = balance(stripped.data)?;
+    print(&balanced)?;
+    Ok(Scalar::new(balanced))
+}
+
+/// Chains of AND or OR longer than this become balanced trees: a thousand alternatives nest ten deep.
+const LONG_CHAIN: usize = 32;
+
+fn balance(expr: Expr) -> Result<Expr> {
+    let balanced = expr.transform_down(|expr| {
+        let Expr::BinaryExpr(BinaryExpr { op, .. }) = &expr else { return Ok(Transformed::no(expr)) };
+        let op = *op;
+        if !matches!(op, Operator::And | Operator::Or) || split(&expr, op).len() <= LONG_CHAIN {
+            return Ok(Transformed::no(expr));
+        }
+        let operands = split(&expr, op).into_iter().cloned().map(balance).collect::<Result<Vec<_>>>();
+        let operands = operands.map_err(through)?;
+        Ok(Transformed::new(tree(operands, op), true, TreeNodeRecursion::Jump))
+    })?;
+    Ok(balanced.data)
+}
+
+fn split(expr: &Expr, op: Operator) -> Vec<&Expr> {
+    let mut operands = Vec::new();
+    let mut rest = vec![expr];
+    while let Some(expr) = rest.pop() {
+        match expr {
+            Expr::BinaryExpr(b) if b.op == op => rest.extend([b.right.as_ref(), b.left.as_ref()]),
+            operand => operands.push(operand),
+        }
+    }
+    operands
+}
+
+fn tree(mut operands: Vec<Expr>, op: Operator) -> Expr {
+    if operands.len() > 1 {
+        let right = operands.split_off(operands.len() / 2);
+        return binary(tree(operands, op), op, tree(right, op));
+    }
+    operands.pop().unwrap_or_default()
+}
+
+/// Refuses functions whose value is not determined by their arguments.
+fn steady(function: &ScalarFunction) -> datafusion::error::Result<()> {
+    let name = function.name();
+    if function.func.signature().volatility == Volatility::Volatile || CLOCK_FUNCTIONS.contains(&name) {
+        let hint = "Its value would change with every replay. Compute from the row's own columns.";
+        let message = format!("function {name} is not supported in a streaming query");
+        return Err(through(Error::unsupported(message, hint)));
+    }
+    Ok(())
 }
 
 /// The SQL type of an expression: with the declared precision or length where a column or a cast has one.

@@ -7,7 +7,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, TableScan};
 
-use super::build::Facts;
+use super::build::{Facts, plain};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result, SqlState};
@@ -52,7 +52,7 @@ impl Lowering<'_> {
             Some(planned) => {
                 let Some(column) = place(planned.time) else { return Err(lost_column()) };
                 let event_time = EventTime { column, unit: planned.unit };
-                Some(ScanWatermark { event_time, expr: crate::plan::Scalar::new(planned.expr) })
+                Some(ScanWatermark { event_time, expr: plain(planned.expr)? })
             }
             None => None,
         };
@@ -83,7 +83,7 @@ impl Lowering<'_> {
             rows = self.materialise(rows);
         }
         let predicate = self.resolve(&filter.predicate, schema, &rows)?;
-        let predicate = self.builder.scalar(predicate, rows.node)?;
+        let predicate = self.builder.condition(predicate, rows.node)?;
         let input = self.builder.node(rows.node);
         let facts = Facts {
             fields: input.schema.fields().iter().map(|f| f.as_ref().clone()).collect(),
@@ -166,7 +166,7 @@ impl Lowering<'_> {
                 "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.";
             return Err(here(Error::unsupported("a window over a changing result is not supported yet", hint)));
         }
-        let window = Window { spec: node.window, time, columns: [None; 3], position: node.position };
+        let window = Window { spec: node.window, time, columns: [None; 3] };
         let mut slots = rows.slots;
         slots.extend(WindowColumn::ALL.map(Slot::Virtual));
         Ok(Rows { node: rows.node, slots, window: Some(window) })
@@ -290,11 +290,11 @@ pub fn plan_watermark(name: &str, columns: &[Column], clause: &WatermarkClause) 
     let read: BTreeSet<usize> =
         expr.column_refs().into_iter().filter_map(|c| qualified.maybe_index_of_column(c)).collect();
     let unqualified = DFSchema::try_from(schema)?;
-    let plain = |expr: Expr| match expr {
+    let unqualify = |expr: Expr| match expr {
         Expr::Column(c) => Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(c.name))),
         other => Transformed::no(other),
     };
-    let expr = expr.transform_up(|e| Ok(plain(e)))?.data.unalias();
+    let expr = expr.transform_up(|e| Ok(unqualify(e)))?.data.unalias();
     let ty = datafusion::logical_expr::ExprSchemable::get_type(&expr, &unqualified)?;
     let wanted = column.ty.to_arrow();
     if !matches!(ty, DataType::Timestamp(..)) {
@@ -304,6 +304,7 @@ pub fn plan_watermark(name: &str, columns: &[Column], clause: &WatermarkClause) 
         return Err(Error::new(SqlState::DatatypeMismatch, message).with_hint(hint));
     }
     let expr = if ty == wanted { expr } else { typing::cast(expr, wanted) };
+    plain(expr.clone())?;
     let mut all = read;
     all.insert(clause.column);
     Ok(PlannedWatermark { time: clause.column, unit, expr, columns: all.into_iter().collect() })

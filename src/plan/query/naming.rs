@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
@@ -30,6 +30,55 @@ impl VisitorMut for Namer {
         }
         ControlFlow::Continue(())
     }
+
+    /// PostgreSQL's `(row).field` is `row.field`, which DataFusion knows.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(parts) = field_path(expr) {
+            *expr = Expr::CompoundIdentifier(parts);
+        }
+        if let Some(operator) = modulo(expr) {
+            *expr = operator;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// mod(a, b) as a % b: DataFusion has no function of that name.
+fn modulo(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match (last_part(&function.name)?.as_str(), list.args.as_slice()) {
+        (
+            "mod",
+            [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+            ],
+        ) => {
+            let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
+            Some(Expr::BinaryOp { left: nested(left), op: BinaryOperator::Modulo, right: nested(right) })
+        }
+        _ => None,
+    }
+}
+
+fn field_path(expr: &Expr) -> Option<Vec<Ident>> {
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let mut parts = match root.as_ref() {
+        Expr::Nested(inner) => match inner.as_ref() {
+            Expr::Identifier(ident) => vec![ident.clone()],
+            Expr::CompoundIdentifier(parts) => parts.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    for access in access_chain {
+        match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => parts.push(field.clone()),
+            _ => return None,
+        }
+    }
+    Some(parts)
 }
 
 fn name_select(select: &mut Select) {
@@ -44,12 +93,12 @@ fn name_select(select: &mut Select) {
             }
             SelectItem::UnnamedExpr(expr) => {
                 let name = column_name(expr).unwrap_or_else(|| "?column?".into());
-                let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
                 let first = taken.insert(name.clone());
-                if plain && first && !wildcard {
+                if matches!(expr, Expr::Identifier(_)) && first && !wildcard {
                     continue;
                 }
-                let alias = if first && !(plain && wildcard) { name } else { unused(&name, &mut taken) };
+                let alias = if first && !(column && wildcard) { name } else { unused(&name, &mut taken) };
                 let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
             }
@@ -78,8 +127,8 @@ fn column_name(expr: &Expr) -> Option<String> {
         Expr::Identifier(ident) => fold(ident),
         Expr::CompoundIdentifier(parts) => fold(parts.last()?),
         Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last()? {
-            datafusion::sql::sqlparser::ast::AccessExpr::Dot(field) => return column_name(field),
-            datafusion::sql::sqlparser::ast::AccessExpr::Subscript(_) => return None,
+            AccessExpr::Dot(field) => return column_name(field),
+            AccessExpr::Subscript(_) => return None,
         },
         Expr::Nested(inner) => return column_name(inner),
         Expr::Function(function) => last_part(&function.name)?,

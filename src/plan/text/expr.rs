@@ -88,6 +88,9 @@ pub fn readable(expr: &Expr) -> String {
     }
 }
 
+/// Operands of a chain that is evaluated from the left, each one level deeper than the one before.
+const MAX_CHAIN: usize = 300;
+
 struct Printer {
     out: String,
     depth: usize,
@@ -112,7 +115,10 @@ impl Printer {
             Expr::Column(Column { relation: None, name: column, .. }) => self.out.push_str(&name(column)),
             Expr::Literal(value, _) => {
                 let (text, ty) = literal(value)?;
-                self.out.push_str(&text);
+                match value {
+                    ScalarValue::IntervalMonthDayNano(Some(i)) if !self.typed => self.out.push_str(&interval(*i)),
+                    _ => self.out.push_str(&text),
+                }
                 if self.typed && !matches!(value, ScalarValue::Boolean(Some(_))) {
                     write(&mut self.out, format_args!("::{ty}"));
                 }
@@ -193,6 +199,10 @@ impl Printer {
             rest = &binary.left;
         }
         let Some(op) = chained else { return Err(unstorable(expr)) };
+        if operands.len() > MAX_CHAIN {
+            return Err(Error::new(SqlState::StatementTooComplex, "expression is nested too deeply")
+                .with_hint(format!("A chain of one operator has at most {MAX_CHAIN} operands here; use IN or CASE.")));
+        }
         let Some((_, symbol)) = OPERATORS.iter().find(|(o, _)| *o == op) else { return Err(unstorable(expr)) };
         self.out.push('(');
         self.expr(rest)?;
@@ -285,6 +295,26 @@ fn literal(value: &ScalarValue) -> Result<(String, String)> {
         }
     };
     Ok((text, ty))
+}
+
+/// An interval as people write it.
+fn interval(value: arrow::datatypes::IntervalMonthDayNano) -> String {
+    let nanos = value.nanoseconds;
+    let parts = [
+        (i64::from(value.months), "month"),
+        (i64::from(value.days), "day"),
+        (nanos / 3_600_000_000_000, "hour"),
+        (nanos / 60_000_000_000 % 60, "minute"),
+        (nanos / 1_000_000_000 % 60, "second"),
+        (nanos % 1_000_000_000 / 1_000_000, "millisecond"),
+        (nanos % 1_000_000 / 1_000, "microsecond"),
+    ];
+    let shown: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count != 0)
+        .map(|(count, unit)| format!("{count} {unit}{}", if count.abs() == 1 { "" } else { "s" }))
+        .collect();
+    if shown.is_empty() { "INTERVAL '0 seconds'".into() } else { format!("INTERVAL '{}'", shown.join(" ")) }
 }
 
 /// Exactly `scale` digits behind the point.

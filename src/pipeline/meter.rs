@@ -1,0 +1,90 @@
+//! Tells the metrics what a tick loop did: once a tick, by the difference to the last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::change::Watermark;
+use crate::clock::{MICROS_PER_SECOND, Micros};
+use crate::dataflow::OperatorStats;
+use crate::metrics::{JobMetrics, Metrics, OperatorMetrics, PartitionMetrics};
+use crate::plan::Op;
+
+use super::core::{Core, Member};
+use super::reading::{PartitionCounts, Reading};
+
+/// The series of one pipeline. Partitions and ticks are the pipeline's; operators those of each job or view in it.
+pub struct Meter {
+    metrics: Arc<Metrics>,
+    pipeline: JobMetrics,
+    partitions: BTreeMap<(String, usize), (PartitionMetrics, PartitionCounts)>,
+    operators: BTreeMap<(String, usize), (OperatorMetrics, OperatorStats)>,
+}
+
+impl Meter {
+    pub fn new(metrics: &Arc<Metrics>, pipeline: &str) -> Self {
+        Meter {
+            metrics: Arc::clone(metrics),
+            pipeline: metrics.job(pipeline),
+            partitions: BTreeMap::new(),
+            operators: BTreeMap::new(),
+        }
+    }
+
+    /// A tick that began at `began` has ended at `now`.
+    pub fn tick(&mut self, core: &mut Core, began: Micros, now: Micros) {
+        self.pipeline.tick(now.saturating_sub(began) as f64 / MICROS_PER_SECOND as f64);
+        for reading in core.readings() {
+            self.partitions(reading, now);
+        }
+        for member in core.members_mut() {
+            self.operators(member);
+        }
+        let members = core.members();
+        self.operators.retain(|(name, _), _| members.iter().any(|member| member.name == *name));
+    }
+
+    fn partitions(&mut self, reading: &Reading, now: Micros) {
+        for (index, counts) in reading.counts.iter().enumerate() {
+            let Some(partition) = reading.partition_id(index) else { continue };
+            let series = self.partitions.entry((reading.name().to_string(), index));
+            let (handle, last) = series
+                .or_insert_with(|| (self.pipeline.partition(reading.name(), &partition.0), PartitionCounts::default()));
+            // A source that is read anew starts to count from zero.
+            handle.rows.inc_by(counts.rows.saturating_sub(last.rows));
+            handle.bytes.inc_by(counts.bytes.saturating_sub(last.bytes));
+            handle.bad_messages.inc_by(counts.bad_messages.saturating_sub(last.bad_messages));
+            *last = *counts;
+            let watermark = reading.watermarks.of(index);
+            if watermark != Watermark::NONE && watermark != Watermark::END {
+                handle.set_watermark_lag(now.saturating_sub(watermark.0));
+            }
+        }
+    }
+
+    fn operators(&mut self, member: &mut Member) {
+        let plan = Arc::clone(member.fragment.plan());
+        for (index, (stats, node)) in member.fragment.operator_stats().into_iter().zip(&plan.nodes).enumerate() {
+            let series = self.operators.entry((member.name.clone(), index));
+            let (handle, last) = series.or_insert_with(|| {
+                let label = format!("{} {}", node.id.0, name_of(&node.op));
+                (self.metrics.job(&member.name).operator(&label), OperatorStats::default())
+            });
+            handle.output_rows.inc_by(stats.output_rows.saturating_sub(last.output_rows));
+            handle.late_rows.inc_by(stats.late_rows.saturating_sub(last.late_rows));
+            handle.set_state_bytes(stats.state_bytes);
+            *last = stats;
+        }
+    }
+}
+
+/// As EXPLAIN names operators.
+fn name_of(op: &Op) -> &'static str {
+    match op {
+        Op::Scan { .. } => "scan",
+        Op::Filter { .. } => "filter",
+        Op::Project { .. } => "project",
+        Op::Window { .. } => "window",
+        Op::Aggregate { .. } => "aggregate",
+        Op::WindowAggregate { .. } => "window aggregate",
+    }
+}
