@@ -220,7 +220,7 @@ fn reading_goes_on_where_it_stopped(broker: &mut Broker) -> Outcome {
     for round in 0..20 {
         let mut part = Loop::open(Arc::clone(&source), positions)?;
         part.max_bytes = 2_000 + 500 * round;
-        let enough = part.max_bytes / 50 * 3;
+        let enough = part.max_bytes / 40 * 3;
         part.run_until(|_| true)?;
         while part.rows() == 0 && ids.values().map(Vec::len).sum::<usize>() < 3_000 {
             part.run_until(|_| true)?;
