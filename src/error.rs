@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::types::SqlType;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 macro_rules! sql_states {
@@ -23,6 +25,8 @@ macro_rules! sql_states {
 }
 
 sql_states! {
+    /// Of notices.
+    SuccessfulCompletion = "00000",
     ConnectionFailure = "08006",
     ProtocolViolation = "08P01",
     /// The remedy is always in the hint.
@@ -31,6 +35,7 @@ sql_states! {
     DataException = "22000",
     StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
+    InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",
     InvalidParameterValue = "22023",
@@ -50,6 +55,8 @@ sql_states! {
     SyntaxError = "42601",
     DuplicateColumn = "42701",
     AmbiguousColumn = "42702",
+    /// GROUP BY 5, where there is no fifth output column.
+    InvalidColumnReference = "42P10",
     UndefinedColumn = "42703",
     UndefinedObject = "42704",
     DuplicateObject = "42710",
@@ -185,9 +192,10 @@ impl From<arrow::error::ArrowError> for Error {
         match e {
             A::DivideByZero => Error::new(SqlState::DivisionByZero, "division by zero"),
             A::ArithmeticOverflow(m) => {
-                Error::new(SqlState::NumericValueOutOfRange, format!("value out of range: {m}"))
+                let what = m.strip_prefix("Overflow happened on: ").unwrap_or(&m);
+                Error::new(SqlState::NumericValueOutOfRange, format!("value out of range: {what}"))
             }
-            A::CastError(m) | A::ParseError(m) => Error::new(SqlState::InvalidTextRepresentation, m),
+            A::CastError(m) | A::ParseError(m) | A::InvalidArgumentError(m) => cast_error(m),
             A::ExternalError(e) => match e.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(e) => Error::new(SqlState::InternalError, e.to_string()),
@@ -195,6 +203,36 @@ impl From<arrow::error::ArrowError> for Error {
             other => Error::new(SqlState::DataException, other.to_string()),
         }
     }
+}
+
+/// What Arrow says when a value cannot become one of another type, as PostgreSQL says it. Arrow tells the cases apart by
+/// their wording alone.
+fn cast_error(message: String) -> Error {
+    let quoted = || message.split('\'').nth(1);
+    let ty = |from: &str| {
+        let name = message.split(from).nth(1)?.split([' ', '.']).next()?;
+        let ty = name.parse().ok().map(|t| SqlType::from_arrow(&t))?;
+        Some(if let SqlType::Numeric(..) = ty { "numeric".to_string() } else { ty.to_string() })
+    };
+    if message.contains("is too large to store in a Decimal") || message.contains("is too small to store in a Decimal") {
+        return Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow").with_detail(message);
+    }
+    if let Some(ty) = message.strip_prefix("Can't cast value").and_then(|_| ty("to type ")) {
+        return Error::new(SqlState::NumericValueOutOfRange, format!("{ty} out of range")).with_detail(message);
+    }
+    let unreadable = |ty: &str, text: &str| {
+        Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {ty}: \"{text}\""))
+    };
+    if let (Some(text), Some(ty)) = (quoted(), ty("to value of ")) {
+        return unreadable(&ty, text);
+    }
+    if let (Some(text), true) = (quoted(), message.starts_with("Error parsing timestamp")) {
+        return Error::new(
+            SqlState::InvalidDatetimeFormat,
+            format!("invalid input syntax for type timestamp: \"{text}\""),
+        );
+    }
+    Error::new(SqlState::DataException, message)
 }
 
 impl From<datafusion::error::DataFusionError> for Error {

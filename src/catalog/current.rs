@@ -44,7 +44,7 @@ impl Catalog {
     /// returned.
     ///
     /// # Errors
-    /// 42P07 if the name is taken.
+    /// 42P07 if the name is taken, 42710 if by a job.
     pub fn create(&self, new: NewObject) -> Result<ObjectId> {
         self.change(|catalog| match catalog.find(&new.name) {
             Some(there) if new.if_not_exists => Ok((None, there.id)),

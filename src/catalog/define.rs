@@ -2,15 +2,17 @@
 //!
 //! The same code reads a statement when it is given and when the catalog is loaded again.
 
+use std::num::NonZeroUsize;
+
 use crate::catalog::object::{OnError, SinkObject, SourceObject, WatermarkClause};
-use crate::connector::options::{OptionReader, WithOption};
+use crate::connector::options::OptionReader;
 use crate::connector::registry;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, CreateJob, CreateSink, CreateSource, TableDef};
 use crate::types::{Column, SqlType};
 
 /// More shards than this never help on one machine: there are 256 key groups.
-pub const MAX_PARALLELISM: u32 = 256;
+pub const MAX_PARALLELISM: usize = 256;
 
 /// Job options as types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,11 +21,11 @@ pub struct JobOptions {
 }
 
 /// # Errors
-/// 42P16 for columns and keys that do not fit together, 42804 for an event time that is no timestamp, and what the
+/// 0A000 for a primary key, 42804 for an event time that is no timestamp, and what the
 /// connector refuses.
 pub fn source(create: &CreateSource) -> Result<SourceObject> {
     let name = &create.name;
-    let columns = columns(&create.table, "source", name)?;
+    let columns = columns(&create.table);
     if let Some(key) = create.table.primary_key.first() {
         return Err(Error::unsupported(
             format!("source \"{name}\" cannot have a primary key"),
@@ -33,7 +35,7 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
     }
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
     let registry::SourceDefinition { source, idle_timeout, on_error } =
-        registry::source(&columns, options(&create.options))?;
+        registry::source(&columns, create.options.clone())?;
     let on_error: OnError = on_error;
     Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
 }
@@ -41,35 +43,29 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
 /// # Errors
 /// As [`source`].
 pub fn sink(create: &CreateSink) -> Result<SinkObject> {
-    let columns = columns(&create.table, "sink", &create.name)?;
+    let columns = columns(&create.table);
     let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
     let key: Vec<usize> = create.table.primary_key.iter().filter_map(index).collect();
-    let sink = registry::sink(&columns, &key, options(&create.options))?;
+    let sink = registry::sink(&columns, &key, create.options.clone())?;
     Ok(SinkObject { columns, sink })
 }
 
 /// # Errors
 /// 22023 for options that are unknown or ill-typed.
 pub fn job(create: &CreateJob) -> Result<JobOptions> {
-    let mut options = OptionReader::new(options(&create.options))?;
-    let parallelism = options.optional::<u32>("parallelism")?;
-    if let Some(n) = parallelism.filter(|n| !(1..=MAX_PARALLELISM).contains(n)) {
-        let message = format!("invalid value for option \"parallelism\": \"{n}\"");
-        let hint = format!("Expected a number from 1 to {MAX_PARALLELISM}; left out, it is the number of cores.");
-        return Err(options.error("parallelism", message).with_hint(hint));
+    let mut options = OptionReader::new(create.options.clone())?;
+    let parallelism = options.optional::<NonZeroUsize>("parallelism")?.map(NonZeroUsize::get);
+    if parallelism.is_some_and(|n| n > MAX_PARALLELISM) {
+        let hint =
+            format!("At most {MAX_PARALLELISM} shards can share the key groups; left out, it is the number of cores.");
+        return Err(options.error("parallelism", "too high a parallelism").with_hint(hint));
     }
     options.finish()?;
-    Ok(JobOptions { parallelism: parallelism.and_then(|n| usize::try_from(n).ok()) })
+    Ok(JobOptions { parallelism })
 }
 
-fn columns(table: &TableDef, noun: &str, name: &ast::Name) -> Result<Vec<Column>> {
-    if table.columns.is_empty() {
-        let message = format!("{noun} \"{name}\" has no columns");
-        return Err(Error::new(SqlState::InvalidTableDefinition, message)
-            .with_hint(format!("Declare them: CREATE {} {name} (column type, ...) WITH (...).", noun.to_uppercase()))
-            .at(name.position));
-    }
-    Ok(table.columns.iter().map(ast::ColumnDef::column).collect())
+fn columns(table: &TableDef) -> Vec<Column> {
+    table.columns.iter().map(ast::ColumnDef::column).collect()
 }
 
 fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<WatermarkClause> {
@@ -79,15 +75,10 @@ fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<Watermark
         return Err(Error::new(SqlState::UndefinedColumn, message).at(clause.column.position));
     };
     if !matches!(column.ty, SqlType::Timestamp(_) | SqlType::TimestampTz(_)) {
-        let message = format!("event time \"{}\" must be a timestamp, not {}", column.name, column.ty);
+        let message = format!("the watermark column \"{}\" must be of type timestamp, not {}", column.name, column.ty);
         return Err(Error::new(SqlState::DatatypeMismatch, message)
             .with_hint("Declare the column as TIMESTAMP(3), or TIMESTAMP(3) WITH TIME ZONE.")
             .at(clause.column.position));
     }
     Ok(WatermarkClause { column: index, expr: clause.text.clone() })
-}
-
-fn options(given: &[ast::WithOption]) -> Vec<WithOption> {
-    let option = |o: &ast::WithOption| WithOption::new(o.key.value.as_str(), o.value.as_str(), o.key.position);
-    given.iter().map(option).collect()
 }

@@ -46,7 +46,7 @@ impl CatalogSnapshot {
     /// The object of that name and class.
     ///
     /// # Errors
-    /// 42P01 if there is none of that name, with the nearest; 42809 if it is of another class.
+    /// 42P01 (of a job 42704) if there is none of that name, with the nearest; 42809 if it is of another class.
     pub fn resolve(&self, name: &Name, class: ObjectClass) -> Result<&Arc<Object>> {
         match self.find(&name.value) {
             Some(object) if object.class() == class => Ok(object),
@@ -78,15 +78,11 @@ impl CatalogSnapshot {
     }
 
     /// # Errors
-    /// 42P07 if the name is taken.
+    /// 42P07 if the name is taken, 42710 if by a job.
     pub fn check_free(&self, name: &str) -> Result<()> {
         match self.find(name) {
             None => Ok(()),
-            Some(object) => {
-                let message = format!("relation \"{name}\" already exists");
-                let hint = format!("It is a {}; names are shared by all kinds of objects.", object.class().noun());
-                Err(Error::new(SqlState::DuplicateTable, message).with_hint(hint))
-            }
+            Some(object) => Err(already_exists(object)),
         }
     }
 
@@ -136,8 +132,19 @@ impl CatalogSnapshot {
     }
 }
 
+/// `relation "x" already exists`; jobs are no relations.
+fn already_exists(object: &Object) -> Error {
+    let (class, name) = (object.class(), &object.name);
+    let error = match class {
+        ObjectClass::Job => Error::new(SqlState::DuplicateObject, format!("streaming job \"{name}\" already exists")),
+        _ => Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")),
+    };
+    error.with_hint(format!("It is a {}; names are shared by all kinds of objects.", class.noun()))
+}
+
 fn undefined<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let error = Error::new(SqlState::UndefinedTable, format!("{noun} \"{name}\" does not exist"));
+    let state = if noun == ObjectClass::Job.noun() { SqlState::UndefinedObject } else { SqlState::UndefinedTable };
+    let error = Error::new(state, format!("{noun} \"{name}\" does not exist"));
     match names::nearest(name, known) {
         Some(near) => error.with_hint(format!("Perhaps you meant the {noun} \"{near}\".")),
         None => error,

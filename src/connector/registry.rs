@@ -68,16 +68,15 @@ fn connector<M: Copy, O>(
     (role, other_role): (&str, &str),
 ) -> Result<M> {
     let names: Vec<&str> = makers.iter().map(|(name, _)| *name).collect();
-    let position = options.position("connector").unwrap_or(1);
-    let Some(name) = options.optional::<String>("connector")? else {
+    let Some(option) = options.option("connector").cloned() else {
         return Err(options
             .missing("connector")
             .with_hint(format!("Add 'connector' = '...' to the WITH clause. {}", one_of("", &names))));
     };
+    let name: String = options.required("connector")?;
     if let Some((_, make)) = makers.iter().find(|(known, _)| *known == name) {
         return Ok(*make);
     }
-    let option = WithOption::new("connector", name.as_str(), position);
     let hint = one_of(&name.to_lowercase(), &names);
     if others.iter().any(|(known, _)| *known == name) {
         return Err(options
@@ -98,7 +97,7 @@ mod tests {
     }
 
     fn with(options: &[(&str, &str)]) -> Vec<WithOption> {
-        options.iter().zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, 10 * i)).collect()
+        options.iter().zip(1..).map(|((k, v), i)| WithOption::new(k, v, 10 * i)).collect()
     }
 
     fn refused<T: std::fmt::Debug>(result: Result<T>, expected: &str) {

@@ -133,8 +133,19 @@ fn plan_error(message: &str) -> Error {
         return not_grouped(visible(column.unwrap_or("?")));
     }
     if let Some(rest) = message.strip_prefix("HAVING clause references: ") {
-        let expr = rest.split(" must appear").next().unwrap_or(rest);
-        return not_grouped(expr);
+        let column = rest.split(' ').next().unwrap_or(rest);
+        return not_grouped(column);
+    }
+    if let Some(rest) = message.strip_prefix("Cannot find column with position ") {
+        let position = rest.split(' ').next().unwrap_or_default();
+        let message = format!("GROUP BY position {position} is not in select list");
+        return Error::new(SqlState::InvalidColumnReference, message);
+    }
+    if message.starts_with("Cannot create filter with non-boolean predicate") {
+        return not_boolean("WHERE", message.rsplit("returning ").next().unwrap_or_default());
+    }
+    if message.starts_with("Unary operator 'NOT' requires a boolean") {
+        return not_boolean("NOT", message.rsplit("got ").next().unwrap_or_default());
     }
     if message.contains("unique expression names") {
         let name = message.split(" AS ").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("?");
@@ -159,6 +170,11 @@ fn plan_error(message: &str) -> Error {
 pub fn aggregate_in_where() -> Error {
     Error::new(SqlState::GroupingError, "aggregate functions are not allowed in WHERE")
         .with_hint("Conditions on the result of an aggregate belong into HAVING.")
+}
+
+fn not_boolean(clause: &str, arrow_type: &str) -> Error {
+    let ty = arrow_type.parse().map_or_else(|_| arrow_type.to_string(), |t| type_name(&t));
+    Error::new(SqlState::DatatypeMismatch, format!("argument of {clause} must be type boolean, not type {ty}"))
 }
 
 fn not_grouped(column: &str) -> Error {
@@ -245,5 +261,11 @@ pub fn invalid_literal(text: &str, ty: &SqlType) -> Error {
         SqlType::TimestampTz(_) => "timestamp with time zone".to_string(),
         other => other.to_string(),
     };
-    Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {name}: \"{text}\""))
+    let state = match ty {
+        SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Date | SqlType::Interval => {
+            SqlState::InvalidDatetimeFormat
+        }
+        _ => SqlState::InvalidTextRepresentation,
+    };
+    Error::new(state, format!("invalid input syntax for type {name}: \"{text}\""))
 }

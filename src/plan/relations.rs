@@ -1,12 +1,16 @@
 //! What planning asks of the catalog: relations by name.
 
-use crate::catalog::WatermarkClause;
+use crate::catalog::{CatalogSnapshot, ObjectKind, WatermarkClause};
+use crate::error::Result;
 use crate::types::Column;
 
 /// Resolves names. The catalog's snapshot is one; tests have their own.
-pub trait Relations {
-    /// The relation of that name (already folded), if there is one.
-    fn relation(&self, name: &str) -> Option<Relation>;
+pub trait Relations: Sync {
+    /// The relation of that name (already folded).
+    ///
+    /// # Errors
+    /// 42P01 if there is none.
+    fn relation(&self, name: &str) -> Result<Relation>;
 }
 
 /// A relation as planning sees it.
@@ -23,6 +27,19 @@ pub enum RelationKind {
     Sink { takes_changes: bool },
     View,
     Job,
+}
+
+impl Relations for CatalogSnapshot {
+    fn relation(&self, name: &str) -> Result<Relation> {
+        let object = CatalogSnapshot::relation(self, name)?;
+        let kind = match &object.kind {
+            ObjectKind::Source(source) => RelationKind::Source { watermark: source.watermark.clone() },
+            ObjectKind::Sink(sink) => RelationKind::Sink { takes_changes: sink.sink.takes_changes() },
+            ObjectKind::View(_) => RelationKind::View,
+            ObjectKind::Job(_) => RelationKind::Job,
+        };
+        Ok(Relation { name: object.name.clone(), columns: object.columns().to_vec(), kind })
+    }
 }
 
 impl RelationKind {

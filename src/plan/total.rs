@@ -23,7 +23,8 @@ pub fn make_total(expr: Expr, schema: &DFSchema) -> Result<Expr> {
                 let (safe, fallible) = operands(expr, op, schema)?;
                 done(ordered(safe, fallible, |decided, next| guarded(decided, next, op), op))
             }
-            Expr::ScalarFunction(f) if f.name() == "coalesce" && f.args.iter().skip(1).any(|a| can_fail(a, schema)) => {
+            // DataFusion computes coalesce only as the CASE that its simplifier makes of it.
+            Expr::ScalarFunction(f) if matches!(f.name(), "coalesce" | "nvl") => {
                 let args = f.args.iter().map(|a| make_total(a.clone(), schema)).collect::<Result<_>>()?;
                 done(first_not_null(args))
             }
@@ -110,7 +111,7 @@ fn first_not_null(mut args: Vec<Expr>) -> Expr {
 
 /// Functions that return a value (or null) for every argument of their types.
 const SAFE_FUNCTIONS: &[&str] = &[
-    "lower", "upper", "btrim", "ltrim", "rtrim", "trim", "character_length", "octet_length", "bit_length", "coalesce",
+    "lower", "upper", "btrim", "ltrim", "rtrim", "trim", "character_length", "octet_length", "bit_length", "coalesce", "nvl",
     "nullif", "starts_with", "ends_with", "contains", "strpos", "reverse", "replace", "left", "right", "substr",
     "split_part", "concat", "concat_ws", "initcap", "ascii", "md5", "get_field", "date_part", "floor", "ceil", "round",
     "trunc", "signum", "greatest", "least", "isnan", "to_text", "array_length", "cardinality",

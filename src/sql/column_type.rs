@@ -176,11 +176,11 @@ impl Cursor<'_> {
         match self.one_argument(9)? {
             None => Ok(6),
             Some(digits @ 0..=6) => Ok(digits as u8),
-            Some(digits) => Err(Error::unsupported(
-                format!("TIMESTAMP({digits}) precision is more than microseconds"),
-                "Use TIMESTAMP(6).",
-            )
-            .at(position)),
+            Some(digits) => {
+                let message = format!("TIMESTAMP({digits}) precision must be between 0 and 6");
+                let hint = "Timestamps are kept in microseconds: use TIMESTAMP(6).";
+                Err(Error::new(SqlState::InvalidParameterValue, message).with_hint(hint).at(position))
+            }
         }
     }
 

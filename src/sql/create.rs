@@ -33,27 +33,21 @@ impl Cursor<'_> {
 
     fn create_source(&mut self) -> Result<CreateSource> {
         let (if_not_exists, name) = self.new_object()?;
-        let table = self.table_def()?;
+        let table = self.table_def("source")?;
         let options = self.with_clause()?;
         Ok(CreateSource { name, if_not_exists, table, options })
     }
 
     fn create_sink(&mut self) -> Result<CreateSink> {
         let (if_not_exists, name) = self.new_object()?;
-        let table = self.table_def()?;
-        if let Some(watermark) = &table.watermark {
-            let message = format!("sink \"{name}\" cannot have a WATERMARK");
-            return Err(Error::new(SqlState::InvalidTableDefinition, message)
-                .with_hint("Event time is a property of sources; leave the WATERMARK clause out.")
-                .at(watermark.column.position));
-        }
+        let table = self.table_def("sink")?;
         let options = self.with_clause()?;
         Ok(CreateSink { name, if_not_exists, table, options })
     }
 
     fn create_job(&mut self) -> Result<CreateJob> {
         let (if_not_exists, name) = self.new_object()?;
-        let options = if self.at(&["WITH"]) { self.with_clause()? } else { Vec::new() };
+        let options = self.with_clause()?;
         self.expect(&["AS"])?;
         if !self.take_token(&Token::LParen) {
             if !self.at(&["INSERT"]) {
@@ -175,19 +169,27 @@ impl Cursor<'_> {
         Ok(columns)
     }
 
-    /// `(columns, PRIMARY KEY, WATERMARK)`; empty if nothing is declared (some connectors know their own columns).
-    fn table_def(&mut self) -> Result<TableDef> {
+    /// `(columns, PRIMARY KEY, WATERMARK)`.
+    fn table_def(&mut self, noun: &str) -> Result<TableDef> {
         let mut table = TableDef { columns: Vec::new(), primary_key: Vec::new(), watermark: None };
-        if !self.take_token(&Token::LParen) {
-            return Ok(table);
-        }
-        loop {
+        let position = self.position();
+        let listed = self.take_token(&Token::LParen) && !self.at_token(&Token::RParen);
+        while listed {
+            if self.at(&["WATERMARK", "FOR"]) && noun == "sink" {
+                let hint = "Event time is a property of sources; leave the WATERMARK clause out.";
+                return Err(self.unexpected().with_hint(hint));
+            }
             self.table_element(&mut table)?;
             if !self.take_token(&Token::Comma) {
+                self.expect_token(&Token::RParen)?;
                 break;
             }
         }
-        self.expect_token(&Token::RParen)?;
+        if table.columns.is_empty() {
+            let message = format!("a {noun} needs at least one column");
+            let hint = format!("Declare them: CREATE {} name (column type, ...) WITH (...).", noun.to_uppercase());
+            return Err(Error::new(SqlState::SyntaxError, message).with_hint(hint).at(position));
+        }
         check_table(&table)?;
         Ok(table)
     }
@@ -215,7 +217,7 @@ impl Cursor<'_> {
             // As in PostgreSQL only some of these are reserved: a column may be called "exclude".
             if self.at(&[clause]) && (names::is_reserved(&names::fold(clause)) || clause == "LIKE") {
                 let hint = "Rows are taken as they come; filter them in the query.";
-                return Err(Error::unsupported(format!("{clause} is not supported here"), hint).at(position));
+                return Err(Error::unsupported(format!("{clause} is not supported"), hint).at(position));
             }
         }
         let column = self.column_def(table)?;
@@ -228,7 +230,7 @@ impl Cursor<'_> {
         names::check(&name)?;
         if self.at(&["AS"]) {
             return Err(Error::unsupported(
-                format!("computed column \"{name}\" is not supported"),
+                "computed columns are not supported yet",
                 "Compute it in the query: SELECT ..., expression AS name FROM ....",
             )
             .at(name.position));
@@ -246,7 +248,7 @@ impl Cursor<'_> {
                 self.string()?;
             } else if self.at(&["METADATA"]) {
                 return Err(Error::unsupported(
-                    format!("METADATA column \"{}\" is not supported", column.name),
+                    "METADATA columns are not supported yet",
                     "Leave it out, or let the producer put the value into the message.",
                 )
                 .at(position));
@@ -255,7 +257,7 @@ impl Cursor<'_> {
                 .find(|clause| self.at(&[clause]))
             {
                 let hint = "Rows are taken as they come; use coalesce(), CASE and WHERE in the query.";
-                return Err(Error::unsupported(format!("{clause} is not supported here"), hint).at(position));
+                return Err(Error::unsupported(format!("{clause} is not supported"), hint).at(position));
             } else {
                 return Ok(column);
             }
@@ -281,20 +283,14 @@ impl Cursor<'_> {
         Ok(WatermarkDef { column, expr, text: self.text_since(start).to_string(), position })
     }
 
-    /// WITH ('key' = 'value', ...).
+    /// WITH ('key' = 'value', ...). Whether one is missing or given twice is for whoever types them to say.
     fn with_clause(&mut self) -> Result<Vec<WithOption>> {
-        if self.at_end() {
-            return Err(self.unexpected().with_hint("Say where the data is: WITH ('connector' = '...', ...)."));
+        if !self.take(&["WITH"]) {
+            return Ok(Vec::new());
         }
-        self.expect(&["WITH"])?;
-        let mut seen = HashSet::new();
         self.parenthesized(|cursor| {
             let position = cursor.position();
             let key = Name { value: cursor.option_key()?, position };
-            if !seen.insert(key.value.clone()) {
-                let message = format!("option \"{key}\" specified more than once");
-                return Err(Error::new(SqlState::SyntaxError, message).at(position));
-            }
             cursor.expect_token(&Token::Eq)?;
             let value_position = cursor.position();
             let value = cursor.option_value()?;
@@ -359,11 +355,10 @@ fn check_table(table: &TableDef) -> Result<()> {
         let message = format!("tables can have at most {MAX_COLUMNS} columns");
         return Err(Error::new(SqlState::InvalidTableDefinition, message));
     }
-    let watermarked = table.watermark.iter().map(|watermark| (&watermark.column, "WATERMARK"));
-    for (name, clause) in table.primary_key.iter().map(|name| (name, "key")).chain(watermarked) {
-        // A source without columns of its own gets them from its connector.
-        if !table.columns.is_empty() && !seen.contains(name.value.as_str()) {
-            let message = format!("column \"{name}\" named in {clause} does not exist");
+    let watermarked = table.watermark.iter().map(|watermark| &watermark.column);
+    for name in table.primary_key.iter().chain(watermarked) {
+        if !seen.contains(name.value.as_str()) {
+            let message = format!("column \"{name}\" does not exist");
             let error = Error::new(SqlState::UndefinedColumn, message).at(name.position);
             return Err(match names::nearest(&name.value, seen.iter().copied()) {
                 Some(near) => error.with_hint(format!("Perhaps you meant the column \"{near}\".")),

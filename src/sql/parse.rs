@@ -192,7 +192,7 @@ impl Cursor<'_> {
             self.parenthesized(|cursor| cursor.explain_option(&mut verbose))?;
         } else {
             if self.at(&["ANALYZE"]) {
-                return Err(explain_analyze(self.position()));
+                return Err(explain_analyze(self));
             }
             verbose = self.take(&["VERBOSE"]);
             // Flink's.
@@ -214,6 +214,9 @@ impl Cursor<'_> {
     fn explain_option(&mut self, verbose: &mut bool) -> Result<()> {
         let position = self.position();
         let option = self.word(0).map(super::names::fold).ok_or_else(|| self.unexpected())?;
+        if option == "analyze" && !["FALSE", "OFF"].iter().any(|off| self.word_is(1, off)) {
+            return Err(explain_analyze(self));
+        }
         self.next();
         let value = match &self.peek().token {
             Token::Word(w) => Some(super::names::fold(&w.value)),
@@ -225,7 +228,6 @@ impl Cursor<'_> {
         let on = !matches!(value.as_deref(), Some("false" | "off"));
         match (option.as_str(), value.as_deref()) {
             ("verbose", _) => *verbose = on,
-            ("analyze", _) if on => return Err(explain_analyze(position)),
             ("analyze" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" | "memory", _) => {}
             ("format", Some("text")) => {}
             ("format", _) => {
@@ -245,10 +247,7 @@ impl Cursor<'_> {
     }
 }
 
-fn explain_analyze(position: usize) -> Error {
-    Error::unsupported(
-        "EXPLAIN ANALYZE is not supported",
-        "Use EXPLAIN for the plan, SHOW JOBS and /metrics for what a running job does.",
-    )
-    .at(position)
+fn explain_analyze(cursor: &Cursor) -> Error {
+    let hint = "Use EXPLAIN for the plan, SHOW JOBS and /metrics for what a running job does.";
+    refuse::unsupported(cursor, "EXPLAIN ANALYZE", hint)
 }

@@ -25,6 +25,22 @@ const FIRST_WORDS: &[&str] = &[
 ];
 const OBJECTS: &[&str] = &["SOURCE", "SINK", "STREAMING JOB", "STREAMING", "MATERIALIZED VIEW", "MATERIALIZED"];
 
+/// What will come: refused with "yet".
+const PLANNED: &[&str] = &[
+    "ALTER STREAMING JOB",
+    "COPY",
+    "CREATE SNAPSHOT",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "DECLARE",
+    "DELETE",
+    "EXPLAIN ANALYZE",
+    "FETCH",
+    "MERGE",
+    "SUBSCRIBE",
+    "UPDATE",
+];
+
 /// First words of a statement, what it is called, the remedy. The first match counts.
 const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["INSERT"], "INSERT", INTO_JOB),
@@ -50,7 +66,7 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["BEGIN", "STATEMENT", "SET"], "BEGIN STATEMENT SET", STATEMENT_SET),
     (&["PREPARE"], "PREPARE", PREPARED),
     (&["EXECUTE"], "EXECUTE", PREPARED),
-    (&["DECLARE"], "DECLARE CURSOR", CURSORS),
+    (&["DECLARE"], "DECLARE", CURSORS),
     (&["FETCH"], "FETCH", CURSORS),
     (&["MOVE"], "MOVE", CURSORS),
     (&["SAVEPOINT"], "SAVEPOINT", NO_SAVEPOINT),
@@ -165,6 +181,12 @@ pub(super) fn drop(cursor: &Cursor) -> Error {
     }
 }
 
-fn unsupported(cursor: &Cursor, what: &str, hint: &str) -> Error {
-    Error::unsupported(format!("{what} is not supported"), hint).at(cursor.position())
+/// The refusal of what stands at the cursor.
+pub(super) fn unsupported(cursor: &Cursor, what: &str, hint: &str) -> Error {
+    let more = match what {
+        "INSERT" => " outside CREATE STREAMING JOB",
+        _ if PLANNED.contains(&what) => " yet",
+        _ => "",
+    };
+    Error::unsupported(format!("{what} is not supported{more}"), hint).at(cursor.position())
 }

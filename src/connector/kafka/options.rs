@@ -270,7 +270,7 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
                 "this build of Tidemill does not speak TLS to Kafka",
                 "Use a plaintext listener of the broker, or a TLS proxy beside Tidemill.",
             )
-            .at(option.position));
+            .at(option.key.position));
         }
         super::client::check_property(&name, value).map_err(|hint| {
             let what = format!("invalid Kafka property \"{name}\"");

@@ -27,6 +27,9 @@ pub const CLOCK_FUNCTIONS: &[&str] = &[
     "transaction_timestamp",
 ];
 
+/// PostgreSQL's names for functions that DataFusion calls otherwise.
+const POSTGRES_NAMES: &[(&str, &str)] = &[("sign", "signum"), ("ceiling", "ceil")];
+
 pub struct Functions {
     scalar: HashMap<String, Arc<ScalarUDF>>,
     aggregate: HashMap<String, Arc<AggregateUDF>>,
@@ -51,6 +54,11 @@ impl Functions {
                 all.scalar.insert(alias.clone(), Arc::clone(&function));
             }
             all.scalar.insert(function.name().to_string(), function);
+        }
+        for (postgres, datafusion) in POSTGRES_NAMES {
+            if let Some(function) = all.scalar.get(*datafusion).cloned() {
+                all.scalar.entry((*postgres).to_string()).or_insert(function);
+            }
         }
         for function in
             datafusion::functions_aggregate::all_default_aggregate_functions().into_iter().chain(aggregate::all())

@@ -4,11 +4,12 @@
 //! - `divide(a, b)`: floating-point division that fails on a divisor of zero.
 //! - `check_length(text, n)`: fails if a text has more than n characters (trailing blanks aside), as an assignment to
 //!   `varchar(n)` does.
+//! - `round_time(t, p)`: a timestamp rounded to p digits of a second, half away from the past.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewBuilder, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike};
 use datafusion::common::plan_err;
@@ -20,12 +21,14 @@ use crate::error::{Error, SqlState};
 pub const TO_TEXT: &str = "to_text";
 pub const DIVIDE: &str = "divide";
 pub const CHECK_LENGTH: &str = "check_length";
+pub const ROUND_TIME: &str = "round_time";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     ToText,
     Divide,
     CheckLength,
+    RoundTime,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -35,7 +38,7 @@ struct Own {
 }
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    [(Kind::ToText, 1), (Kind::Divide, 2), (Kind::CheckLength, 2)]
+    [(Kind::ToText, 1), (Kind::Divide, 2), (Kind::CheckLength, 2), (Kind::RoundTime, 2)]
         .into_iter()
         .map(|(kind, arguments)| {
             let signature = Signature::any(arguments, Volatility::Immutable);
@@ -50,6 +53,7 @@ impl ScalarUDFImpl for Own {
             Kind::ToText => TO_TEXT,
             Kind::Divide => DIVIDE,
             Kind::CheckLength => CHECK_LENGTH,
+            Kind::RoundTime => ROUND_TIME,
         }
     }
 
@@ -63,6 +67,7 @@ impl ScalarUDFImpl for Own {
             (Kind::ToText, [D::Timestamp(TimeUnit::Microsecond, _) | D::Float32 | D::Float64]) => Ok(D::Utf8View),
             (Kind::Divide, [D::Float64, D::Float64]) => Ok(D::Float64),
             (Kind::CheckLength, [D::Utf8View, D::Int32]) => Ok(D::Utf8View),
+            (Kind::RoundTime, [time @ D::Timestamp(TimeUnit::Microsecond, _), D::Int32]) => Ok(time.clone()),
             _ => plan_err!("No function matches the given name and argument types '{}'", self.name()),
         }
     }
@@ -74,6 +79,7 @@ impl ScalarUDFImpl for Own {
             (Kind::ToText, [values]) => to_text(values)?,
             (Kind::Divide, [dividend, divisor]) => divide(dividend, divisor)?,
             (Kind::CheckLength, [texts, lengths]) => check_length(texts, lengths)?,
+            (Kind::RoundTime, [times, digits]) => round_time(times, digits)?,
             _ => return plan_err!("wrong number of arguments for {}", self.name()),
         };
         if all_scalar && !result.is_empty() {
@@ -114,6 +120,28 @@ fn check_length(texts: &ArrayRef, lengths: &ArrayRef) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::clone(texts))
+}
+
+fn round_time(times: &ArrayRef, digits: &ArrayRef) -> Result<ArrayRef> {
+    let (Some(micros), Some(digits)) =
+        (times.as_primitive_opt::<TimestampMicrosecondType>(), digits.as_primitive_opt::<Int32Type>())
+    else {
+        return plan_err!("round_time takes timestamp and integer");
+    };
+    let rounded = micros.iter().zip(digits.iter()).map(|(micros, digits)| match (micros, digits) {
+        (Some(micros), Some(digits)) => {
+            let dropped = u32::try_from(6 - digits.clamp(0, 6)).unwrap_or(0);
+            let unit = 10_i64.pow(dropped);
+            let past = micros.rem_euclid(unit);
+            let up = if 2 * past >= unit && unit > 1 { unit } else { 0 };
+            micros.checked_sub(past).and_then(|m| m.checked_add(up)).map(Some).ok_or_else(|| {
+                raise(SqlState::DatetimeFieldOverflow, "timestamp out of range")
+            })
+        }
+        _ => Ok(None),
+    });
+    let rounded = rounded.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(rounded.with_data_type(times.data_type().clone())))
 }
 
 fn to_text(values: &ArrayRef) -> Result<ArrayRef> {

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Volatility};
 
 use crate::error::{Error, Result};
 use crate::plan::errors::{through, visible};
 use crate::plan::functions::CLOCK_FUNCTIONS;
-use crate::plan::query::typing::cast;
+use crate::plan::query::typing::{binary, cast};
 use crate::plan::stream::{Changelog, Distribution, EventTime, Input, Node, NodeIndex, Op, OperatorId};
 use crate::plan::text::expr::print;
 use crate::plan::total::{make_total, make_total_condition};
@@ -121,8 +121,46 @@ pub(super) fn plain(expr: Expr) -> Result<Scalar> {
             other => Transformed::no(other),
         })
     })?;
-    print(&stripped.data)?;
-    Ok(Scalar::new(stripped.data))
+    let balanced = balance(stripped.data)?;
+    print(&balanced)?;
+    Ok(Scalar::new(balanced))
+}
+
+/// Chains of AND or OR longer than this become balanced trees: a thousand alternatives nest ten deep.
+const LONG_CHAIN: usize = 32;
+
+fn balance(expr: Expr) -> Result<Expr> {
+    let balanced = expr.transform_down(|expr| {
+        let Expr::BinaryExpr(BinaryExpr { op, .. }) = &expr else { return Ok(Transformed::no(expr)) };
+        let op = *op;
+        if !matches!(op, Operator::And | Operator::Or) || split(&expr, op).len() <= LONG_CHAIN {
+            return Ok(Transformed::no(expr));
+        }
+        let operands = split(&expr, op).into_iter().cloned().map(balance).collect::<Result<Vec<_>>>();
+        let operands = operands.map_err(through)?;
+        Ok(Transformed::new(tree(operands, op), true, TreeNodeRecursion::Jump))
+    })?;
+    Ok(balanced.data)
+}
+
+fn split(expr: &Expr, op: Operator) -> Vec<&Expr> {
+    let mut operands = Vec::new();
+    let mut rest = vec![expr];
+    while let Some(expr) = rest.pop() {
+        match expr {
+            Expr::BinaryExpr(b) if b.op == op => rest.extend([b.right.as_ref(), b.left.as_ref()]),
+            operand => operands.push(operand),
+        }
+    }
+    operands
+}
+
+fn tree(mut operands: Vec<Expr>, op: Operator) -> Expr {
+    if operands.len() > 1 {
+        let right = operands.split_off(operands.len() / 2);
+        return binary(tree(operands, op), op, tree(right, op));
+    }
+    operands.pop().unwrap_or_default()
 }
 
 /// Refuses functions whose value is not determined by their arguments.

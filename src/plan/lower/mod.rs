@@ -78,7 +78,6 @@ struct Window {
     time: EventTime,
     /// The window columns in the rows' node, once an operator has put them there.
     columns: [Option<usize>; 3],
-    position: Option<usize>,
 }
 
 impl<'a> Lowering<'a> {
@@ -107,7 +106,7 @@ impl<'a> Lowering<'a> {
 
     fn source(&self, name: &str) -> Result<(Relation, Option<crate::catalog::WatermarkClause>)> {
         match self.relations.relation(name) {
-            Some(Relation { name, columns, kind: RelationKind::Source { watermark } }) => {
+            Ok(Relation { name, columns, kind: RelationKind::Source { watermark } }) => {
                 let kind = RelationKind::Source { watermark: watermark.clone() };
                 Ok((Relation { name, columns, kind }, watermark))
             }

@@ -10,7 +10,8 @@ use super::build::sql_type_of;
 use super::{Lowering, Rows, Slot};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::{duplicate_column, invalid_literal, planning_error, visible};
-use crate::plan::functions::scalar::CHECK_LENGTH;
+use crate::plan::functions::scalar::{CHECK_LENGTH, ROUND_TIME};
+use crate::plan::query::locate::item_position;
 use crate::plan::query::settle::text_of;
 use crate::plan::query::typing::{call, literal_as, unknown};
 use crate::plan::query::{self};
@@ -22,8 +23,9 @@ use crate::types::{Column, SqlType};
 
 impl Lowering<'_> {
     /// Lowers `INSERT INTO sink [(columns)] query`.
-    pub fn insert(&mut self, insert: &InsertStatement, query: &LogicalPlan) -> Result<()> {
+    pub fn insert(&mut self, text: &str, insert: &InsertStatement, query: &LogicalPlan) -> Result<()> {
         let sink = self.sink(&insert.target)?;
+        let name = &sink.name;
         let targets = target_columns(&sink, &insert.columns)?;
         let given = query.schema().fields().len();
         if given > targets.len() {
@@ -45,7 +47,10 @@ impl Lowering<'_> {
             let expr = match source {
                 Some(source) => {
                     let literal = literals.get(source).and_then(|l| l.as_ref());
-                    self.assigned(&rows, source, literal, column)?
+                    self.assigned(&rows, source, literal, column, name).map_err(|e| {
+                        let position = item_position(&insert.query, source, text);
+                        position.map_or(e.clone(), |p| e.at(p))
+                    })?
                 }
                 None => missing_value(column, &sink.name)?,
             };
@@ -111,18 +116,13 @@ impl Lowering<'_> {
     }
 
     fn sink(&self, target: &Name) -> Result<Relation> {
-        match self.relations.relation(&target.value) {
-            Some(relation) if matches!(relation.kind, RelationKind::Sink { .. }) => Ok(relation),
-            Some(relation) => {
-                let message = format!("\"{}\" is a {}, not a sink", relation.name, relation.kind.noun());
-                let hint = "INSERT INTO a sink; CREATE SINK makes one.";
-                Err(Error::new(SqlState::WrongObjectType, message).with_hint(hint).at(target.position))
-            }
-            None => {
-                let message = format!("relation \"{target}\" does not exist");
-                Err(Error::new(SqlState::UndefinedTable, message).at(target.position))
-            }
+        let relation = self.relations.relation(&target.value).map_err(|e| e.at(target.position))?;
+        if matches!(relation.kind, RelationKind::Sink { .. }) {
+            return Ok(relation);
         }
+        let message = format!("\"{}\" is a {}, not a sink", relation.name, relation.kind.noun());
+        let hint = "INSERT INTO a sink; CREATE SINK makes one.";
+        Err(Error::new(SqlState::WrongObjectType, message).with_hint(hint).at(target.position))
     }
 
     /// The query's rows, with every column in them.
@@ -142,11 +142,18 @@ impl Lowering<'_> {
     }
 
     /// Column `index` of the result as a value of a sink's column: PostgreSQL's assignment.
-    fn assigned(&self, rows: &Rows, index: usize, literal: Option<&ScalarValue>, column: &Column) -> Result<Expr> {
+    fn assigned(
+        &self,
+        rows: &Rows,
+        index: usize,
+        literal: Option<&ScalarValue>,
+        column: &Column,
+        sink: &str,
+    ) -> Result<Expr> {
         let schema = self.builder.df_schema(rows.node)?;
         let to = column.ty.to_arrow();
         match literal {
-            Some(value) if value.is_null() => return missing_value(column, ""),
+            Some(value) if value.is_null() => return missing_value(column, sink),
             Some(value) if !to.is_string() => {
                 if let Some(text) = value.try_as_str().flatten() {
                     return literal_as(text, &to).map_err(|_| invalid_literal(text, &column.ty));
@@ -172,9 +179,8 @@ impl Lowering<'_> {
             (SqlType::Timestamp(p) | SqlType::TimestampTz(p), SqlType::Timestamp(q) | SqlType::TimestampTz(q))
                 if p < q =>
             {
-                let unit = if *p == 0 { "second" } else { "millisecond" };
-                let cut = call("date_trunc", vec![lit(unit), expr])?;
-                if from_arrow == to { cut } else { Expr::Cast(Cast::new(Box::new(cut), to)) }
+                let rounded = call(ROUND_TIME, vec![expr, lit(i32::from(*p))])?;
+                if from_arrow == to { rounded } else { Expr::Cast(Cast::new(Box::new(rounded), to)) }
             }
             _ if from_arrow == to => expr,
             _ => Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(column.ty.field("")) }),
@@ -239,8 +245,8 @@ fn target_columns(sink: &Relation, listed: &[Name]) -> Result<Vec<usize>> {
 
 fn missing_value(column: &Column, sink: &str) -> Result<Expr> {
     if column.not_null {
-        let relation = if sink.is_empty() { String::new() } else { format!(" of relation \"{sink}\"") };
-        let message = format!("null value in column \"{}\"{relation} violates not-null constraint", column.name);
+        let message =
+            format!("null value in column \"{}\" of relation \"{sink}\" violates not-null constraint", column.name);
         return Err(Error::new(SqlState::NotNullViolation, message).with_hint("Give the column a value."));
     }
     Ok(lit(ScalarValue::try_from(&column.ty.to_arrow())?))

@@ -166,7 +166,7 @@ impl Lowering<'_> {
                 "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.";
             return Err(here(Error::unsupported("a window over a changing result is not supported yet", hint)));
         }
-        let window = Window { spec: node.window, time, columns: [None; 3], position: node.position };
+        let window = Window { spec: node.window, time, columns: [None; 3] };
         let mut slots = rows.slots;
         slots.extend(WindowColumn::ALL.map(Slot::Virtual));
         Ok(Rows { node: rows.node, slots, window: Some(window) })

@@ -75,9 +75,7 @@ impl ContextProvider for Context<'_> {
         if name.schema().is_some_and(|schema| schema != "public") {
             return Err(through(undefined(&name.to_string())));
         }
-        let Some(relation) = self.relations.relation(name.table()) else {
-            return Err(through(undefined(name.table())));
-        };
+        let relation = self.relations.relation(name.table()).map_err(through)?;
         match relation.kind {
             RelationKind::Source { .. } => {
                 Ok(Arc::new(SourceTable { name: relation.name, schema: schema_of(&relation.columns) }))

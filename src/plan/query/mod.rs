@@ -13,6 +13,7 @@
 //! type settled.
 
 pub mod context;
+pub mod locate;
 pub mod naming;
 pub mod refuse;
 pub mod settle;
@@ -34,14 +35,15 @@ use datafusion::sql::sqlparser::ast;
 
 use super::errors::planning_error;
 use super::relations::Relations;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use context::Context;
 
 /// Plans a query over `relations`. `text` is the statement that the query's places refer to.
 pub fn plan_query(relations: &dyn Relations, text: &str, query: &ast::Query) -> Result<LogicalPlan> {
     refuse::check(query, text)?;
-    let query = naming::name_columns(query.clone());
-    logical_plan(relations, text, query).map_err(|e| planning_error(e, text))
+    let named = naming::name_columns(query.clone());
+    let planned = logical_plan(relations, text, named);
+    planned.map_err(|e| locate::locate(planning_error(e, text), query, text))
 }
 
 fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfResult<LogicalPlan> {
@@ -79,7 +81,7 @@ pub fn settle_expr(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
 struct NoRelations;
 
 impl Relations for NoRelations {
-    fn relation(&self, _: &str) -> Option<super::relations::Relation> {
-        None
+    fn relation(&self, name: &str) -> Result<super::relations::Relation> {
+        Err(Error::internal(format!("an expression names relation {name}")))
     }
 }

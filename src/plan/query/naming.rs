@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
@@ -36,7 +36,29 @@ impl VisitorMut for Namer {
         if let Some(parts) = field_path(expr) {
             *expr = Expr::CompoundIdentifier(parts);
         }
+        if let Some(operator) = modulo(expr) {
+            *expr = operator;
+        }
         ControlFlow::Continue(())
+    }
+}
+
+/// mod(a, b) as a % b: DataFusion has no function of that name.
+fn modulo(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match (last_part(&function.name)?.as_str(), list.args.as_slice()) {
+        (
+            "mod",
+            [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+            ],
+        ) => {
+            let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
+            Some(Expr::BinaryOp { left: nested(left), op: BinaryOperator::Modulo, right: nested(right) })
+        }
+        _ => None,
     }
 }
 

@@ -54,8 +54,8 @@ impl Refusals<'_> {
         }
         if query.limit_clause.is_some() || query.fetch.is_some() {
             let span = query.limit_clause.as_ref().map_or_else(Span::empty, Spanned::span);
-            let hint = "Leave LIMIT out, and limit when reading a materialized view with SELECT.";
-            return self.refuse(span, "LIMIT is not supported in a streaming query", hint);
+            let hint = "Leave it out, and limit when reading a materialized view with SELECT.";
+            return self.refuse(span, "LIMIT and OFFSET are not supported in a streaming query", hint);
         }
         if !query.locks.is_empty() {
             return self.refuse(Span::empty(), "FOR UPDATE is not supported in a streaming query", "Leave it out.");
@@ -237,6 +237,9 @@ impl Visitor for Refusals<'_> {
             Expr::Subquery(_) if self.window_arguments() => ControlFlow::Continue(()),
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.subquery(expr.span()),
             Expr::Function(function) => self.function(function),
+            Expr::SimilarTo { .. } => {
+                self.refuse(expr.span(), "SIMILAR TO is not supported", "Use LIKE, or ~ with a regular expression.")
+            }
             Expr::AtTimeZone { .. } => {
                 let hint = "Timestamps with time zone are kept in UTC; add an interval to shift one.";
                 self.refuse(expr.span(), "AT TIME ZONE is not supported yet", hint)

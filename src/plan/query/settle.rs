@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, Volatility, lit};
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, LogicalPlan, 
 use super::typing::{binary, call, cast, literal_as, unknown};
 use crate::plan::functions::scalar;
 use crate::plan::scalar::Scalar;
+use crate::plan::text::expr::print;
 use crate::types::SqlType;
 
 /// [`settle`] over every expression of a plan.
@@ -53,14 +54,16 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Literal(value, metadata) => Ok(settle_literal(value, metadata)),
         Expr::Cast(cast) => Ok(Transformed::yes(settle_cast(cast, schema)?)),
         Expr::Negative(inner) => settle_negative(*inner, schema),
-        Expr::ScalarFunction(_) => {
-            // Our timestamps are microseconds; some functions of DataFusion's return nanoseconds.
-            Ok(match expr.get_type(schema) {
-                Ok(DataType::Timestamp(unit, zone)) if unit != TimeUnit::Microsecond => {
-                    Transformed::yes(cast(expr, DataType::Timestamp(TimeUnit::Microsecond, zone)))
-                }
-                _ => Transformed::no(expr),
-            })
+        Expr::ScalarFunction(function) => settle_function(function, schema),
+        Expr::Case(mut case) => {
+            let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+            let Some(ty) = known_type(results().map(AsRef::as_ref), schema) else {
+                return Ok(Transformed::no(Expr::Case(case)));
+            };
+            for then in case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr) {
+                **then = resolve(std::mem::take(then), &ty)?;
+            }
+            Ok(Transformed::yes(Expr::Case(case)))
         }
         Expr::InList(mut list) => {
             let Ok(ty) = list.expr.get_type(schema) else { return Ok(Transformed::no(Expr::InList(list))) };
@@ -77,6 +80,30 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if ["coalesce", "nullif", "greatest", "least"].contains(&function.name())
+        && let Some(ty) = known_type(function.args.iter(), schema)
+    {
+        function.args = function.args.into_iter().map(|arg| resolve(arg, &ty)).collect::<Result<_>>()?;
+    }
+    let expr = Expr::ScalarFunction(function);
+    Ok(match expr.get_type(schema) {
+        // Our timestamps are microseconds; some functions of DataFusion's return nanoseconds.
+        Ok(DataType::Timestamp(unit, zone)) if unit != TimeUnit::Microsecond => {
+            Transformed::yes(cast(expr, DataType::Timestamp(TimeUnit::Microsecond, zone)))
+        }
+        // SQL has no unsigned numbers.
+        Ok(DataType::UInt64 | DataType::UInt32) => Transformed::yes(cast(expr, DataType::Int64)),
+        Ok(DataType::UInt16 | DataType::UInt8) => Transformed::yes(cast(expr, DataType::Int32)),
+        _ => Transformed::no(expr),
+    })
+}
+
+/// The type of the first of several values that is not an unknown literal: the others take it.
+fn known_type<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    values.filter(|v| unknown(v).is_none()).filter_map(|v| v.get_type(schema).ok()).find(|ty| !ty.is_null())
 }
 
 /// An unknown literal beside an expression takes its type.
@@ -148,6 +175,7 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
         };
     }
     Ok(match (&from, &to) {
+        (DataType::Timestamp(..), DataType::Timestamp(..)) => rounded_time(cast)?,
         (DataType::Float32 | DataType::Float64, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
             Expr::Cast(Cast { expr: Box::new(rounded(*cast.expr)?), field: cast.field })
         }
@@ -166,6 +194,19 @@ fn with_modifier(literal: Expr, cast: &Cast) -> Expr {
         return literal;
     }
     Expr::Cast(Cast { expr: Box::new(literal), field: Arc::clone(&cast.field) })
+}
+
+/// A cast to timestamp(3) rounds.
+fn rounded_time(cast: Cast) -> Result<Expr> {
+    let digits = match SqlType::from_field(&cast.field) {
+        SqlType::Timestamp(digits) | SqlType::TimestampTz(digits) if digits < 6 => digits,
+        _ => return Ok(Expr::Cast(cast)),
+    };
+    if matches!(cast.expr.as_ref(), Expr::ScalarFunction(f) if f.name() == scalar::ROUND_TIME) {
+        return Ok(Expr::Cast(cast));
+    }
+    let rounded = call(scalar::ROUND_TIME, vec![*cast.expr, lit(i32::from(digits))])?;
+    Ok(Expr::Cast(Cast { expr: Box::new(rounded), field: cast.field }))
 }
 
 fn rounded(expr: Expr) -> Result<Expr> {
@@ -234,7 +275,7 @@ fn evaluate(expr: &Expr) -> Option<ScalarValue> {
         ColumnarValue::Scalar(value) => value,
         ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok()?,
     };
-    let storable = !value.data_type().is_nested() && !value.data_type().is_null();
+    let storable = !value.data_type().is_null() && print(&lit(value.clone())).is_ok();
     storable.then_some(value)
 }
 

@@ -4,8 +4,9 @@
 //! put in explicitly; DataFusion's own coercion, which would turn `text + integer` into something, finds nothing to do.
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Diagnostic, ScalarValue, Span};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
@@ -32,9 +33,34 @@ impl ExprPlanner for PostgresOperators {
         let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
             return Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left, right }));
         };
+        let place = first_place(&left).or_else(|| first_place(&right));
         let sides = Sides { left, right, left_type, right_type, op };
-        Ok(PlannerResult::Planned(sides.plan()?))
+        sides.plan().map(PlannerResult::Planned).map_err(|e| match place {
+            // What a literal cannot be is told at the literal.
+            Some(span) if !is_literal_error(&e) => e.with_diagnostic(Diagnostic::new_error("operator", Some(span))),
+            _ => e,
+        })
     }
+}
+
+fn is_literal_error(error: &DataFusionError) -> bool {
+    let state = match error {
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map(Error::state),
+        _ => None,
+    };
+    matches!(state, Some(SqlState::InvalidTextRepresentation | SqlState::InvalidDatetimeFormat))
+}
+
+/// The place of the first column in an expression: operators have none.
+fn first_place(expr: &Expr) -> Option<Span> {
+    let mut place = None;
+    let _ = expr.apply(|e| {
+        if let Expr::Column(column) = e {
+            place = column.spans.first();
+        }
+        Ok(if place.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    place
 }
 
 /// An operator's result went through here before; settling it again would make deep chains quadratic.

@@ -88,6 +88,9 @@ pub fn readable(expr: &Expr) -> String {
     }
 }
 
+/// Operands of a chain that is evaluated from the left, each one level deeper than the one before.
+const MAX_CHAIN: usize = 300;
+
 struct Printer {
     out: String,
     depth: usize,
@@ -196,6 +199,10 @@ impl Printer {
             rest = &binary.left;
         }
         let Some(op) = chained else { return Err(unstorable(expr)) };
+        if operands.len() > MAX_CHAIN {
+            return Err(Error::new(SqlState::StatementTooComplex, "expression is nested too deeply")
+                .with_hint(format!("A chain of one operator has at most {MAX_CHAIN} operands here; use IN or CASE.")));
+        }
         let Some((_, symbol)) = OPERATORS.iter().find(|(o, _)| *o == op) else { return Err(unstorable(expr)) };
         self.out.push('(');
         self.expr(rest)?;
