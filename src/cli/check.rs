@@ -10,7 +10,7 @@ use crate::catalog::ObjectKind;
 use crate::error::{Error, Result};
 use crate::pipeline::{Engine, EngineConfig};
 use crate::plan::{StreamPlan, explain};
-use crate::session::{Statement, StatementKind};
+use crate::sql::ast::{Statement, StatementKind};
 
 #[derive(clap::Args)]
 pub struct Check {
@@ -46,7 +46,7 @@ impl Check {
 /// Plans every statement, going on behind one that is wrong. Gives the number of errors.
 async fn check(script: &Script<'_>) -> Result<usize> {
     let engine = Engine::open(EngineConfig { plan_only: true, ..EngineConfig::default() }).await?;
-    let mut client = LocalClient::open(&engine)?;
+    let mut client = LocalClient::new(&engine);
     let mut errors = 0;
     let mut complain = |error: &Error, offset: usize| {
         errors += 1;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono_tz::Tz;
+
 use crate::error::{Error, Result};
 use crate::pipeline::Engine;
 use crate::server::grid::Grid;
-use crate::session::{Body, Client, Notice, Session, Statement};
+use crate::session::{Body, Notice, Session};
+use crate::sql::ast::Statement;
 
 /// Runs statements one after the other.
 pub struct LocalClient {
@@ -20,8 +23,8 @@ pub struct Answer {
 }
 
 impl LocalClient {
-    pub fn open(engine: &Arc<Engine>) -> Result<LocalClient> {
-        Ok(LocalClient { session: Session::open(engine, Client::local())? })
+    pub fn new(engine: &Arc<Engine>) -> LocalClient {
+        LocalClient { session: Session::new(Arc::clone(engine)) }
     }
 
     /// The statements of a script, with their places.
@@ -37,10 +40,14 @@ impl LocalClient {
     pub async fn execute(&mut self, statement: &Statement) -> Result<Answer> {
         let response = self.session.execute(statement, &[]).await?;
         let grid = match response.body {
-            Body::Command(_) => None,
-            Body::Rows { schema, stream } => Some(Grid::collect(&schema, stream, self.session.time_zone()).await?),
+            Body::Command(_) | Body::Empty => None,
+            Body::Rows { schema, stream } => Some(Grid::collect(&schema, stream, self.time_zone()).await?),
         };
         Ok(Answer { notices: response.notices, grid })
+    }
+
+    fn time_zone(&self) -> Tz {
+        self.session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC)
     }
 
     /// Runs a text of this program's own and gives its last result.

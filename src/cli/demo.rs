@@ -61,7 +61,7 @@ impl Demo {
         let address = listener.address();
         let engine = Engine::open(EngineConfig::default()).await?;
         let serving = Serving::start(&engine, listener, None);
-        let mut client = LocalClient::open(&engine)?;
+        let mut client = LocalClient::new(&engine);
         for statement in client.parse(SETUP)? {
             client.execute(&statement).await?;
         }

@@ -14,7 +14,7 @@ use super::signals::Stop;
 use super::table;
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::{Engine, EngineConfig, JobState};
-use crate::session::StatementKind;
+use crate::sql::ast::StatementKind;
 
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -70,10 +70,7 @@ pub fn read(file: &Path) -> Result<String> {
 
 /// Runs the statements in order, up to the first that fails, and waits for what they have started.
 async fn run_script(script: &Script<'_>, engine: &Arc<Engine>, progress: &Progress) -> Exit {
-    let mut client = match LocalClient::open(engine) {
-        Ok(client) => client,
-        Err(error) => return failed(progress, report::report(&error)),
-    };
+    let mut client = LocalClient::new(engine);
     let statements = match client.parse(script.text) {
         Ok(statements) => statements,
         Err(error) => return failed(progress, script.report(&error, 0)),

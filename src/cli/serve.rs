@@ -13,9 +13,9 @@ use super::signals::Stop;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::pipeline::{Engine, EngineConfig};
+use crate::server::engine::EngineSession;
 use crate::server::http::Http;
 use crate::server::pgwire::Listener;
-use crate::session::Session;
 
 #[derive(clap::Args)]
 pub struct Serve {
@@ -88,9 +88,8 @@ impl Serving {
     pub fn start(engine: &Arc<Engine>, listener: Listener, http: Option<Http>) -> Serving {
         let shutdown = CancellationToken::new();
         let metrics = Arc::clone(Metrics::process());
-        let for_sessions = Arc::clone(engine);
-        let open = Arc::new(move |client| Session::open(&for_sessions, client));
-        let mut tasks = vec![tokio::spawn(listener.run(open, Arc::clone(&metrics), shutdown.clone()))];
+        let sessions = EngineSession::opener(engine);
+        let mut tasks = vec![tokio::spawn(listener.run(sessions, Arc::clone(&metrics), shutdown.clone()))];
         if let Some(http) = http {
             tasks.push(tokio::spawn(http.run(Arc::clone(engine) as _, metrics, shutdown.clone())));
         }

@@ -201,7 +201,7 @@ fn topic(options: &mut OptionReader) -> Result<String> {
 }
 
 fn format(options: &mut OptionReader) -> Result<JsonOptions> {
-    if !options.is_given("format") && !options.is_given("value.format") {
+    if options.option("format").is_none() && options.option("value.format").is_none() {
         return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
     }
     let format = options.choice::<Json>("format")?;
