@@ -2,7 +2,8 @@
 //!
 //! 1. [`tidy`]: rules for the source tree itself.
 //! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
-//! 3. [`docs`]: what the README and `examples/` show works when pasted.
+//! 3. [`kafka`]: jobs from topic to topic, on a real broker.
+//! 4. [`docs`]: what the README and `examples/` show works when pasted.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample.
@@ -10,8 +11,8 @@
 mod bless;
 mod database;
 mod docs;
-mod kafka;
 mod host;
+mod kafka;
 mod script;
 mod scripts;
 mod tally;
