@@ -71,11 +71,7 @@ impl Database {
         if self.session.as_ref().is_none_or(|(life, _)| *life != self.host.life()) {
             let (life, access) = self.host.access().await.map_err(Failure)?;
             let link = match access {
-                Access::InProcess(engine) => {
-                    let client = tidemill::session::Client::local();
-                    let session = Session::open(&engine, client).map_err(|e| Failure(format!("{e:?}")))?;
-                    Link::InProcess(Box::new(session))
-                }
+                Access::InProcess(engine) => Link::InProcess(Box::new(Session::new(engine))),
                 Access::Wire(address) => Link::Wire(self.connect(address).await?),
             };
             self.session = Some((life, link));
@@ -171,9 +167,10 @@ async fn in_process(session: &mut Session, sql: &str, notices: &Mutex<Vec<String
             notices.lock().push(format!("{} {}: {}", notice.severity, what.state().code(), what.message()));
         }
         output = match response.body {
-            Body::Command(_) => DBOutput::StatementComplete(0),
+            Body::Command(_) | Body::Empty => DBOutput::StatementComplete(0),
             Body::Rows { schema, stream } => {
-                let grid = Grid::collect(&schema, stream, session.time_zone()).await.map_err(|e| {
+                let zone = session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or_default();
+                let grid = Grid::collect(&schema, stream, zone).await.map_err(|e| {
                     session.fail();
                     fail(&e)
                 })?;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidemill::metrics::Metrics;
 use tidemill::pipeline::{CutPolicy, Engine, EngineConfig};
+use tidemill::server::engine::EngineSession;
 use tidemill::server::pgwire::Listener;
-use tidemill::session::Session;
 use tidemill::state::BackendKind;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -153,9 +153,8 @@ impl Server {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(address).await.map_err(|e| e.to_string())?;
         let (address, shutdown) = (listener.address(), CancellationToken::new());
-        let engine = Arc::clone(engine);
-        let open = Arc::new(move |client| Session::open(&engine, client));
-        let task = tokio::spawn(listener.run(open, Metrics::new(), shutdown.clone()));
+        let sessions = EngineSession::opener(engine);
+        let task = tokio::spawn(listener.run(sessions, Metrics::new(), shutdown.clone()));
         Ok(Server { address, shutdown, task })
     }
 }

@@ -10,6 +10,7 @@
 mod bless;
 mod database;
 mod docs;
+mod kafka;
 mod host;
 mod script;
 mod scripts;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     let mut tally = Tally::new(request.name.clone());
     tidy::run(&mut tally);
     scripts::run(&request, &mut tally);
+    kafka::run(&mut tally);
     docs::run(&mut tally);
     tally.close()
 }

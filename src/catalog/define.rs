@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 
 use crate::catalog::object::{OnError, SinkObject, SourceObject, WatermarkClause};
-use crate::connector::options::{OptionReader, WithOption};
+use crate::connector::options::OptionReader;
 use crate::connector::registry;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, CreateJob, CreateSink, CreateSource, TableDef};
@@ -35,7 +35,7 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
     }
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
     let registry::SourceDefinition { source, idle_timeout, on_error } =
-        registry::source(&columns, options(&create.options))?;
+        registry::source(&columns, create.options.clone())?;
     let on_error: OnError = on_error;
     Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
 }
@@ -46,14 +46,14 @@ pub fn sink(create: &CreateSink) -> Result<SinkObject> {
     let columns = columns(&create.table);
     let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
     let key: Vec<usize> = create.table.primary_key.iter().filter_map(index).collect();
-    let sink = registry::sink(&columns, &key, options(&create.options))?;
+    let sink = registry::sink(&columns, &key, create.options.clone())?;
     Ok(SinkObject { columns, sink })
 }
 
 /// # Errors
 /// 22023 for options that are unknown or ill-typed.
 pub fn job(create: &CreateJob) -> Result<JobOptions> {
-    let mut options = OptionReader::new(options(&create.options))?;
+    let mut options = OptionReader::new(create.options.clone())?;
     let parallelism = options.optional::<NonZeroUsize>("parallelism")?.map(NonZeroUsize::get);
     if parallelism.is_some_and(|n| n > MAX_PARALLELISM) {
         let hint =
@@ -81,9 +81,4 @@ fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<Watermark
             .at(clause.column.position));
     }
     Ok(WatermarkClause { column: index, expr: clause.text.clone() })
-}
-
-fn options(given: &[ast::WithOption]) -> Vec<WithOption> {
-    let option = |o: &ast::WithOption| WithOption::new(o.key.value.as_str(), o.value.as_str(), o.key.position);
-    given.iter().map(option).collect()
 }

@@ -15,6 +15,7 @@ pub mod define;
 mod dependencies;
 mod file;
 pub mod object;
+pub mod pg;
 mod snapshot;
 
 pub use current::Catalog;

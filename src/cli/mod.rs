@@ -5,14 +5,25 @@
 //! 3. [`run`]: a script against an engine in memory, to its end.
 //! 4. [`check`]: a script planned and explained, nothing started.
 //! 5. [`demo`]: a generator, a window, and a table that moves.
-//! 6. [`report`] words errors, [`table`] draws results, [`signals`] waits for Ctrl-C and SIGTERM.
+//! 6. [`client`] runs statements, [`report`] words errors, [`table`] draws results, [`signals`] waits for Ctrl-C and SIGTERM.
 //!
 //! What does not live here: anything that a session over the wire could not do as well.
 //!
 //! What stays true: results go to standard output, everything else to standard error; exit codes are those of [`Exit`].
 
+mod check;
+mod client;
+mod demo;
 mod report;
+mod run;
+mod serve;
+mod signals;
 mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// What a command leaves behind, for scripts. `docs/operations.md` lists the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +31,57 @@ pub enum Exit {
     Done = 0,
     /// A statement or a job failed.
     Failed = 1,
-    /// The command line is wrong (clap's own code).
-    Usage = 2,
-    /// The server could not start.
+    /// What the command needs before it can begin is not there.
     CannotStart = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A streaming SQL engine in one binary.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve psql and drivers
+    Serve(serve::Serve),
+    /// Watch a windowed answer move in the terminal
+    Demo(demo::Demo),
+    /// Run a script to its end
+    Run(run::Run),
+    /// Plan a script and show what state it would keep; start nothing
+    Check(check::Check),
+}
+
+/// Runs the command that the command line names.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ERROR:  threads cannot be started: {error}");
+            return Exit::CannotStart.into();
+        }
+    };
+    let exit = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Demo(demo) => demo.run().await,
+            Command::Run(run) => run.run().await,
+            Command::Check(check) => check.run().await,
+        }
+    });
+    // Blocking calls of connectors may still be on their way: nobody waits for them any more.
+    runtime.shutdown_background();
+    exit.into()
 }

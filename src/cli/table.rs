@@ -2,40 +2,32 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use crate::server::grid::Grid;
 use crate::types::SqlType;
 
-/// Rows of a result as text; `None` is null.
-pub struct Grid {
-    pub names: Vec<String>,
-    pub types: Vec<SqlType>,
-    pub rows: Vec<Vec<Option<String>>>,
+/// The table, and below it how many rows it has, as psql says it.
+pub fn with_count(grid: &Grid) -> String {
+    let count = match grid.rows.len() {
+        1 => "(1 row)".to_string(),
+        n => format!("({n} rows)"),
+    };
+    format!("{}\n{count}", plain(grid))
 }
 
-impl Grid {
-    /// The table, and below it how many rows it has, as psql says it.
-    pub fn render(&self) -> String {
-        let count = match self.rows.len() {
-            1 => "(1 row)".to_string(),
-            n => format!("({n} rows)"),
-        };
-        format!("{}\n{count}", self.table())
+/// The table alone. Numbers stand on the right.
+pub fn plain(grid: &Grid) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(&grid.names);
+    for row in &grid.rows {
+        table.add_row(row.iter().map(|value| value.as_deref().unwrap_or("")));
     }
-
-    /// The table alone. Numbers stand on the right.
-    pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(&self.names);
-        for row in &self.rows {
-            table.add_row(row.iter().map(|value| value.as_deref().unwrap_or("")));
+    for (index, _) in grid.types.iter().enumerate().filter(|(_, ty)| is_number(ty)) {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
         }
-        for (index, ty) in self.types.iter().enumerate().filter(|(_, ty)| is_number(ty)) {
-            if let Some(column) = table.column_mut(index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table.to_string()
     }
+    table.to_string()
 }
 
 fn is_number(ty: &SqlType) -> bool {
@@ -60,6 +52,6 @@ mod tests {
 | a |    1 |
 |   | 1000 |
 (2 rows)";
-        assert_eq!(grid.render(), expected);
+        assert_eq!(with_count(&grid), expected);
     }
 }

@@ -12,6 +12,7 @@
 pub mod blackhole;
 pub mod file;
 pub mod generator;
+pub mod kafka;
 pub mod options;
 pub mod print;
 pub mod registry;

@@ -1,6 +1,6 @@
 //! WITH options become types here, and are never strings again.
 //!
-//! 1. A statement's options come in as written ([`WithOption`]), each with its place in the text.
+//! 1. A statement's options come in as they were parsed ([`WithOption`]), each with its place in the text.
 //! 2. A connector takes what it knows out of an [`OptionReader`], by name and type: [`OptionReader::required`],
 //!    [`OptionReader::optional`], [`OptionReader::choice`], [`OptionReader::prefixed`].
 //! 3. [`OptionReader::finish`] refuses whatever nobody asked for, with the nearest name somebody did ask for.
@@ -10,20 +10,17 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result, SqlState};
+use chrono::{NaiveDate, NaiveDateTime};
 
-/// One `'key' = 'value'` of a WITH clause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WithOption {
-    pub key: String,
-    pub value: String,
-    /// The character of the statement's text where the option stands, counted from 1.
-    pub position: usize,
-}
+use crate::error::{Error, Result, SqlState};
+use crate::sql::ast::Name;
+pub use crate::sql::ast::WithOption;
 
 impl WithOption {
-    pub fn new(key: impl Into<String>, value: impl Into<String>, position: usize) -> Self {
-        WithOption { key: key.into(), value: value.into(), position }
+    /// An option whose key and value both stand at `position` (for those that are not read from a statement).
+    pub fn new(key: &str, value: &str, position: usize) -> Self {
+        let key = Name { value: key.to_string(), position };
+        WithOption { key, value: value.to_string(), value_position: position }
     }
 }
 
@@ -65,9 +62,12 @@ impl OptionReader {
     /// If an option is given twice.
     pub fn new(options: Vec<WithOption>) -> Result<Self> {
         for (i, option) in options.iter().enumerate() {
-            if options.iter().take(i).any(|earlier| earlier.key == option.key) {
-                return Err(invalid(format!("option \"{}\" specified more than once", option.key), option.position)
-                    .with_hint("Remove one of the two."));
+            if options.iter().take(i).any(|earlier| earlier.key.value == option.key.value) {
+                return Err(invalid(
+                    format!("option \"{}\" specified more than once", option.key),
+                    option.key.position,
+                )
+                .with_hint("Remove one of the two."));
             }
         }
         let given = options.into_iter().map(|option| Given { option, taken: false }).collect();
@@ -81,10 +81,16 @@ impl OptionReader {
 
     /// The value of `name`, if it is given.
     pub fn optional<T: OptionValue>(&mut self, name: &str) -> Result<Option<T>> {
+        self.parsed(name, T::EXPECTED, T::parse)
+    }
+
+    /// As [`Self::optional`], for a value whose type is known only now: that of a column. `expected` ends the sentence
+    /// "Expected ...".
+    pub fn parsed<T>(&mut self, name: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let Some(option) = self.take(name) else { return Ok(None) };
-        match T::parse(option.value.trim()) {
+        match parse(option.value.trim()) {
             Some(value) => Ok(Some(value)),
-            None => Err(ill_typed(option, &format!("Expected {}.", T::EXPECTED))),
+            None => Err(ill_typed(option, &format!("Expected {expected}."))),
         }
     }
 
@@ -115,7 +121,7 @@ impl OptionReader {
         self.known.push(format!("{prefix}*"));
         let mut found = Vec::new();
         for given in &mut self.given {
-            if let Some(rest) = given.option.key.strip_prefix(prefix) {
+            if let Some(rest) = given.option.key.value.strip_prefix(prefix) {
                 given.taken = true;
                 found.push((rest.to_string(), given.option.clone()));
             }
@@ -123,15 +129,19 @@ impl OptionReader {
         found
     }
 
-    /// Whether `name` is given, without taking it.
-    pub fn is_given(&self, name: &str) -> bool {
-        self.given.iter().any(|g| g.option.key == name)
+    /// The option `name` as it is given, without taking it.
+    pub fn option(&self, name: &str) -> Option<&WithOption> {
+        let named = |exact: bool| {
+            let mut all = self.given.iter().map(|g| &g.option);
+            all.find(|o| if exact { o.key.value == name } else { o.key.value.eq_ignore_ascii_case(name) })
+        };
+        named(true).or_else(|| named(false))
     }
 
     /// The place of option `name`, or else of the WITH clause's first option.
     pub fn position(&self, name: &str) -> Option<usize> {
-        let of = |name: &str| self.given.iter().find(|g| g.option.key == name).map(|g| g.option.position);
-        of(name).or_else(|| of("connector")).or_else(|| self.given.first().map(|g| g.option.position))
+        let of = |name: &str| self.given.iter().find(|g| g.option.key.value == name).map(|g| g.option.key.position);
+        of(name).or_else(|| of("connector")).or_else(|| self.given.first().map(|g| g.option.key.position))
     }
 
     /// An error about option `name` (22023), pointing at its place.
@@ -154,17 +164,16 @@ impl OptionReader {
         let Some(unknown) = self.given.iter().find(|g| !g.taken) else {
             return Ok(());
         };
-        let key = &unknown.option.key;
+        let Name { value: key, position } = &unknown.option.key;
         let hint = match nearest(key, self.known.iter().map(String::as_str)) {
             Some(name) => format!("Perhaps you meant \"{name}\"."),
             None => format!("Known options are {}.", self.known.join(", ")),
         };
-        Err(invalid(format!("unknown option \"{key}\"{}", self.of_connector()), unknown.option.position)
-            .with_hint(hint))
+        Err(invalid(format!("unknown option \"{key}\"{}", self.of_connector()), *position).with_hint(hint))
     }
 
     fn of_connector(&self) -> String {
-        match self.given.iter().find(|g| g.option.key == "connector") {
+        match self.given.iter().find(|g| g.option.key.value == "connector") {
             Some(g) => format!(" for connector \"{}\"", g.option.value),
             None => String::new(),
         }
@@ -174,9 +183,17 @@ impl OptionReader {
         if !self.known.iter().any(|k| k == name) {
             self.known.push(name.to_string());
         }
-        let given = self.given.iter_mut().find(|g| g.option.key == name)?;
+        let index = self.find(name)?;
+        let given = self.given.get_mut(index)?;
         given.taken = true;
         Some(&given.option)
+    }
+
+    /// Upper and lower case are alike, as in the names of columns that options hold ('fields.orderId.kind'); if that
+    /// leaves two, the exact one is meant.
+    fn find(&self, name: &str) -> Option<usize> {
+        let exact = self.given.iter().position(|g| g.option.key.value == name);
+        exact.or_else(|| self.given.iter().position(|g| !g.taken && g.option.key.value.eq_ignore_ascii_case(name)))
     }
 }
 
@@ -186,7 +203,7 @@ fn invalid(message: String, position: usize) -> Error {
 
 /// The error for an option whose value cannot be what it should be; `hint` says what is expected.
 pub fn ill_typed(option: &WithOption, hint: &str) -> Error {
-    invalid(format!("invalid value for option \"{}\": \"{}\"", option.key, option.value), option.position)
+    invalid(format!("invalid value for option \"{}\": \"{}\"", option.key, option.value), option.value_position)
         .with_hint(hint)
 }
 
@@ -199,9 +216,11 @@ pub fn one_of(wanted: &str, names: &[&str]) -> String {
     }
 }
 
-/// The name that `wanted` is most likely a slip of: at most a third of its letters differ.
+/// The name that `wanted` is most likely a slip of: at most a third of its letters differ (of those behind its last point,
+/// since what stands before it is often common to all).
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (wanted.chars().count() / 3).max(1);
+    let own = wanted.rsplit_once('.').map_or(wanted, |(_, own)| own);
+    let limit = (own.chars().count() / 3).max(1);
     let distances = names.map(|name| (edit_distance(wanted, name), name));
     distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
@@ -270,6 +289,16 @@ impl OptionValue for bool {
             "false" | "f" | "off" | "no" | "n" | "0" => Some(false),
             _ => None,
         }
+    }
+}
+
+/// A date alone is its midnight.
+impl OptionValue for NaiveDateTime {
+    const EXPECTED: &'static str = "a timestamp such as '2026-01-31 12:00:00'";
+    fn parse(text: &str) -> Option<Self> {
+        let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+        let exact = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+        exact.or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
     }
 }
 
@@ -352,7 +381,7 @@ mod tests {
     use super::*;
 
     fn reader(options: &[(&str, &str)]) -> Result<OptionReader> {
-        OptionReader::new(options.iter().zip(0..).map(|((k, v), i)| WithOption::new(*k, *v, 10 * (i + 1))).collect())
+        OptionReader::new(options.iter().zip(0..).map(|((k, v), i)| WithOption::new(k, v, 10 * (i + 1))).collect())
     }
 
     /// SQLSTATE, text, hint and place of an error, in one line.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
-use super::{OnError, Sink, Source, blackhole, file, generator, print};
+use super::{OnError, Sink, Source, blackhole, file, generator, kafka, print};
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::Result;
 use crate::types::Column;
@@ -28,9 +28,11 @@ impl Choice for OnError {
 type MakeSource = fn(&[Column], &mut OptionReader) -> Result<Arc<dyn Source>>;
 type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
 
-const SOURCES: &[(&str, MakeSource)] = &[("file", file::source), ("generator", generator::source)];
+const SOURCES: &[(&str, MakeSource)] =
+    &[("file", file::source), ("generator", generator::source), ("kafka", kafka::source)];
 
-const SINKS: &[(&str, MakeSink)] = &[("blackhole", blackhole::sink), ("file", file::sink), ("print", print::sink)];
+const SINKS: &[(&str, MakeSink)] =
+    &[("blackhole", blackhole::sink), ("file", file::sink), ("kafka", kafka::sink), ("print", print::sink)];
 
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
@@ -66,16 +68,15 @@ fn connector<M: Copy, O>(
     (role, other_role): (&str, &str),
 ) -> Result<M> {
     let names: Vec<&str> = makers.iter().map(|(name, _)| *name).collect();
-    let position = options.position("connector").unwrap_or(1);
-    let Some(name) = options.optional::<String>("connector")? else {
+    let Some(option) = options.option("connector").cloned() else {
         return Err(options
             .missing("connector")
             .with_hint(format!("Add 'connector' = '...' to the WITH clause. {}", one_of("", &names))));
     };
+    let name: String = options.required("connector")?;
     if let Some((_, make)) = makers.iter().find(|(known, _)| *known == name) {
         return Ok(*make);
     }
-    let option = WithOption::new("connector", name.as_str(), position);
     let hint = one_of(&name.to_lowercase(), &names);
     if others.iter().any(|(known, _)| *known == name) {
         return Err(options
@@ -96,7 +97,7 @@ mod tests {
     }
 
     fn with(options: &[(&str, &str)]) -> Vec<WithOption> {
-        options.iter().zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, 10 * i)).collect()
+        options.iter().zip(1..).map(|((k, v), i)| WithOption::new(k, v, 10 * i)).collect()
     }
 
     fn refused<T: std::fmt::Debug>(result: Result<T>, expected: &str) {
@@ -112,12 +113,12 @@ mod tests {
         refused(
             source(&columns(), with(&[("connector", "generatr")])),
             "22023 invalid value for option \"connector\": \"generatr\" | Perhaps you meant \"generator\". \
-             Possible values are \"file\", \"generator\". @10",
+             Possible values are \"file\", \"generator\", \"kafka\". @10",
         );
         refused(
             source(&columns(), with(&[("connector", "print")])),
             "22023 connector \"print\" cannot be used for a source | It can only be used for a sink. | \
-             Possible values are \"file\", \"generator\". @10",
+             Possible values are \"file\", \"generator\", \"kafka\". @10",
         );
         refused(
             sink(&columns(), &[], with(&[("path", "x")])),

@@ -9,6 +9,15 @@
 //! 3. `end_tick(tick)` once all of the tick's input was pushed, then `pull()` until `Done` again. What changes is
 //!    emitted net, here: an updated group is one -1/+1 pair however many rows changed it, and nothing if it did not.
 //!
+//! Where things are:
+//!
+//! - [`build()`] makes the operator of a plan's node; [`Checked`] holds any operator to the contract, in tests.
+//! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
+//! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
+//!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//!
+//! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
+//!
 //! Invariants: nothing is pushed into an operator that has not said `Done`; the same calls give the same bytes.
 
 mod accumulator;

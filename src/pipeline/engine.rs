@@ -46,6 +46,8 @@ pub struct EngineConfig {
     pub cuts: CutPolicy,
     pub backend: BackendKind,
     pub clock: SharedClock,
+    /// Objects come into being and nothing runs: for checking a script.
+    pub plan_only: bool,
 }
 
 impl Default for EngineConfig {
@@ -56,6 +58,7 @@ impl Default for EngineConfig {
             cuts: CutPolicy::default(),
             backend: BackendKind::default(),
             clock: Arc::new(SystemClock),
+            plan_only: false,
         }
     }
 }
@@ -146,6 +149,9 @@ impl Engine {
         match present.find(&new.name) {
             Some(object) if new.if_not_exists => return Ok(object.id),
             _ => present.check_free(&new.name)?,
+        }
+        if self.config.plan_only {
+            return self.catalog.create(new);
         }
         match &mut new.kind {
             ObjectKind::Source(_) | ObjectKind::Sink(_) => {}

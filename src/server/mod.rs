@@ -1,4 +1,6 @@
 //! What listens: the PostgreSQL protocol and HTTP.
+pub mod engine;
+pub mod grid;
 pub mod http;
 pub mod pgwire;
 

@@ -1,1 +1,222 @@
-//! TODO-session
+//! A session: one client's statements against the engine.
+//!
+//! 1. [`Session::parse`] reads a text (`sql/`), [`Session::describe`] tells a statement's parameters and columns,
+//!    [`Session::execute`] runs it.
+//! 2. [`statements`] sends what changes the catalog or what runs to the planner and the engine; [`select`] runs queries
+//!    over views; [`shown`] answers SHOW.
+//! 3. [`settings`] and the transaction [`block`] are what a session remembers between statements.
+//! 4. Each answers with a [`response`].
+//!
+//! What does not live here: the wire (`server/`), and everything that outlives the session.
+//!
+//! Invariants: a statement is canceled by dropping its future or its stream, and leaves nothing half done that the engine
+//! does not finish. A session holds no rows: a result is computed as it is read.
+
+mod block;
+mod response;
+mod select;
+pub mod settings;
+mod shown;
+mod statements;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+
+pub use response::{Body, Description, Notice, Response, Transaction};
+
+use crate::error::{Error, Result, SqlState};
+use crate::pipeline::Engine;
+use crate::plan::errors::through;
+use crate::sql::ast::{SetStatement, Show, Statement, StatementKind};
+use crate::sql::parse_script;
+use crate::types::SqlType;
+use block::{Block, Instant};
+use settings::Settings;
+
+pub struct Session {
+    engine: Arc<Engine>,
+    settings: Settings,
+    block: Block,
+}
+
+impl Session {
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Session { engine, settings: Settings::default(), block: Block::None }
+    }
+
+    /// The statements of a text; none if there is nothing in it. Places in errors count from the text's beginning, those
+    /// in later errors from the statement's ([`Statement::offset`]).
+    pub fn parse(&self, text: &str) -> Result<Vec<Statement>> {
+        parse_script(text)
+    }
+
+    /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns.
+    pub fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
+        self.block.admit(&statement.kind)?;
+        let rows = |schema: SchemaRef| Ok(Description { parameters: Vec::new(), columns: Some(schema) });
+        match &statement.kind {
+            StatementKind::Query(query) => {
+                let (parameters, schema) = self.select(&statement.text, query).describe(types)?;
+                Ok(Description { parameters, columns: Some(schema) })
+            }
+            StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
+            StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings)?.schema()),
+            StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?.schema()),
+            StatementKind::Explain(_) => rows(shown::plan("")?.schema()),
+            _ => Ok(Description { parameters: Vec::new(), columns: None }),
+        }
+    }
+
+    /// Runs a statement. May be dropped at any await.
+    pub async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
+        let limit = self.settings.statement_timeout();
+        let answer = match limit {
+            None => self.run(statement, parameters).await,
+            Some(limit) => {
+                tokio::time::timeout(limit, self.run(statement, parameters)).await.unwrap_or_else(|_| Err(timed_out()))
+            }
+        };
+        match answer {
+            Ok(response) => Ok(bounded(response, limit)),
+            Err(error) => {
+                self.block.fail();
+                Err(error)
+            }
+        }
+    }
+
+    async fn run(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
+        self.block.admit(&statement.kind)?;
+        let text = &*statement.text;
+        match &statement.kind {
+            StatementKind::CreateSource(create) => self.create_source(text, create).await,
+            StatementKind::CreateSink(create) => self.create_sink(text, create).await,
+            StatementKind::CreateJob(create) => self.create_job(text, create).await,
+            StatementKind::CreateView(create) => self.create_view(text, create).await,
+            StatementKind::Drop(drop) => self.drop(drop).await,
+            StatementKind::StopJob(name) | StatementKind::CancelJob(name) => self.stop(name, &statement.kind).await,
+            StatementKind::Query(query) => {
+                let selected = self.select(text, query).run(parameters).await?;
+                if let Block::Open(open) = &mut self.block {
+                    open.instant.get_or_insert(selected.instant);
+                }
+                let body = Body::Rows { schema: selected.schema, stream: selected.stream };
+                Ok(Response { notices: Vec::new(), body })
+            }
+            StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain)?)?),
+            StatementKind::Show(Show::Objects(class)) => rows(shown::objects(*class, &self.engine)?),
+            StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings)?),
+            StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?),
+            StatementKind::Set(set) => self.run_set(set),
+            StatementKind::Reset(name) => {
+                match name {
+                    Some(name) => self.settings.set(name, None)?,
+                    None => self.settings.reset_all(),
+                }
+                Ok(Response::command("RESET"))
+            }
+            StatementKind::Transaction(transaction) => Ok(self.block.run(transaction, &mut self.settings)),
+            StatementKind::DiscardAll => {
+                self.settings.reset_all();
+                Ok(Response::command("DISCARD ALL"))
+            }
+            StatementKind::Deallocate(name) => statements::deallocate(name.as_deref()),
+            StatementKind::Release(tag) => Ok(Response::command(*tag)),
+            StatementKind::Insert(_) => Err(Error::internal("INSERT outside EXPLAIN")),
+            StatementKind::Empty => Ok(Response { notices: Vec::new(), body: Body::Empty }),
+        }
+    }
+
+    /// The statement's command in capitals: its tag where it returns rows, and its label in metrics.
+    pub fn command(statement: &Statement) -> &'static str {
+        match &statement.kind {
+            StatementKind::Query(_) => "SELECT",
+            StatementKind::Show(_) => "SHOW",
+            StatementKind::Explain(_) => "EXPLAIN",
+            StatementKind::Empty => "",
+            other => other.command_tag().unwrap_or_default(),
+        }
+    }
+
+    pub fn transaction(&self) -> Transaction {
+        self.block.state()
+    }
+
+    /// Something failed outside of `execute` (a bad text, a canceled statement, a broken row): an open block has failed
+    /// with it.
+    pub fn fail(&mut self) {
+        self.block.fail();
+    }
+
+    /// The present value of a setting, if there is one of that name.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.show(name).ok()
+    }
+
+    /// What the client asked for when it connected.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        self.settings.set(name, Some(value))
+    }
+
+    fn show_setting(&self, name: &str) -> Result<RecordBatch> {
+        let value = self.settings.show(name)?;
+        let shown = self.settings.show_all().into_iter().find(|s| s.name.eq_ignore_ascii_case(name));
+        shown::setting(&shown.map_or_else(|| name.to_string(), |s| s.name), value)
+    }
+
+    fn run_set(&mut self, set: &SetStatement) -> Result<Response> {
+        let before = self.settings.clone();
+        self.settings.set(&set.name, set.value.as_deref()).map_err(|e| e.at(set.name_position))?;
+        let warning = if set.local { self.block.note_local(&set.name) } else { None };
+        if warning.is_some() {
+            self.settings = before;
+        }
+        Ok(Response::command("SET").with(warning))
+    }
+
+    /// What the open block has looked at already.
+    fn instant(&self) -> Option<Instant> {
+        match &self.block {
+            Block::Open(open) => open.instant.clone(),
+            _ => None,
+        }
+    }
+}
+
+fn timed_out() -> Error {
+    Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")
+        .with_hint("SET statement_timeout = 0 lifts the limit.")
+}
+
+fn rows(batch: RecordBatch) -> Result<Response> {
+    let schema = batch.schema();
+    let stream = futures::stream::iter([Ok(batch)]);
+    let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
+    Ok(Response { notices: Vec::new(), body: Body::Rows { schema, stream } })
+}
+
+/// Holds the rows of a result to the statement's timeout: each must come within it.
+fn bounded(response: Response, limit: Option<Duration>) -> Response {
+    let Response { notices, body } = response;
+    let body = match (body, limit) {
+        (Body::Rows { schema, stream }, Some(limit)) => {
+            let timed = futures::stream::unfold(stream, move |mut stream| async move {
+                match tokio::time::timeout(limit, stream.next()).await {
+                    Ok(next) => next.map(|batch| (batch, stream)),
+                    Err(_) => Some((Err(through(timed_out())), stream)),
+                }
+            });
+            let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), timed));
+            Body::Rows { schema, stream }
+        }
+        (body, _) => body,
+    };
+    Response { notices, body }
+}

@@ -201,8 +201,8 @@ impl Cursor<'_> {
         let position = self.position();
         let statement = if self.at(&["INSERT"]) { StatementKind::Insert(self.insert()?) } else { self.statement()? };
         match statement {
-            StatementKind::CreateJob(_) | StatementKind::CreateView(_) | StatementKind::Insert(_) => {}
-            StatementKind::CreateSource(_) | StatementKind::CreateSink(_) | StatementKind::Query(_) => {}
+            StatementKind::CreateJob(_) | StatementKind::CreateView(_) => {}
+            StatementKind::Insert(_) | StatementKind::Query(_) => {}
             _ => {
                 let hint = "Explain a query, an INSERT, CREATE STREAMING JOB or CREATE MATERIALIZED VIEW.";
                 return Err(Error::unsupported("EXPLAIN of this statement is not supported", hint).at(position));

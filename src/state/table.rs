@@ -133,21 +133,33 @@ impl<V: Values> KeyedTable<V> {
     fn give_slots(&mut self, keys: &KeyIndex, range: &Range<u32>, missing: &[u32], slots: &mut [u32]) -> Result<()> {
         for position in missing {
             let at = range.start + position;
-            let slot = self.insert(keys.hash(at), keys.key(at))?;
+            let slot = self.insert_key(keys.hash(at), keys.key(at))?;
             if let Some(place) = slots.get_mut(*position as usize) {
                 *place = slot;
             }
         }
+        self.grow();
         Ok(())
     }
 
     fn insert(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
-        let slot = self.index.insert(hash, key);
+        let slot = self.insert_key(hash, key)?;
+        self.grow();
+        Ok(slot)
+    }
+
+    /// Makes room for the values of all slots.
+    fn grow(&mut self) {
         let slots = self.index.slots();
         self.values.grow(slots);
         if self.changes.marks.len() < slots {
             self.changes.marks.resize(slots, Mark::default());
         }
+    }
+
+    /// A slot, for which [`KeyedTable::grow`] must make room.
+    fn insert_key(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
+        let slot = self.index.insert(hash, key);
         if let Some(times) = &mut self.times {
             times.insert(leading_time(key)?, slot);
         }

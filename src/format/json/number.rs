@@ -70,7 +70,7 @@ impl<'a> Number<'a> {
         /// Up to here every integer is a double.
         const EXACT: i64 = 1 << 53;
         match self.small {
-            Some(small) if small != 0 && -EXACT <= small && small <= EXACT => Ok(small as f64),
+            Some(small) if small != 0 && (-EXACT..=EXACT).contains(&small) => Ok(small as f64),
             _ => self.float::<f64>(ty, f64::is_finite, |v| v == 0.0),
         }
     }

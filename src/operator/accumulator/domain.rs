@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, PrimitiveArray, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, PrimitiveArray, StringViewArray,
+};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 
 use super::Accumulator;
@@ -140,7 +142,10 @@ impl Domain for Ordinals {
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a i64>>) -> Result<ArrayRef> {
         let values = values.map(|v| v.copied());
         // What comes back went in through `view`, so it fits.
-        fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>, of: &DataType) -> ArrayRef {
+        fn primitive<T: ArrowPrimitiveType>(
+            values: impl Iterator<Item = Option<T::Native>>,
+            of: &DataType,
+        ) -> ArrayRef {
             Arc::new(values.collect::<PrimitiveArray<T>>().with_data_type(of.clone()))
         }
         let of = &self.0;
@@ -255,7 +260,9 @@ impl Domain for Intervals {
 
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a OrderedInterval>>) -> Result<ArrayRef> {
         let values = values.map(|v| {
-            v.map(|OrderedInterval { parts: (months, days, nanos), .. }| IntervalMonthDayNano::new(*months, *days, *nanos))
+            v.map(|OrderedInterval { parts: (months, days, nanos), .. }| {
+                IntervalMonthDayNano::new(*months, *days, *nanos)
+            })
         });
         Ok(Arc::new(values.collect::<PrimitiveArray<IntervalMonthDayNanoType>>()))
     }

@@ -22,7 +22,7 @@ impl<'a> Input<'a> {
         let column =
             |at: usize| batch.rows().columns().get(at).ok_or_else(|| Error::internal("no such aggregate column"));
         let argument = call.argument.map(column).transpose()?;
-        let not_null = argument.and_then(|a| a.nulls()).map(|n| n.inner().clone());
+        let not_null = argument.and_then(|a| a.logical_nulls()).map(|n| n.into_inner());
         let passes = match call.filter.map(column).transpose()? {
             None => None,
             Some(filter) if *filter.data_type() == DataType::Boolean => {

@@ -1,1 +1,310 @@
+//! Fast operators against obvious ones, on random changes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+
+use super::*;
+use crate::change::consolidate::consolidate;
+use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, WindowSpec};
+
+/// SplitMix64: enough to make tests differ, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    key: Option<String>,
+    value: Option<i64>,
+    /// A small multiple of a power of two, so that an obvious sum is exact.
+    float: Option<f64>,
+    flag: Option<bool>,
+    time: i64,
+}
+
+/// A key's and a group's answers, printed: what is compared.
+type Answers = BTreeMap<String, Vec<String>>;
+
+fn input_schema() -> SchemaRef {
+    schema(&[
+        ("k", SqlType::Text),
+        ("v", SqlType::BigInt),
+        ("f", SqlType::Double),
+        ("flag", SqlType::Boolean),
+        ("ts", SqlType::Timestamp(6)),
+    ])
+}
+
+fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
+    use AggregateFunction as F;
+    let call = |function, argument, filter| AggregateCall { function, argument, filter };
+    let calls = vec![
+        call(F::Count, None, None),
+        call(F::Count, Some(1), Some(3)),
+        call(F::Sum, Some(1), None),
+        call(F::Min, Some(1), Some(3)),
+        call(F::Max, Some(1), None),
+        call(F::Sum, Some(2), None),
+        call(F::Min, Some(0), None),
+        call(F::Max, Some(2), None),
+    ];
+    let types = vec![
+        ("count", SqlType::BigInt),
+        ("count_v", SqlType::BigInt),
+        ("sum_v", SqlType::Numeric(38, 0)),
+        ("min_v", SqlType::BigInt),
+        ("max_v", SqlType::BigInt),
+        ("sum_f", SqlType::Double),
+        ("min_k", SqlType::Text),
+        ("max_f", SqlType::Double),
+    ];
+    (calls, types)
+}
+
+fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|(r, _)| r.key.as_deref()).collect::<StringViewArray>()),
+        Arc::new(rows.iter().map(|(r, _)| r.value).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|(r, _)| r.float).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|(r, _)| r.flag).collect::<BooleanArray>()),
+        Arc::new(rows.iter().map(|(r, _)| Some(r.time)).collect::<arrow::array::TimestampMicrosecondArray>()),
+    ];
+    let weights = rows.iter().any(|(_, w)| *w != 1).then(|| rows.iter().map(|(_, w)| *w).collect());
+    let rows = RecordBatch::try_new(input_schema(), columns).unwrap();
+    let judges = judges.map(|j| j.iter().copied().collect());
+    ChangeBatch::new(rows, weights).unwrap().with_judges(judges).unwrap()
+}
+
+/// The answers over a group's rows, the obvious way.
+fn answer(rows: &[&Row]) -> Vec<String> {
+    let print = |v: Option<String>| v.unwrap_or_else(|| "null".into());
+    let values: Vec<i64> = rows.iter().filter_map(|r| r.value).collect();
+    let flagged: Vec<i64> = rows.iter().filter(|r| r.flag == Some(true)).filter_map(|r| r.value).collect();
+    let floats: Vec<f64> = rows.iter().filter_map(|r| r.float).collect();
+    let sum = |v: &[i64]| (!v.is_empty()).then(|| v.iter().map(|v| i128::from(*v)).sum::<i128>().to_string());
+    vec![
+        rows.len().to_string(),
+        flagged.len().to_string(),
+        print(sum(&values)),
+        print(flagged.iter().min().map(i64::to_string)),
+        print(values.iter().max().map(i64::to_string)),
+        print((!floats.is_empty()).then(|| (floats.iter().sum::<f64>() + 0.0).to_string())),
+        print(rows.iter().filter_map(|r| r.key.clone()).min()),
+        print(floats.iter().copied().reduce(f64::max).map(|v| v.to_string())),
+    ]
+}
+
+fn cell(array: &ArrayRef, row: usize) -> String {
+    if array.is_null(row) {
+        return "null".into();
+    }
+    match array.data_type() {
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).to_string(),
+        DataType::Decimal128(..) => array.as_primitive::<arrow::datatypes::Decimal128Type>().value(row).to_string(),
+        DataType::Timestamp(..) => array.as_primitive::<TimestampMicrosecondType>().value(row).to_string(),
+        _ => array.as_string_view().value(row).to_string(),
+    }
+}
+
+/// Applies a change to answers: each deletion finds its row, each insertion its place free.
+fn apply(answers: &mut Answers, change: &ChangeBatch, key_columns: usize) {
+    let row_of = |row: usize| {
+        let cells: Vec<String> = change.rows().columns().iter().map(|c| cell(c, row)).collect();
+        (cells[..key_columns].join("|"), cells[key_columns..].to_vec())
+    };
+    for row in (0..change.num_rows()).filter(|r| change.weight(*r) < 0) {
+        let (key, answer) = row_of(row);
+        assert_eq!(change.weight(row), -1);
+        assert_eq!(answers.remove(&key), Some(answer), "retracted {key}");
+    }
+    for row in (0..change.num_rows()).filter(|r| change.weight(*r) > 0) {
+        let (key, answer) = row_of(row);
+        assert_eq!(change.weight(row), 1);
+        assert_eq!(answers.insert(key.clone(), answer), None, "twice: {key}");
+    }
+}
+
+fn random_row(random: &mut Random, keys: u64) -> Row {
+    Row {
+        key: (!random.one_in(10)).then(|| format!("key {}", "x".repeat(random.below(keys) as usize))),
+        value: (!random.one_in(8)).then(|| random.below(20) as i64 - 10),
+        float: (!random.one_in(8)).then(|| random.below(64) as f64 * 0.25 - 8.0),
+        flag: (!random.one_in(4)).then(|| random.one_in(2)),
+        time: random.below(200) as i64 - 100,
+    }
+}
+
+fn group_by(rows: &[Row], key: impl Fn(&Row) -> String) -> Answers {
+    let mut groups: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    rows.iter().for_each(|row| groups.entry(key(row)).or_default().push(row));
+    groups.into_iter().map(|(key, rows)| (key, answer(&rows))).collect()
+}
+
+fn print_key(row: &Row) -> String {
+    row.key.clone().unwrap_or_else(|| "null".into())
+}
+
+#[test]
+fn aggregates_follow_every_change() {
+    for seed in 0..60 {
+        for way in WAYS {
+            let changing = if seed % 3 == 0 { Changelog::AppendOnly } else { Changelog::Changing };
+            let mut random = Random(seed);
+            let (aggregates, types) = calls();
+            let output = schema(&[&[("k", SqlType::Text)], &types[..]].concat());
+            let op = Op::Aggregate { keys: vec![0], aggregates };
+            let ends = ((&input_schema(), changing), (&output, Changelog::Changing));
+            let mut harness = Harness::new(op, ends.0, ends.1, way).unwrap();
+            let (mut rows, mut shown): (Vec<Row>, Answers) = Default::default();
+            for _ in 0..12 {
+                let mut out = Vec::new();
+                for _ in 0..random.below(3) {
+                    let mut changes = Vec::new();
+                    for _ in 0..random.below(20) {
+                        if changing == Changelog::Changing && !rows.is_empty() && random.one_in(2) {
+                            let gone = rows.swap_remove(random.below(rows.len() as u64) as usize);
+                            changes.push((gone, -1));
+                        } else {
+                            let row = random_row(&mut random, 6);
+                            let weight = if changing == Changelog::Changing { 1 + random.below(2) as i64 } else { 1 };
+                            (0..weight).for_each(|_| rows.push(row.clone()));
+                            changes.push((row, weight));
+                        }
+                    }
+                    harness.push(&batch(&changes, None), &mut out).unwrap();
+                }
+                harness.end_tick(Watermark::NONE, &mut out).unwrap();
+                let change = harness.together(&out);
+                let net = consolidate(&change).unwrap();
+                assert_eq!(net.num_rows(), change.num_rows(), "what cancels out is not emitted");
+                apply(&mut shown, &change, 1);
+                assert_eq!(shown, group_by(&rows, print_key), "seed {seed}, {way:?}");
+            }
+        }
+    }
+}
+
+/// The rows of a partition whose watermark lags behind its maximum, each with its judge if it is behind.
+fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)> {
+    let (mut watermark, mut clock) = (i64::MIN, -100);
+    (0..rows)
+        .map(|_| {
+            clock += random.below(4) as i64;
+            let mut row = random_row(random, 4);
+            row.time = clock - if random.one_in(4) { random.below(40) as i64 } else { 0 };
+            let judge = if row.time <= watermark { watermark } else { i64::MIN };
+            watermark = watermark.max(row.time - 10);
+            (row, judge, watermark)
+        })
+        .collect()
+}
+
+/// What windows answer does not depend on how the input was cut, late rows included.
+#[test]
+fn windows_answer_the_same_however_the_input_is_cut() {
+    for seed in 0..40 {
+        let mut random = Random(1000 + seed);
+        let (size, offset) = (1 + random.below(30) as i64, random.below(20) as i64 - 10);
+        let stream = partition(&mut random, 300);
+        let end = |time: i64| time - (time - offset).rem_euclid(size) + size;
+        let in_time: Vec<Row> =
+            stream.iter().filter(|(row, judge, _)| *judge < end(row.time) - 1).map(|(row, ..)| row.clone()).collect();
+        let late = (stream.len() - in_time.len()) as u64;
+        let window = |time: i64| format!("{}|{}|{}", end(time) - size, end(time), end(time) - 1);
+        let want = group_by(&in_time, |row| format!("{}|{}", window(row.time), print_key(row)));
+        for emit in [Emit::OnClose, Emit::OnUpdate] {
+            for way in WAYS {
+                let harness = window_harness(size, offset, emit, way);
+                let (shown, dropped) = run_windows(harness, &mut random, &stream);
+                assert_eq!(shown, want, "seed {seed}, {emit:?}, {way:?}");
+                assert_eq!(dropped, late, "seed {seed}, {emit:?}, {way:?}");
+            }
+        }
+    }
+}
+
+fn window_harness(size: i64, offset: i64, emit: Emit, way: Way) -> Harness {
+    let (aggregates, types) = calls();
+    let windows = ["window_start", "window_end", "window_time"].map(|name| (name, SqlType::Timestamp(6)));
+    let output = schema(&[&windows[..], &[("k", SqlType::Text)], &types[..]].concat());
+    let op = Op::WindowAggregate {
+        window: WindowSpec::Tumble { size, offset },
+        time: EventTime { column: 4, unit: 1 },
+        keys: vec![0],
+        aggregates,
+        emit,
+    };
+    let changelog = if emit == Emit::OnClose { Changelog::AppendOnly } else { Changelog::Changing };
+    Harness::new(op, (&input_schema(), Changelog::AppendOnly), (&output, changelog), way).unwrap()
+}
+
+/// Cuts a stream into ticks at random; answers at the end, and rows dropped.
+fn run_windows(mut harness: Harness, random: &mut Random, stream: &[(Row, i64, i64)]) -> (Answers, u64) {
+    let mut shown = Answers::new();
+    let mut rest = stream;
+    let mut watermark = Watermark::NONE;
+    while !rest.is_empty() {
+        let (tick, later) = rest.split_at((1 + random.below(60) as usize).min(rest.len()));
+        let rows: Vec<(Row, i64)> = tick.iter().map(|(row, ..)| (row.clone(), 1)).collect();
+        let judges: Vec<i64> = tick.iter().map(|(_, judge, _)| *judge).collect();
+        let judged = judges.iter().any(|j| *j != i64::MIN);
+        let mut out = Vec::new();
+        harness.push(&batch(&rows, judged.then_some(&judges)), &mut out).unwrap();
+        watermark = Watermark(tick.last().map_or(watermark.0, |(_, _, w)| *w));
+        harness.end_tick(watermark, &mut out).unwrap();
+        apply(&mut shown, &harness.together(&out), 4);
+        rest = later;
+    }
+    let mut out = Vec::new();
+    harness.end_tick(Watermark::END, &mut out).unwrap();
+    apply(&mut shown, &harness.together(&out), 4);
+    (shown, harness.operator.late_rows())
+}
+
+/// More groups than a chunk holds: output comes in bounded chunks, and the next tick starts clean.
+#[test]
+fn many_groups_come_in_chunks() {
+    let groups = 2 * CHUNK_ROWS as i64 + 3;
+    for way in [WAYS[0], WAYS[2]] {
+        let row = |i: i64| Row { key: Some(i.to_string()), value: Some(i), float: None, flag: None, time: i % 7 };
+        let rows: Vec<(Row, i64)> = (0..groups).map(|i| (row(i), 1)).collect();
+        let (aggregates, types) = calls();
+        let output = schema(&[&[("k", SqlType::Text)], &types[..]].concat());
+        let ends = ((&input_schema(), Changelog::AppendOnly), (&output, Changelog::Changing));
+        let mut aggregate = Harness::new(Op::Aggregate { keys: vec![0], aggregates }, ends.0, ends.1, way).unwrap();
+        let mut windows = window_harness(5, 0, Emit::OnClose, way);
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            aggregate.push(&batch(&rows, None), &mut out).unwrap();
+            aggregate.end_tick(Watermark::NONE, &mut out).unwrap();
+            assert!(out.len() > 2);
+            windows.push(&batch(&rows, None), &mut out).unwrap();
+        }
+        let mut out = Vec::new();
+        windows.end_tick(Watermark::END, &mut out).unwrap();
+        let all = windows.together(&out);
+        assert_eq!(all.num_rows() as i64, groups);
+        let ends: Vec<i64> = all.column(1).as_primitive::<TimestampMicrosecondType>().values().to_vec();
+        assert!(ends.is_sorted(), "windows fire in time order");
+    }
+}

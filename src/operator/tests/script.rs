@@ -103,7 +103,8 @@ fn cell(ty: &SqlType, array: &ArrayRef, row: usize) -> String {
 fn rows(schema: &SchemaRef, lines: &[&str]) -> ChangeBatch {
     let (mut weights, mut judges, mut cells) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
-        let (line, judge) = line.rsplit_once('@').map_or((*line, i64::MIN), |(l, j)| (l, j.trim().parse::<i64>().unwrap() * 1000));
+        let (line, judge) =
+            line.rsplit_once('@').map_or((*line, i64::MIN), |(l, j)| (l, j.trim().parse::<i64>().unwrap() * 1000));
         let (weight, line) = match line.split_once(' ') {
             Some((w, rest)) if w.starts_with(['-', '+']) && !rest.trim_start().starts_with('|') => {
                 let number = if w.len() == 1 { format!("{w}1") } else { w.to_string() };
@@ -116,7 +117,8 @@ fn rows(schema: &SchemaRef, lines: &[&str]) -> ChangeBatch {
         cells.push(line.split('|').map(str::trim).collect::<Vec<_>>());
     }
     let columns = schema.fields().iter().enumerate().map(|(i, field)| {
-        let of: Vec<&str> = cells.iter().map(|row| *row.get(i).unwrap_or_else(|| panic!("too few cells: {row:?}"))).collect();
+        let of: Vec<&str> =
+            cells.iter().map(|row| *row.get(i).unwrap_or_else(|| panic!("too few cells: {row:?}"))).collect();
         column(&SqlType::from_field(field), &of)
     });
     let batch = RecordBatch::try_new(Arc::clone(schema), columns.collect()).unwrap();
@@ -233,7 +235,8 @@ impl<'a> Script<'a> {
             }
             other => panic!("no such operator in scripts: {other}"),
         };
-        let columns: Vec<(&str, SqlType)> = columns.iter().map(|(n, t): &(String, SqlType)| (n.as_str(), t.clone())).collect();
+        let columns: Vec<(&str, SqlType)> =
+            columns.iter().map(|(n, t): &(String, SqlType)| (n.as_str(), t.clone())).collect();
         (op, schema(&columns), changelog)
     }
 }

@@ -19,7 +19,7 @@ mod cancel;
 mod connection;
 pub mod conversation;
 mod decode;
-mod encode;
+pub mod encode;
 mod extended;
 mod message;
 mod parse;
@@ -27,7 +27,7 @@ mod reply;
 mod rows;
 mod socket;
 mod startup;
-mod wire_type;
+pub mod wire_type;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +59,11 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// How long to wait after a failed accept: out of file handles, mostly, which others must first give back.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+#[expect(clippy::disallowed_methods, reason = "nothing tells when there are file handles again")]
+async fn pause() {
+    tokio::time::sleep(ACCEPT_RETRY).await;
+}
 
 /// Who connects.
 #[derive(Debug, Clone)]
@@ -104,7 +109,7 @@ impl Listener {
         let context = Arc::new(Context { cancellations: Arc::default(), metrics, shutdown, sessions });
         let places = Arc::new(Semaphore::new(MAX_SESSIONS + MAX_STARTING));
         let mut connections = JoinSet::new();
-        while let Some(place) = Arc::clone(&places).acquire_owned().await.ok() {
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             let accepted = tokio::select! {
                 () = context.shutdown.cancelled() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
@@ -120,7 +125,7 @@ impl Listener {
                 }
                 Err(e) => {
                     tracing::warn!("a connection could not be accepted: {e}");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    pause().await;
                 }
             }
         }

@@ -226,6 +226,7 @@ async fn query(stream: &mut TcpStream, text: &str) -> (String, char) {
     read_until_ready(stream).await
 }
 
+#[expect(clippy::disallowed_methods, reason = "what happens in the server is seen from outside only")]
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..500 {
         if condition() {

@@ -1,0 +1,98 @@
+//! `tidemill check`: a script planned and explained. Nothing is started, nothing outside is asked.
+
+use std::path::PathBuf;
+
+use super::Exit;
+use super::client::LocalClient;
+use super::report::{self, Script};
+use super::run::read;
+use crate::catalog::ObjectKind;
+use crate::error::{Error, Result};
+use crate::pipeline::{Engine, EngineConfig};
+use crate::plan::{StreamPlan, explain};
+use crate::sql::ast::{Statement, StatementKind};
+
+#[derive(clap::Args)]
+pub struct Check {
+    /// The script
+    #[arg(value_name = "FILE.sql")]
+    file: PathBuf,
+}
+
+impl Check {
+    pub async fn run(self) -> Exit {
+        let text = match read(&self.file) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("{}", report::report(&error));
+                return Exit::CannotStart;
+            }
+        };
+        let name = self.file.display().to_string();
+        match check(&Script { name: &name, text: &text }).await {
+            Ok(errors) if errors == 0 => Exit::Done,
+            Ok(errors) => {
+                eprintln!("{errors} {}", if errors == 1 { "error" } else { "errors" });
+                Exit::Failed
+            }
+            Err(error) => {
+                eprintln!("{}", report::report(&error));
+                Exit::CannotStart
+            }
+        }
+    }
+}
+
+/// Plans every statement, going on behind one that is wrong. Gives the number of errors.
+async fn check(script: &Script<'_>) -> Result<usize> {
+    let engine = Engine::open(EngineConfig { plan_only: true, ..EngineConfig::default() }).await?;
+    let mut client = LocalClient::new(&engine);
+    let mut errors = 0;
+    let mut complain = |error: &Error, offset: usize| {
+        errors += 1;
+        eprintln!("{}", script.report(error, offset));
+    };
+    match client.parse(script.text) {
+        Err(error) => complain(&error, 0),
+        Ok(statements) => {
+            for statement in statements {
+                let shown = match checked(&engine, &mut client, &statement).await {
+                    Ok(shown) => shown,
+                    Err(error) => {
+                        complain(&error, statement.offset);
+                        continue;
+                    }
+                };
+                if let Some(plan) = shown {
+                    let line = script.place(statement.offset).line;
+                    println!("{}:{line}: {}\n{plan}", script.name, first_line(&statement));
+                }
+            }
+        }
+    }
+    engine.shutdown().await;
+    Ok(errors)
+}
+
+/// Plans a statement and shows what a view or job would run. Objects come into being, so that later statements can name
+/// them.
+async fn checked(engine: &Engine, client: &mut LocalClient, statement: &Statement) -> Result<Option<String>> {
+    let name = match &statement.kind {
+        StatementKind::Query(_) => return client.describe(statement).map(|()| None),
+        StatementKind::CreateView(view) => Some(&view.name.value),
+        StatementKind::CreateJob(job) => Some(&job.name.value),
+        _ => None,
+    };
+    client.execute(statement).await?;
+    let catalog = engine.catalog();
+    let plan = match name.and_then(|name| catalog.find(name)).map(|object| &object.kind) {
+        Some(ObjectKind::View(view)) => &view.plan,
+        Some(ObjectKind::Job(job)) => &job.plan,
+        _ => return Ok(None),
+    };
+    Ok(Some(explain(&StreamPlan::from_text(plan)?)))
+}
+
+fn first_line(statement: &Statement) -> &str {
+    statement.text.lines().next().unwrap_or_default()
+}

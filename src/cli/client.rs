@@ -1,0 +1,61 @@
+//! A session of this process's own engine.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use crate::error::{Error, Result};
+use crate::pipeline::Engine;
+use crate::server::grid::Grid;
+use crate::session::{Body, Notice, Session};
+use crate::sql::ast::Statement;
+
+/// Runs statements one after the other.
+pub struct LocalClient {
+    session: Session,
+}
+
+/// What came of a statement.
+pub struct Answer {
+    pub notices: Vec<Notice>,
+    /// Rows, if it returns any.
+    pub grid: Option<Grid>,
+}
+
+impl LocalClient {
+    pub fn new(engine: &Arc<Engine>) -> LocalClient {
+        LocalClient { session: Session::new(Arc::clone(engine)) }
+    }
+
+    /// The statements of a script, with their places.
+    pub fn parse(&self, script: &str) -> Result<Vec<Statement>> {
+        self.session.parse(script)
+    }
+
+    /// Plans a statement without running it.
+    pub fn describe(&self, statement: &Statement) -> Result<()> {
+        self.session.describe(statement, &[]).map(|_| ())
+    }
+
+    pub async fn execute(&mut self, statement: &Statement) -> Result<Answer> {
+        let response = self.session.execute(statement, &[]).await?;
+        let grid = match response.body {
+            Body::Command(_) | Body::Empty => None,
+            Body::Rows { schema, stream } => Some(Grid::collect(&schema, stream, self.time_zone()).await?),
+        };
+        Ok(Answer { notices: response.notices, grid })
+    }
+
+    fn time_zone(&self) -> Tz {
+        self.session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC)
+    }
+
+    /// Runs a text of this program's own and gives its last result.
+    pub async fn query(&mut self, text: &str) -> Result<Grid> {
+        let mut last = None;
+        for statement in self.parse(text)? {
+            last = self.execute(&statement).await?.grid;
+        }
+        last.ok_or_else(|| Error::internal("the query returned no rows"))
+    }
+}

@@ -1,0 +1,402 @@
+//! The WITH options of Kafka sources and sinks.
+
+use std::fmt;
+
+use super::super::options::{Choice, OptionReader};
+use crate::error::{Error, Result, SqlState};
+use crate::format::json::{JsonOptions, TimestampFormat};
+use crate::types::Column;
+
+/// Settings of librdkafka that the connector's promises rest on.
+const OWNED: &[(&str, &str)] = &[
+    ("auto.offset.reset", "An offset that is gone stops the job; choose the start by 'scan.startup.mode'."),
+    ("enable.auto.commit", "Positions are kept by Tidemill, not by consumer groups."),
+    ("enable.auto.offset.store", "Positions are kept by Tidemill, not by consumer groups."),
+    ("enable.partition.eof", "Tidemill relies on it."),
+    ("check.crcs", "Checksums are always checked."),
+    ("enable.idempotence", "The producer is always idempotent."),
+    ("acks", "Records are always acknowledged by all in-sync replicas."),
+    ("request.required.acks", "Records are always acknowledged by all in-sync replicas."),
+    ("partitioner", "Keys are always partitioned as Kafka's Java clients do (murmur2_random)."),
+    ("transactional.id", "Delivery is at least once; transactions are not used."),
+    ("log.queue", "Logs go to Tidemill's own log."),
+    ("queued.max.messages.kbytes", "Prefetching has a budget of its own."),
+    ("queue.buffering.max.kbytes", "Buffering has a budget of its own."),
+    ("fetch.queue.backoff.ms", "Prefetching has a budget of its own."),
+];
+
+/// Settings of Kafka's Java clients that scripts from elsewhere carry, and what to do instead.
+const JAVA_ONLY: &[(&str, &str)] = &[
+    ("key.deserializer", "Formats are chosen by 'format' and 'key.format'."),
+    ("value.deserializer", "Formats are chosen by 'format' and 'key.format'."),
+    ("key.serializer", "Formats are chosen by 'format' and 'key.format'."),
+    ("value.serializer", "Formats are chosen by 'format' and 'key.format'."),
+    ("sasl.jaas.config", "Use 'properties.sasl.username' and 'properties.sasl.password'."),
+    ("max.poll.records", "Batches are sized by Tidemill: remove it."),
+];
+
+/// What is handed through to librdkafka. Its Debug output names values of 'bootstrap.servers' only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Properties(Vec<(String, String)>);
+
+impl Properties {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    pub(super) fn servers(&self) -> &str {
+        self.iter().find(|(key, _)| *key == "bootstrap.servers").map_or("", |(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(key, value)| (key, if key == "bootstrap.servers" { value } else { "..." });
+        f.debug_map().entries(self.iter().map(shown)).finish()
+    }
+}
+
+/// Where to start reading, when a job is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Startup {
+    Earliest,
+    Latest,
+    /// Milliseconds since 1970-01-01 UTC: the first record with this timestamp or a later one.
+    Timestamp(i64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceOptions {
+    pub topic: String,
+    pub properties: Properties,
+    pub startup: Startup,
+    /// Read up to the offsets that are the last when reading begins, and end there.
+    pub bounded: bool,
+    pub json: JsonOptions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SinkOptions {
+    pub topic: String,
+    pub properties: Properties,
+    /// Columns of the message's key, as an object in this order; none: messages have no key.
+    pub key: Vec<usize>,
+    /// Columns of the message's value.
+    pub value: Vec<usize>,
+    pub json: JsonOptions,
+}
+
+#[derive(Clone, Copy)]
+struct Json;
+
+impl Choice for Json {
+    const CHOICES: &'static [(&'static str, Self)] = &[("json", Json)];
+}
+
+#[derive(Clone, Copy)]
+enum StartupMode {
+    Earliest,
+    Latest,
+    Timestamp,
+    GroupOffsets,
+    SpecificOffsets,
+}
+
+impl Choice for StartupMode {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("earliest-offset", StartupMode::Earliest),
+        ("latest-offset", StartupMode::Latest),
+        ("timestamp", StartupMode::Timestamp),
+        ("group-offsets", StartupMode::GroupOffsets),
+        ("specific-offsets", StartupMode::SpecificOffsets),
+    ];
+}
+
+#[derive(Clone, Copy)]
+enum BoundedMode {
+    Unbounded,
+    Latest,
+}
+
+impl Choice for BoundedMode {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("unbounded", BoundedMode::Unbounded), ("latest-offset", BoundedMode::Latest)];
+}
+
+#[derive(Clone, Copy)]
+enum FieldsInclude {
+    All,
+    ExceptKey,
+}
+
+impl Choice for FieldsInclude {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("all", FieldsInclude::All), ("except_key", FieldsInclude::ExceptKey)];
+}
+
+#[derive(Clone, Copy)]
+enum Guarantee {
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+impl Choice for Guarantee {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("at-least-once", Guarantee::AtLeastOnce), ("exactly-once", Guarantee::ExactlyOnce)];
+}
+
+impl Choice for TimestampFormat {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("SQL", TimestampFormat::Sql), ("ISO-8601", TimestampFormat::Iso8601)];
+}
+
+pub(super) fn read_source(options: &mut OptionReader) -> Result<SourceOptions> {
+    Ok(SourceOptions {
+        topic: topic(options)?,
+        properties: properties(options)?,
+        startup: startup(options)?,
+        bounded: matches!(options.choice("scan.bounded.mode")?, Some(BoundedMode::Latest)),
+        json: format(options)?,
+    })
+}
+
+pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
+    let topic = topic(options)?;
+    let properties = properties(options)?;
+    let json = format(options)?;
+    if !primary_key.is_empty() {
+        return Err(Error::unsupported(
+            "a Kafka sink in format \"json\" cannot have a primary key",
+            "Plain JSON has no form for updates and deletions. Remove PRIMARY KEY; 'key.fields' sets the message key.",
+        ));
+    }
+    if let Some(Guarantee::ExactlyOnce) = options.choice("sink.delivery-guarantee")? {
+        return Err(Error::unsupported(
+            "delivery \"exactly-once\" is not supported yet",
+            "Use 'sink.delivery-guarantee' = 'at-least-once', or leave the option out.",
+        )
+        .at(options.position("sink.delivery-guarantee").unwrap_or(1)));
+    }
+    let key = key_fields(columns, options)?;
+    let value = match options.choice("value.fields-include")? {
+        Some(FieldsInclude::ExceptKey) => (0..columns.len()).filter(|index| !key.contains(index)).collect(),
+        Some(FieldsInclude::All) | None => (0..columns.len()).collect(),
+    };
+    Ok(SinkOptions { topic, properties, key, value, json })
+}
+
+/// A topic's name, by Kafka's own rule.
+fn topic(options: &mut OptionReader) -> Result<String> {
+    let topic: String = options.required("topic")?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if topic.len() > 249 || topic == "." || topic == ".." || !topic.chars().all(legal) {
+        let hint = if topic.contains(';') {
+            "A source reads one topic: create one for each."
+        } else {
+            "Topics have up to 249 letters, digits, dots, underscores and hyphens."
+        };
+        return Err(options.error("topic", format!("invalid topic name \"{topic}\"")).with_hint(hint));
+    }
+    Ok(topic)
+}
+
+fn format(options: &mut OptionReader) -> Result<JsonOptions> {
+    if options.option("format").is_none() && options.option("value.format").is_none() {
+        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
+    }
+    let format = options.choice::<Json>("format")?;
+    if options.choice::<Json>("value.format")?.is_some() && format.is_some() {
+        return Err(options
+            .error("value.format", "options \"format\" and \"value.format\" are the same")
+            .with_hint("Remove one of the two."));
+    }
+    let own = options.choice("json.timestamp-format.standard")?;
+    let value = options.choice("value.json.timestamp-format.standard")?;
+    Ok(JsonOptions { timestamp_format: own.or(value).unwrap_or_default() })
+}
+
+fn startup(options: &mut OptionReader) -> Result<Startup> {
+    const MODE: &str = "scan.startup.mode";
+    const MILLIS: &str = "scan.startup.timestamp-millis";
+    let mode = options.choice(MODE)?;
+    let millis: Option<i64> = options.optional(MILLIS)?;
+    if millis.is_some() && !matches!(mode, Some(StartupMode::Timestamp)) {
+        return Err(options
+            .error(MILLIS, format!("option \"{MILLIS}\" needs startup mode \"timestamp\""))
+            .with_hint(format!("Add '{MODE}' = 'timestamp', or remove '{MILLIS}'.")));
+    }
+    match mode {
+        None => Err(options.missing(MODE).with_hint(
+            "Add 'scan.startup.mode' = 'earliest-offset' (all there is), 'latest-offset' (from now on) or 'timestamp'.",
+        )),
+        Some(StartupMode::Earliest) => Ok(Startup::Earliest),
+        Some(StartupMode::Latest) => Ok(Startup::Latest),
+        Some(StartupMode::Timestamp) => match millis {
+            Some(millis) if millis >= 0 => Ok(Startup::Timestamp(millis)),
+            Some(_) => Err(options.error(MILLIS, format!("option \"{MILLIS}\" must not be negative"))),
+            None => Err(options.missing(MILLIS)),
+        },
+        Some(StartupMode::GroupOffsets) => Err(unsupported_mode(options, "group-offsets")),
+        Some(StartupMode::SpecificOffsets) => Err(unsupported_mode(options, "specific-offsets")),
+    }
+}
+
+fn unsupported_mode(options: &OptionReader, mode: &str) -> Error {
+    Error::unsupported(
+        format!("startup mode \"{mode}\" is not supported yet"),
+        "Use 'earliest-offset', 'latest-offset' or 'timestamp'.",
+    )
+    .at(options.position("scan.startup.mode").unwrap_or(1))
+}
+
+fn properties(options: &mut OptionReader) -> Result<Properties> {
+    let mut properties = Vec::new();
+    for (name, option) in options.prefixed("properties.") {
+        let refusal = |what: String, hint: &str| {
+            Error::new(SqlState::InvalidParameterValue, what).with_hint(hint).at(option.key.position)
+        };
+        if let Some((_, hint)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+            return Err(refusal(format!("option \"{}\" cannot be changed", option.key), hint));
+        }
+        if let Some((_, hint)) = JAVA_ONLY.iter().find(|(java, _)| *java == name) {
+            return Err(refusal(format!("option \"{}\" is for Kafka's Java clients", option.key), hint));
+        }
+        let value = option.value.trim();
+        if name == "security.protocol"
+            && value.to_ascii_lowercase().contains("ssl")
+            && !value.eq_ignore_ascii_case("sasl_plaintext")
+        {
+            return Err(Error::unsupported(
+                "this build of Tidemill does not speak TLS to Kafka",
+                "Use a plaintext listener of the broker, or a TLS proxy beside Tidemill.",
+            )
+            .at(option.key.position));
+        }
+        super::client::check_property(&name, value).map_err(|hint| {
+            let what = format!("invalid Kafka property \"{name}\"");
+            refusal(what, &hint)
+        })?;
+        properties.push((name, value.to_string()));
+    }
+    let properties = Properties(properties);
+    if properties.servers().is_empty() {
+        return Err(options
+            .missing("properties.bootstrap.servers")
+            .with_hint("Add 'properties.bootstrap.servers' = 'host:9092' to the WITH clause."));
+    }
+    Ok(properties)
+}
+
+/// 'key.fields' = 'a;b' as indices into `columns`.
+fn key_fields(columns: &[Column], options: &mut OptionReader) -> Result<Vec<usize>> {
+    const FIELDS: &str = "key.fields";
+    let fields: Option<String> = options.optional(FIELDS)?;
+    let format = options.choice::<Json>("key.format")?;
+    let Some(fields) = fields else {
+        return match format {
+            Some(_) => Err(options.missing(FIELDS)),
+            None => Ok(Vec::new()),
+        };
+    };
+    let mut key = Vec::new();
+    for name in fields.split(';').map(str::trim).filter(|name| !name.is_empty()) {
+        let Some(index) = columns.iter().position(|column| column.name == name) else {
+            let names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>();
+            let hint = super::super::options::one_of(name, &names);
+            return Err(options
+                .error(FIELDS, format!("column \"{name}\" of \"{FIELDS}\" does not exist"))
+                .with_hint(hint));
+        };
+        if key.contains(&index) {
+            return Err(options.error(FIELDS, format!("column \"{name}\" appears twice in \"{FIELDS}\"")));
+        }
+        key.push(index);
+    }
+    if key.is_empty() {
+        return Err(options.error(FIELDS, format!("option \"{FIELDS}\" names no column")));
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::options::WithOption;
+    use super::*;
+    use crate::types::SqlType;
+
+    const BASE: &[(&str, &str)] = &[("topic", "t"), ("properties.bootstrap.servers", "h:1"), ("format", "json")];
+
+    fn reader(extra: &[(&str, &str)]) -> OptionReader {
+        let all = BASE.iter().filter(|(k, _)| !extra.iter().any(|(e, _)| e == k)).chain(extra);
+        let options = all.zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, i)).collect();
+        OptionReader::new(options).unwrap()
+    }
+
+    fn shown(error: &Error) -> String {
+        format!("{} {} | {}", error.state().code(), error.message(), error.hint().unwrap_or(""))
+    }
+
+    fn source(extra: &[(&str, &str)]) -> Result<SourceOptions, String> {
+        let mut reader = reader(extra);
+        let read = read_source(&mut reader).and_then(|options| reader.finish().map(|()| options));
+        read.map_err(|e| shown(&e))
+    }
+
+    fn sink(extra: &[(&str, &str)]) -> Result<SinkOptions, String> {
+        let column = |name: &str| Column { name: name.into(), ty: SqlType::BigInt, not_null: false };
+        let mut reader = reader(extra);
+        let read = read_sink(&[column("a"), column("b"), column("c")], &[], &mut reader);
+        read.and_then(|options| reader.finish().map(|()| options)).map_err(|e| shown(&e))
+    }
+
+    #[track_caller]
+    fn refused<T: fmt::Debug>(found: Result<T, String>, expected: &str) {
+        let text = found.expect_err("a refusal");
+        assert!(text.contains(expected), "{text}\ndoes not contain\n{expected}");
+    }
+
+    #[test]
+    fn startup_modes() {
+        let mode = |extra: &[(&str, &str)]| source(extra).map(|options| options.startup);
+        assert_eq!(mode(&[("scan.startup.mode", "earliest-offset")]), Ok(Startup::Earliest));
+        assert_eq!(mode(&[("scan.startup.mode", "LATEST-offset")]), Ok(Startup::Latest));
+        let timestamp = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "5")];
+        assert_eq!(mode(&timestamp), Ok(Startup::Timestamp(5)));
+        refused(mode(&[]), "\"scan.startup.mode\" is required");
+        refused(mode(&timestamp[..1]), "\"scan.startup.timestamp-millis\" is required");
+        refused(
+            mode(&[("scan.startup.mode", "group-offsets")]),
+            "0A000 startup mode \"group-offsets\" is not supported",
+        );
+        refused(
+            mode(&[("scan.startup.mode", "latest-offset"), ("scan.startup.timestamp-millis", "5")]),
+            "needs startup mode \"timestamp\"",
+        );
+    }
+
+    #[test]
+    fn what_is_ours_is_refused_and_secrets_stay_secret() {
+        let with = |key, value| source(&[("scan.startup.mode", "earliest-offset"), (key, value)]);
+        refused(with("properties.auto.offset.reset", "latest"), "cannot be changed");
+        refused(with("properties.sasl.jaas.config", "x"), "Use 'properties.sasl.username'");
+        refused(with("properties.security.protocol", "SSL"), "0A000 this build of Tidemill does not speak TLS");
+        refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
+        refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
+        refused(with("topic", "a;b"), "A source reads one topic");
+        refused(with("format", "avro"), "Possible values are \"json\"");
+        let options = with("properties.sasl.password", "hunter2").unwrap();
+        assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
+        assert!(!format!("{options:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn keys_of_sinks() {
+        assert_eq!(sink(&[]).unwrap().key, [] as [usize; 0]);
+        let options = sink(&[("key.fields", "c; a"), ("value.fields-include", "EXCEPT_KEY")]).unwrap();
+        assert_eq!((options.key, options.value), (vec![2, 0], vec![1]));
+        refused(sink(&[("key.fields", "d")]), "column \"d\" of \"key.fields\" does not exist");
+        refused(sink(&[("key.fields", "a;a")]), "appears twice");
+        refused(sink(&[("key.format", "json")]), "\"key.fields\" is required");
+        refused(sink(&[("sink.delivery-guarantee", "exactly-once")]), "0A000");
+    }
+}

@@ -1,0 +1,119 @@
+//! SELECT over materialized views and system tables.
+//!
+//! 1. [`tables`] resolves the names in FROM: views as they stand in the catalog, tables that show what SHOW shows. Sources
+//!    and sinks are refused with what works instead.
+//! 2. [`planning`] plans the query with PostgreSQL's types and meaning (the same as streaming queries have, see
+//!    `plan/query`), and infers the types of its parameters.
+//! 3. All views that it reads are waited for until they are filled; then one [`Instant`] is taken for all of them.
+//! 4. DataFusion's optimizer and executor run it; [`output`] gives the rows the types and names that the client was told.
+//!
+//! What does not live here: streaming queries. Everything DataFusion can compute over finite tables is allowed here.
+//!
+//! Invariants: one SELECT sees one tick of all views. Rows are decoded and computed as the client takes them; nothing
+//! outlives the stream.
+
+mod aggregate;
+mod arithmetic;
+mod output;
+mod parameters;
+mod planning;
+mod tables;
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
+
+use super::block::Instant;
+use super::settings::Settings;
+use crate::error::{Error, Result, SqlState};
+use crate::pipeline::Engine;
+use crate::plan::on_large_stack;
+use crate::sql::ast::Query;
+use crate::types::SqlType;
+use planning::Planned;
+
+/// A query of a session, not yet planned.
+pub struct Select<'a> {
+    pub engine: &'a Arc<Engine>,
+    pub settings: &'a Settings,
+    /// What the transaction block sees, if it has looked already.
+    pub instant: Option<Instant>,
+    /// The statement's text: what places refer to.
+    pub text: &'a str,
+    pub query: &'a Query,
+}
+
+/// Rows, and what they were seen at.
+pub struct Selected {
+    pub schema: SchemaRef,
+    pub stream: SendableRecordBatchStream,
+    pub instant: Instant,
+}
+
+impl Select<'_> {
+    /// Types of the parameters and the rows' schema. `types` are those that the client names.
+    pub fn describe(&self, types: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SchemaRef)> {
+        let tables = self.tables()?;
+        on_large_stack(self.text, || {
+            let types = parameters::infer(&tables, self.text, self.query, types)?;
+            let planned = Planned::new(&tables, self.text, self.query, &types, None)?;
+            Ok((types, output::schema(&planned.schema())))
+        })
+    }
+
+    pub async fn run(&self, values: &[ScalarValue]) -> Result<Selected> {
+        let tables = self.tables()?;
+        let planned = self.plan(&tables, values)?;
+        let instant = match &self.instant {
+            Some(instant) => instant.clone(),
+            None => {
+                // Views fill while others are waited for; none that is filled empties again.
+                for view in tables.views() {
+                    self.engine.view_filled(view).await;
+                }
+                Instant { catalog: Arc::clone(tables.catalog()), database: self.engine.database() }
+            }
+        };
+        tables.show(&instant.database)?;
+        let runtime = tokio::runtime::Handle::current();
+        let (schema, stream) = on_large_stack(self.text, || {
+            let schema = output::schema(&planned.schema());
+            let rows = runtime.block_on(planned.execute(self.text))?;
+            let stream = output::adapt(rows, Arc::clone(&schema), self.text);
+            Ok((schema, stream))
+        })?;
+        Ok(Selected { schema, stream, instant })
+    }
+
+    /// The plan's text.
+    pub fn explain(&self, verbose: bool) -> Result<String> {
+        let tables = self.tables()?;
+        on_large_stack(self.text, || {
+            let planned = Planned::new(&tables, self.text, self.query, &[], Some(&[]))?;
+            planned.explain(self.text, verbose)
+        })
+    }
+
+    fn plan(&self, tables: &tables::Tables, values: &[ScalarValue]) -> Result<Planned> {
+        let types: Vec<SqlType> = values.iter().map(|value| SqlType::from_arrow(&value.data_type())).collect();
+        on_large_stack(self.text, || Planned::new(tables, self.text, self.query, &types, Some(values)))
+    }
+
+    fn tables(&self) -> Result<tables::Tables> {
+        let catalog = match &self.instant {
+            Some(instant) => Arc::clone(&instant.catalog),
+            None => self.engine.catalog(),
+        };
+        tables::Tables::resolve(self.engine, self.settings, catalog, self.text, self.query)
+    }
+}
+
+/// The views' rows, known only when the query starts.
+type Shown = Arc<OnceLock<Arc<crate::table::DatabaseSnapshot>>>;
+
+fn no_parameter(number: usize) -> Error {
+    Error::new(SqlState::UndefinedParameter, format!("there is no parameter ${number}"))
+        .with_hint("Values for parameters come with the extended query protocol.")
+}

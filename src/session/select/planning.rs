@@ -1,0 +1,198 @@
+//! From a query's syntax tree to rows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::tables::Tables;
+use super::{aggregate, arithmetic, no_parameter, parameters};
+use crate::error::Result;
+use crate::plan::errors::{planning_error, through};
+use crate::plan::functions::functions;
+use crate::plan::query::naming::name_columns;
+use crate::plan::query::settle;
+use crate::plan::query::types::PostgresTypes;
+use crate::plan::query::typing::PostgresOperators;
+use crate::sql::ast::Query;
+use crate::types::SqlType;
+
+/// A query with its types settled, ready to be optimised and run.
+pub struct Planned {
+    plan: LogicalPlan,
+    state: datafusion::execution::SessionState,
+}
+
+impl Planned {
+    /// `types` are those of the parameters; without `values` they stay open, and the plan only tells its columns.
+    pub fn new(
+        tables: &Tables,
+        text: &str,
+        query: &Query,
+        types: &[SqlType],
+        values: Option<&[ScalarValue]>,
+    ) -> Result<Self> {
+        let used = parameters::count(query)?;
+        if let Some(values) = values
+            && used > values.len()
+        {
+            return Err(no_parameter(values.len() + 1));
+        }
+        let types: Vec<Option<FieldRef>> = types.iter().map(|ty| Some(Arc::new(ty.field("parameter")))).collect();
+        let plan = || -> DfResult<LogicalPlan> {
+            let plan = logical_plan(tables, query, types, None)?;
+            let plan = match values {
+                Some(values) if used > 0 => plan.replace_params_with_values(&ParamValues::from(values.to_vec()))?,
+                _ => plan,
+            };
+            let plan = settle::settle_plan(plan)?;
+            let plan = tables.state().analyzer().execute_and_check(plan, tables.state().config_options(), |_, _| {})?;
+            arithmetic::check_overflow(settle::fold_plan(plan)?)
+        };
+        let plan = plan().map_err(|e| planning_error(e, text))?;
+        let mut state = tables.state().clone();
+        // What now() answers.
+        state.mark_start_execution();
+        Ok(Planned { plan, state })
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::clone(self.plan.schema().as_arrow()))
+    }
+
+    pub async fn execute(&self, text: &str) -> Result<SendableRecordBatchStream> {
+        let run = async || -> DfResult<SendableRecordBatchStream> {
+            let plan = self.optimized()?;
+            let plan = self.state.query_planner().create_physical_plan(&plan, &self.state).await?;
+            execute_stream(plan, self.state.task_ctx())
+        };
+        run().await.map_err(|e| planning_error(e, text))
+    }
+
+    /// The optimised plan; `verbose`: also before optimisation.
+    pub fn explain(&self, text: &str, verbose: bool) -> Result<String> {
+        let optimized = self.optimized().map_err(|e| planning_error(e, text))?;
+        let optimized = optimized.display_indent().to_string();
+        if !verbose {
+            return Ok(optimized);
+        }
+        Ok(format!("{}\n\noptimized:\n{optimized}", self.plan.display_indent_schema()))
+    }
+
+    fn optimized(&self) -> DfResult<LogicalPlan> {
+        self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {})
+    }
+}
+
+/// The plan as DataFusion's planner makes it, before types are settled.
+pub fn logical_plan(
+    tables: &Tables,
+    query: &Query,
+    types: Vec<Option<FieldRef>>,
+    inference: Option<Arc<parameters::Inference>>,
+) -> DfResult<LogicalPlan> {
+    let context = Context::new(tables, inference);
+    let planner = SqlToRel::new_with_options(&context, ParserOptions::from(&context.options().sql_parser));
+    let mut planner_context = PlannerContext::new().with_prepare_param_data_types(types);
+    let statement = Statement::Query(Box::new(name_columns(query.clone())));
+    planner.sql_statement_to_plan_with_context(statement, &mut planner_context)
+}
+
+/// What DataFusion's planner asks of its surroundings.
+struct Context<'a> {
+    tables: &'a Tables,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+}
+
+impl<'a> Context<'a> {
+    fn new(tables: &'a Tables, inference: Option<Arc<parameters::Inference>>) -> Self {
+        let mut expr_planners: Vec<Arc<dyn ExprPlanner>> = Vec::new();
+        expr_planners.extend(inference.map(|inference| inference as Arc<dyn ExprPlanner>));
+        expr_planners.push(Arc::new(PostgresOperators));
+        expr_planners.extend(tables.state().expr_planners().iter().cloned());
+        Context { tables, expr_planners }
+    }
+}
+
+/// `pg_catalog.f` is `f`.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("pg_catalog.").unwrap_or(name)
+}
+
+impl ContextProvider for Context<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        let missing = || through(crate::error::Error::internal(format!("relation \"{name}\" was not resolved")));
+        self.tables.source(name.clone()).ok_or_else(missing)
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        let Some(function) = self.tables.state().table_functions().get(plain(name)) else {
+            return datafusion::common::plan_err!("Invalid function '{name}'");
+        };
+        let provider = function.create_table_provider(&args)?;
+        Ok(datafusion::catalog::default_table_source::provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        let table = datafusion::datasource::cte_worktable::CteWorkTable::new(name, schema);
+        Ok(datafusion::catalog::default_table_source::provider_as_source(Arc::new(table)))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.expr_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(PostgresTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = plain(name);
+        functions().scalar(name).or_else(|| self.tables.state().scalar_functions().get(name).cloned())
+    }
+
+    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        let name = plain(name);
+        aggregate::by_name(name).or_else(|| self.tables.state().aggregate_functions().get(name).cloned())
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.tables.state().window_functions().get(plain(name)).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.tables.state().config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        functions().scalar_names()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.tables.state().aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.tables.state().window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,283 @@
+//! What FROM can name.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::default_table_source::provider_as_source;
+use datafusion::catalog::{
+    CatalogProvider, MemTable, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, Session,
+    TableProvider,
+};
+use datafusion::common::{ResolvedTableReference, TableReference};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::context::TaskContext;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{Expr, TableSource, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement, Visit, Visitor};
+
+use super::{Shown, output};
+use crate::catalog::{CatalogSnapshot, Object, ObjectId, ObjectKind};
+use crate::error::{Error, Result, SqlState};
+use crate::pipeline::Engine;
+use crate::plan::errors::{planning_error, through};
+use crate::session::settings::Settings;
+use crate::session::shown;
+use crate::sql::ast::Query;
+use crate::sql::names::{fold, nearest};
+use crate::sql::places::Places;
+use crate::sql::{DATABASE, SCHEMA};
+use crate::table::{DatabaseSnapshot, ViewSnapshot};
+use crate::types::schema_of;
+
+/// The tables that one query names, and the context it is planned in.
+pub struct Tables {
+    catalog: Arc<CatalogSnapshot>,
+    state: SessionState,
+    sources: HashMap<ResolvedTableReference, Arc<dyn TableSource>>,
+    views: Vec<(ObjectId, String)>,
+    shown: Shown,
+}
+
+/// DataFusion's functions and rules; what a session adds is put on a copy.
+static BASE: LazyLock<SessionState> = LazyLock::new(|| {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        // A SELECT shares the machine with the jobs: it gets one core.
+        .with_target_partitions(1);
+    let options = &mut config.options_mut().sql_parser;
+    options.parse_float_as_decimal = true;
+    options.collect_spans = true;
+    options.map_string_types_to_utf8view = true;
+    SessionStateBuilder::new().with_config(config).with_default_features().build()
+});
+
+impl Tables {
+    /// # Errors
+    /// 42P01 for what does not exist; 0A000 for what cannot be read.
+    pub fn resolve(
+        engine: &Engine,
+        settings: &Settings,
+        catalog: Arc<CatalogSnapshot>,
+        text: &str,
+        query: &Query,
+    ) -> Result<Self> {
+        let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query.clone()))));
+        let (references, _) = resolve_table_references(&statement, true).map_err(|e| planning_error(e, text))?;
+        let mut tables = Tables {
+            state: context(settings)?.state(),
+            catalog,
+            sources: HashMap::new(),
+            views: Vec::new(),
+            shown: Arc::new(OnceLock::new()),
+        };
+        for reference in references {
+            let name = reference.table().to_string();
+            let provider = tables.provider(engine, &reference).map_err(|e| place(e, &name, text, query))?;
+            let resolved = reference.resolve(DATABASE, SCHEMA);
+            tables.sources.insert(resolved, provider_as_source(provider));
+        }
+        Ok(tables)
+    }
+
+    pub fn catalog(&self) -> &Arc<CatalogSnapshot> {
+        &self.catalog
+    }
+
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    pub fn source(&self, reference: TableReference) -> Option<Arc<dyn TableSource>> {
+        self.sources.get(&reference.resolve(DATABASE, SCHEMA)).cloned()
+    }
+
+    /// The views that the query reads.
+    pub fn views(&self) -> impl Iterator<Item = ObjectId> {
+        self.views.iter().map(|(id, _)| *id)
+    }
+
+    /// Says which tick the views are read at.
+    ///
+    /// # Errors
+    /// 55000 if one of them has failed or is still filling.
+    pub fn show(&self, database: &Arc<DatabaseSnapshot>) -> Result<()> {
+        for (id, name) in &self.views {
+            match database.view(*id) {
+                Some(entry) => entry.rows(name).map(|_| ())?,
+                None => return Err(undefined(name)),
+            }
+        }
+        self.shown.get_or_init(|| Arc::clone(database));
+        Ok(())
+    }
+
+    fn provider(&mut self, engine: &Engine, reference: &TableReference) -> Result<Arc<dyn TableProvider>> {
+        let written = reference.to_string();
+        if reference.catalog().is_some_and(|catalog| catalog != DATABASE) {
+            return Err(undefined(&written));
+        }
+        match reference.schema().unwrap_or(SCHEMA) {
+            SCHEMA => self.user_table(reference.table()),
+            shown::SCHEMA => {
+                let class = shown::TABLES.iter().find(|(name, _)| *name == reference.table());
+                let (_, class) = class.ok_or_else(|| undefined(&written))?;
+                let rows = shown::objects(*class, engine)?;
+                Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+            }
+            _ => Err(undefined(&written)),
+        }
+    }
+
+    fn user_table(&mut self, name: &str) -> Result<Arc<dyn TableProvider>> {
+        let object = match self.catalog.relation(name) {
+            Ok(object) => Arc::clone(object),
+            // The nearest name may be one of those that cannot be read.
+            Err(error) => return Err(self.undefined_with_hint(name, error)),
+        };
+        match &object.kind {
+            ObjectKind::View(view) => {
+                self.views.push((object.id, object.name.clone()));
+                Ok(Arc::new(ViewTable {
+                    id: object.id,
+                    name: object.name.clone(),
+                    schema: schema_of(&view.columns),
+                    shown: Arc::clone(&self.shown),
+                }))
+            }
+            _ => Err(unreadable(&object)),
+        }
+    }
+
+    fn undefined_with_hint(&self, name: &str, error: Error) -> Error {
+        let views = self.catalog.of_class(crate::sql::ast::ObjectClass::View).map(|view| view.name.as_str());
+        match nearest(name, views) {
+            Some(near) => undefined(name).with_hint(format!("Perhaps you meant the materialized view \"{near}\".")),
+            None => error,
+        }
+    }
+}
+
+/// A context of its own for each statement, so that what one registers no other sees.
+fn context(settings: &Settings) -> Result<SessionContext> {
+    let catalogs = Arc::new(MemoryCatalogProviderList::new());
+    let database = Arc::new(MemoryCatalogProvider::new());
+    database.register_schema(SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
+    let mut config = BASE.config().clone();
+    config.options_mut().execution.time_zone = settings.show("TimeZone").ok();
+    let state =
+        SessionStateBuilder::new_from_existing(BASE.clone()).with_config(config).with_catalog_list(catalogs).build();
+    let context = SessionContext::new_with_state(state);
+    context.register_catalog(DATABASE, database);
+    Ok(context)
+}
+
+fn undefined(name: &str) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+}
+
+fn unreadable(object: &Object) -> Error {
+    let (noun, name) = (object.class().noun(), &object.name);
+    let message = format!("{noun} \"{name}\" cannot be read directly");
+    let hint = match &object.kind {
+        ObjectKind::Source(_) => format!(
+            "A stream has no end to wait for: CREATE MATERIALIZED VIEW v AS SELECT ... FROM {}, and SELECT from the view.",
+            crate::sql::names::quoted(name)
+        ),
+        _ => {
+            "What is written there is in the external system; to read the rows here, create a materialized view of the \
+              same query."
+                .to_string()
+        }
+    };
+    Error::unsupported(message, hint)
+}
+
+/// Points an error at the first relation of that name.
+fn place(error: Error, name: &str, text: &str, query: &Query) -> Error {
+    struct Finder<'a>(&'a str);
+    impl Visitor for Finder<'_> {
+        type Break = datafusion::sql::sqlparser::tokenizer::Location;
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Self::Break> {
+            let ident = |n: usize| relation.0.get(n).and_then(|part| part.as_ident());
+            match (relation.0.len().checked_sub(1).and_then(ident), ident(0)) {
+                (Some(last), Some(first))
+                    if last.value == self.0 || (last.quote_style.is_none() && fold(&last.value) == self.0) =>
+                {
+                    ControlFlow::Break(first.span.start)
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match query.visit(&mut Finder(name)) {
+        ControlFlow::Break(location) => error.at(Places::new(text).position(location)),
+        ControlFlow::Continue(()) => error,
+    }
+}
+
+/// A materialized view, read at the tick that the query is shown.
+#[derive(Debug)]
+struct ViewTable {
+    id: ObjectId,
+    name: String,
+    schema: SchemaRef,
+    shown: Shown,
+}
+
+#[async_trait]
+impl TableProvider for ViewTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let missing = || through(Error::internal("a view is read before its tick is known"));
+        let entry = self.shown.get().and_then(|database| database.view(self.id)).ok_or_else(missing)?;
+        let rows = entry.rows(&self.name).map_err(through)?.clone();
+        let partition = ViewRows { rows, schema: Arc::clone(&self.schema) };
+        let schema = Arc::clone(&self.schema);
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(partition)], projection, [], false, limit)?))
+    }
+}
+
+/// A view's rows, decoded as they are taken.
+#[derive(Debug)]
+struct ViewRows {
+    rows: ViewSnapshot,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for ViewRows {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let schema = Arc::clone(&self.schema);
+        let batches = self.rows.batches().map(move |batch| {
+            let batch = batch.map_err(through)?;
+            output::with_schema(batch, &schema)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
+    }
+}

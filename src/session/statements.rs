@@ -1,0 +1,182 @@
+//! CREATE, DROP, STOP, CANCEL, EXPLAIN: statements that go to the planner and the engine.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::response::{Notice, Response};
+use super::select::Select;
+use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind, Starts, ViewObject, Wanted, define};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{self, Op, StreamPlan, Target};
+use crate::sql::ast::{
+    CreateJob, CreateSink, CreateSource, CreateView, DropObjects, Explain, InsertStatement, Name, ObjectClass,
+    Statement, StatementKind, WatermarkDef,
+};
+use crate::sql::parse::shift;
+
+impl Session {
+    pub(super) async fn create_source(&self, text: &str, create: &CreateSource) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, "CREATE SOURCE")? {
+            return Ok(answer);
+        }
+        let source = define::source(create)?;
+        if let (Some(clause), Some(WatermarkDef { position, .. })) = (&source.watermark, &create.table.watermark) {
+            // Its places count in the expression's own text.
+            plan::check_watermark(&create.name.value, &source.columns, clause).map_err(|e| shift(e, position - 1))?;
+        }
+        self.create(text, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Source(source)).await?;
+        Ok(Response::command("CREATE SOURCE"))
+    }
+
+    pub(super) async fn create_sink(&self, text: &str, create: &CreateSink) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, "CREATE SINK")? {
+            return Ok(answer);
+        }
+        let sink = define::sink(create)?;
+        let notice = sink.sink.notice().map(Notice::notice);
+        self.create(text, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Sink(sink)).await?;
+        Ok(Response::command("CREATE SINK").with(notice))
+    }
+
+    pub(super) async fn create_job(&self, text: &str, create: &CreateJob) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, "CREATE STREAMING JOB")? {
+            return Ok(answer);
+        }
+        let options = define::job(create)?;
+        let plan = plan::plan_job(&*catalog, text, &create.inserts)?;
+        let job = JobObject {
+            plan: plan.to_text()?.into(),
+            parallelism: options.parallelism,
+            starts: Starts::new(),
+            wanted: Wanted::Running,
+        };
+        let uses = depends_on(&catalog, &plan);
+        self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::Job(job)).await?;
+        Ok(Response::command("CREATE STREAMING JOB"))
+    }
+
+    pub(super) async fn create_view(&self, text: &str, create: &CreateView) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        let tag = "CREATE MATERIALIZED VIEW";
+        if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, tag)? {
+            return Ok(answer);
+        }
+        let (plan, columns) = plan::plan_view(&*catalog, text, &create.query, &create.columns, create.emit)?;
+        let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
+        let uses = depends_on(&catalog, &plan);
+        self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::View(view)).await?;
+        Ok(Response::command(tag))
+    }
+
+    async fn create(
+        &self,
+        text: &str,
+        name: &Name,
+        if_not_exists: bool,
+        depends_on: Vec<ObjectId>,
+        kind: ObjectKind,
+    ) -> Result<ObjectId> {
+        let (name, definition) = (name.value.clone(), text.to_string());
+        self.engine.create(NewObject { name, if_not_exists, definition, depends_on, kind }).await
+    }
+
+    pub(super) async fn drop(&self, drop: &DropObjects) -> Result<Response> {
+        let planned = self.engine.catalog().plan_drop(drop)?;
+        self.engine.drop_objects(&planned.ids).await?;
+        let mut response = Response::command(format!("DROP {}", drop.class.keywords()));
+        for name in &planned.skipped {
+            let message = format!("{} \"{name}\" does not exist, skipping", drop.class.noun());
+            response.notices.push(Notice::notice(message));
+        }
+        if let Some((message, detail)) = planned.cascade_notice() {
+            let mut notice = Notice::notice(message);
+            if let Some(detail) = detail {
+                notice.what = notice.what.with_detail(detail);
+            }
+            response.notices.push(notice);
+        }
+        Ok(response)
+    }
+
+    pub(super) async fn stop(&self, name: &Name, statement: &StatementKind) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        let id = catalog.resolve(name, ObjectClass::Job)?.id;
+        match statement {
+            StatementKind::CancelJob(_) => self.engine.cancel_job(id).await,
+            _ => self.engine.stop_job(id).await,
+        }
+        .map_err(|e| e.at(name.position))?;
+        Ok(Response::command(statement.command_tag().unwrap_or_default()))
+    }
+
+    /// The plan's text.
+    pub(super) fn explain(&self, statement: &Statement, explain: &Explain) -> Result<String> {
+        let catalog = self.engine.catalog();
+        let text = &*statement.text;
+        let job = |inserts: &[InsertStatement]| plan::plan_job(&*catalog, text, inserts).map(|p| plan::explain(&p));
+        match &*explain.statement {
+            StatementKind::Insert(insert) => job(std::slice::from_ref(insert)),
+            StatementKind::CreateJob(create) => {
+                define::job(create)?;
+                job(&create.inserts)
+            }
+            StatementKind::CreateView(create) => {
+                let (plan, _) = plan::plan_view(&*catalog, text, &create.query, &create.columns, create.emit)?;
+                Ok(plan::explain(&plan))
+            }
+            StatementKind::Query(query) => self.select(text, query).explain(explain.verbose),
+            _ => Err(Error::internal("EXPLAIN of a statement that has no plan")),
+        }
+    }
+
+    pub(super) fn select<'a>(&'a self, text: &'a str, query: &'a crate::sql::ast::Query) -> Select<'a> {
+        Select { engine: &self.engine, settings: &self.settings, instant: self.instant(), text, query }
+    }
+}
+
+/// The answer of a CREATE whose name is taken: an error, or a notice if IF NOT EXISTS was said.
+fn already_there(
+    catalog: &Arc<CatalogSnapshot>,
+    name: &Name,
+    if_not_exists: bool,
+    tag: &str,
+) -> Result<Option<Response>> {
+    match catalog.check_free(&name.value) {
+        Ok(()) => Ok(None),
+        Err(error) if if_not_exists => {
+            let notice = Notice { severity: "NOTICE", what: Error::new(error.state(), format!("{error}, skipping")) };
+            Ok(Some(Response::command(tag).with(Some(notice))))
+        }
+        Err(error) => Err(error.at(name.position)),
+    }
+}
+
+/// The sources that a plan reads and the sinks that it writes.
+fn depends_on(catalog: &CatalogSnapshot, plan: &StreamPlan) -> Vec<ObjectId> {
+    let reads = plan.nodes.iter().filter_map(|node| match &node.op {
+        Op::Scan { source, .. } => Some(source.as_str()),
+        _ => None,
+    });
+    let writes = plan.outputs.iter().filter_map(|output| match &output.target {
+        Target::Sink(sink) => Some(sink.as_str()),
+        Target::View => None,
+    });
+    let mut ids: Vec<ObjectId> = reads.chain(writes).filter_map(|name| catalog.find(name)).map(|o| o.id).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// DEALLOCATE of a name: prepared statements live with the connection that prepared them, which looks there first.
+pub(super) fn deallocate(name: Option<&str>) -> Result<Response> {
+    match name {
+        None => Ok(Response::command("DEALLOCATE ALL")),
+        Some(name) => {
+            let message = format!("prepared statement \"{name}\" does not exist");
+            Err(Error::new(SqlState::InvalidStatementName, message))
+        }
+    }
+}
