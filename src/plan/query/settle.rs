@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
@@ -127,18 +127,13 @@ fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Tr
 }
 
 /// The type of the first of several values that is not an unknown literal: the others take it, or fit it.
-fn common_type<'a>(
-    what: &str,
-    values: impl Iterator<Item = &'a Expr>,
-    schema: &DFSchema,
-) -> Result<Option<DataType>> {
+fn common_type<'a>(what: &str, values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Result<Option<DataType>> {
     let types = values.filter(|v| unknown(v).is_none()).filter_map(|v| v.get_type(schema).ok());
     let mut types = types.filter(|ty| !ty.is_null());
     let Some(first) = types.next() else { return Ok(None) };
     match types.find(|ty| !comparable(&first, ty)) {
         Some(other) => {
-            let message =
-                format!("{what} types {} and {} cannot be matched", type_name(&first), type_name(&other));
+            let message = format!("{what} types {} and {} cannot be matched", type_name(&first), type_name(&other));
             Err(through(Error::new(SqlState::DatatypeMismatch, message)))
         }
         None => Ok(Some(first)),

@@ -191,7 +191,8 @@ impl RelationPlanner for WindowFunctions {
             }
             TableFactor::TableFunction { expr, .. } => {
                 let error = Error::new(SqlState::SyntaxError, "TABLE(...) takes a window function");
-                let hint = "Write TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)), or the table's name alone.";
+                let hint =
+                    "Write TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)), or the table's name alone.";
                 Err(through(place(error.with_hint(hint), self.position(expr.span()))))
             }
             TableFactor::Table { name, alias, args: Some(args), .. } => {

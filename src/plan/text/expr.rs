@@ -149,7 +149,9 @@ impl Printer {
             }
             Expr::Case(case) => self.case(case)?,
             // People need not see that a product is computed with more digits.
-            Expr::Cast(Cast { expr, field }) if !self.typed && matches!(field.data_type(), DataType::Decimal256(..)) => {
+            Expr::Cast(Cast { expr, field })
+                if !self.typed && matches!(field.data_type(), DataType::Decimal256(..)) =>
+            {
                 self.expr(expr)?;
             }
             Expr::Cast(Cast { expr, field }) => {
