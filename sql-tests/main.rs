@@ -10,14 +10,15 @@
 mod bless;
 mod database;
 mod docs;
-mod kafka;
 mod host;
+mod kafka;
 mod script;
 mod scripts;
 mod tally;
 mod tidy;
 mod variant;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tally::Tally;
@@ -43,6 +44,11 @@ impl Request {
             seed: seed.unwrap_or_else(variant::fresh_seed),
         }
     }
+}
+
+/// The source tree: where cargo runs this binary, else where it was built.
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()))
 }
 
 fn main() -> ExitCode {
