@@ -88,7 +88,7 @@ const STACK_BYTES: usize = 128 << 20;
 
 /// Plans on a stack of its own, large enough for any statement that [`MAX_TOKENS`] lets through: callers run on
 /// threads whose stacks are small.
-fn on_large_stack<T: Send>(text: &str, plan: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub fn on_large_stack<T: Send>(text: &str, plan: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let tokens = crate::sql::dialect::tokenize(text).map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
     let is_sign = |token: &Token| {
         matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat)

@@ -201,7 +201,7 @@ fn topic(options: &mut OptionReader) -> Result<String> {
 }
 
 fn format(options: &mut OptionReader) -> Result<JsonOptions> {
-    if !options.is_given("format") && !options.is_given("value.format") {
+    if options.option("format").is_none() && options.option("value.format").is_none() {
         return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
     }
     let format = options.choice::<Json>("format")?;
@@ -253,7 +253,7 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
     let mut properties = Vec::new();
     for (name, option) in options.prefixed("properties.") {
         let refusal = |what: String, hint: &str| {
-            Error::new(SqlState::InvalidParameterValue, what).with_hint(hint).at(option.position)
+            Error::new(SqlState::InvalidParameterValue, what).with_hint(hint).at(option.key.position)
         };
         if let Some((_, hint)) = OWNED.iter().find(|(owned, _)| *owned == name) {
             return Err(refusal(format!("option \"{}\" cannot be changed", option.key), hint));

@@ -51,9 +51,9 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Some((_, function)) = OPERATORS.iter().find(|(operator, _)| *operator == binary.op) else {
         return Ok(Transformed::no(expr));
     };
-    let integer = |ty: DataType| matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64);
+    let integer = |ty: &DataType| matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64);
     match (binary.left.get_type(schema), binary.right.get_type(schema)) {
-        (Ok(left), Ok(right)) if left == right && integer(left) => {
+        (Ok(left), Ok(right)) if left == right && integer(&left) => {
             let Expr::BinaryExpr(binary) = expr else { return Ok(Transformed::no(expr)) };
             Ok(Transformed::yes(function.call(vec![*binary.left, *binary.right])))
         }

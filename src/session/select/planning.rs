@@ -9,8 +9,9 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
-use datafusion::physical_plan::{displayable, execute_stream};
+use datafusion::physical_plan::execute_stream;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::Statement;
 
 use super::tables::Tables;
 use super::{aggregate, arithmetic, no_parameter, parameters};
@@ -59,7 +60,7 @@ impl Planned {
         let plan = plan().map_err(|e| planning_error(e, text))?;
         let mut state = tables.state().clone();
         // What now() answers.
-        state.mark_start_execution(Arc::new(state.config_options().as_ref().clone()));
+        state.mark_start_execution();
         Ok(Planned { plan, state })
     }
 
@@ -101,7 +102,8 @@ pub fn logical_plan(
     let context = Context::new(tables, inference);
     let planner = SqlToRel::new_with_options(&context, ParserOptions::from(&context.options().sql_parser));
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(types);
-    planner.query_to_plan(name_columns(query.clone()), &mut planner_context)
+    let statement = Statement::Query(Box::new(name_columns(query.clone())));
+    planner.sql_statement_to_plan_with_context(statement, &mut planner_context)
 }
 
 /// What DataFusion's planner asks of its surroundings.
