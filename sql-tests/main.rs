@@ -19,6 +19,7 @@ mod tally;
 mod tidy;
 mod variant;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tally::Tally;
@@ -44,6 +45,11 @@ impl Request {
             seed: seed.unwrap_or_else(variant::fresh_seed),
         }
     }
+}
+
+/// The source tree: where cargo runs this binary, else where it was built.
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()))
 }
 
 fn main() -> ExitCode {
