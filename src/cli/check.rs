@@ -30,7 +30,7 @@ impl Check {
         };
         let name = self.file.display().to_string();
         match check(&Script { name: &name, text: &text }).await {
-            Ok(errors) if errors == 0 => Exit::Done,
+            Ok(0) => Exit::Done,
             Ok(errors) => {
                 eprintln!("{errors} {}", if errors == 1 { "error" } else { "errors" });
                 Exit::Failed

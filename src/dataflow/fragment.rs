@@ -110,9 +110,9 @@ impl Fragment {
         for input in inputs {
             self.accept(input)?;
         }
-        for stage in 0..self.shards.len() {
+        for (stage, ends) in ends.iter().enumerate() {
             self.shards[stage].iter_mut().for_each(|w| w.stage.begin_tick());
-            self.run(stage, Some(&ends[stage]))?;
+            self.run(stage, Some(ends))?;
         }
         self.end_state_tick()?;
         let mut results = vec![Vec::new(); self.plan.outputs.len()];

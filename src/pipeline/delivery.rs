@@ -93,10 +93,15 @@ impl Delivery {
                     state.trouble = Some(error.context(format!("sink \"{}\"", self.sink)));
                 }
             }
-            tokio::time::sleep(pause).await;
+            pause_for(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a sink that is away is tried again after a while")]
+async fn pause_for(pause: Duration) {
+    tokio::time::sleep(pause).await;
 }
 
 enum Step {

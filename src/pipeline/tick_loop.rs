@@ -66,6 +66,7 @@ impl TickLoop {
     }
 
     /// Waits until a reader has something, a timer is due, or someone pokes the pipeline.
+    #[expect(clippy::disallowed_methods, reason = "timers are an input of the tick loop")]
     pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let due = self.core.readings().filter_map(|r| r.wake_at()).min();
         let sleep = due.map_or(LONGEST_SLEEP, |due| {

@@ -57,7 +57,7 @@ impl Response {
 }
 
 impl Notice {
-    pub fn notice(message: impl Into<String>) -> Self {
+    pub fn info(message: impl Into<String>) -> Self {
         Notice { severity: "NOTICE", what: Error::new(SqlState::SuccessfulCompletion, message) }
     }
 

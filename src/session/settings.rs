@@ -241,7 +241,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 /// In the largest unit that leaves a whole number, as PostgreSQL shows it.
 fn shown_duration(ms: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
-    match units.into_iter().find(|(size, _)| ms > 0 && ms % size == 0) {
+    match units.into_iter().find(|(size, _)| ms > 0 && ms.is_multiple_of(*size)) {
         Some((size, unit)) => format!("{}{unit}", ms / size),
         None => "0".into(),
     }

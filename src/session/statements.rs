@@ -89,10 +89,10 @@ impl Session {
         let mut response = Response::command(format!("DROP {}", drop.class.keywords()));
         for name in &planned.skipped {
             let message = format!("{} \"{name}\" does not exist, skipping", drop.class.noun());
-            response.notices.push(Notice::notice(message));
+            response.notices.push(Notice::info(message));
         }
         if let Some((message, detail)) = planned.cascade_notice() {
-            let mut notice = Notice::notice(message);
+            let mut notice = Notice::info(message);
             if let Some(detail) = detail {
                 notice.what = notice.what.with_detail(detail);
             }

@@ -174,7 +174,10 @@ impl Cursor<'_> {
         let mut table = TableDef { columns: Vec::new(), primary_key: Vec::new(), watermark: None };
         let position = self.position();
         let listed = self.take_token(&Token::LParen) && !self.at_token(&Token::RParen);
-        while listed {
+        loop {
+            if !listed {
+                break;
+            }
             if self.at(&["WATERMARK", "FOR"]) && noun == "sink" {
                 let hint = "Event time is a property of sources; leave the WATERMARK clause out.";
                 return Err(self.unexpected().with_hint(hint));

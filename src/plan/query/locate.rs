@@ -49,7 +49,7 @@ fn wanted(error: &Error) -> Option<Wanted> {
         SqlState::UndefinedFunction | SqlState::FeatureNotSupported => {
             let rest = message.strip_prefix("aggregate ").unwrap_or(message);
             let rest = rest.strip_prefix("function ")?;
-            let name = rest.split(|c: char| c == '(' || c == ' ').next()?;
+            let name = rest.split(['(', ' ']).next()?;
             Some(Wanted::Function(name.to_string()))
         }
         SqlState::GroupingError => Some(Wanted::AnyAggregate),

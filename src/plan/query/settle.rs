@@ -26,7 +26,7 @@ use crate::types::SqlType;
 
 /// [`settle`] over every expression of a plan.
 pub fn settle_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewrite(plan, |expr, schema| settle(expr, schema))
+    rewrite(plan, settle)
 }
 
 /// [`fold`] over every expression of a plan.
