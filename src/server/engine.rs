@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::pipeline::Engine;
 use crate::session::{self, Session};
 use crate::sql::ast::Statement;
+use crate::sql::parse::shift;
 use crate::types::SqlType;
 
 /// A session as a connection holds it.
@@ -33,12 +34,15 @@ impl Conversation for EngineSession {
     }
 
     fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
-        let session::Description { parameters, columns } = self.0.describe(statement, types)?;
+        let described = self.0.describe(statement, types).map_err(|e| shift(e, statement.offset));
+        let session::Description { parameters, columns } = described?;
         Ok(Description { parameters, columns })
     }
 
     async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
-        let session::Response { notices, body } = self.0.execute(statement, parameters).await?;
+        let answer = self.0.execute(statement, parameters).await;
+        // A client counts from the beginning of the text that it sent.
+        let session::Response { notices, body } = answer.map_err(|e| shift(e, statement.offset))?;
         let notice = |n: session::Notice| Notice { severity: n.severity, what: n.what };
         let body = match body {
             session::Body::Command(tag) => Body::Command(tag),
