@@ -15,9 +15,9 @@ use tokio_postgres::error::SqlState as Code;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage};
 
-use super::conversation::{Body, Description, Notice, Response, Transaction};
 use super::*;
 use crate::error::{Error, SqlState};
+use crate::session::{Body, Description, Notice, Response, Transaction};
 use crate::types::SqlType;
 
 /// What the sessions of a test did.
@@ -135,6 +135,10 @@ impl Conversation for Fake {
 
     fn command(statement: &String) -> String {
         statement.split(' ').next().unwrap_or_default().to_string()
+    }
+
+    fn offset(_: &String) -> usize {
+        2
     }
 
     fn transaction(&self) -> Transaction {
@@ -347,7 +351,7 @@ async fn errors_and_notices_have_all_fields() {
     let e = e.as_db_error().unwrap();
     assert_eq!((e.severity(), e.code(), e.message()), ("ERROR", &Code::UNDEFINED_COLUMN, "no such thing"));
     assert_eq!((e.detail(), e.hint()), (Some("d"), Some("h")));
-    assert_eq!(e.position(), Some(&tokio_postgres::error::ErrorPosition::Original(3)));
+    assert_eq!(e.position(), Some(&tokio_postgres::error::ErrorPosition::Original(5)));
     client.simple_query("NOTICE hear this").await.unwrap();
     let notice = told.recv().await.unwrap();
     assert_eq!((notice.severity(), notice.message(), notice.hint()), ("NOTICE", "hear this", Some("a hint")));
