@@ -1,8 +1,8 @@
 //! What the README and `examples/` show works when pasted, and the commands do what `docs/operations.md` says.
 
-use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::root;
 use crate::tally::Tally;
 
 /// The binary that cargo has built beside this one.
@@ -93,10 +93,6 @@ fn demo_moves() -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn tidemill(arguments: &[&str]) -> Result<Output, String> {

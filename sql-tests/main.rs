@@ -2,7 +2,8 @@
 //!
 //! 1. [`tidy`]: rules for the source tree itself.
 //! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
-//! 3. [`docs`]: what the README and `examples/` show works when pasted.
+//! 3. [`kafka`]: jobs from topic to topic, on a real broker.
+//! 4. [`docs`]: what the README and `examples/` show works when pasted.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample.
@@ -10,14 +11,15 @@
 mod bless;
 mod database;
 mod docs;
-mod kafka;
 mod host;
+mod kafka;
 mod script;
 mod scripts;
 mod tally;
 mod tidy;
 mod variant;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tally::Tally;
@@ -43,6 +45,11 @@ impl Request {
             seed: seed.unwrap_or_else(variant::fresh_seed),
         }
     }
+}
+
+/// The source tree: where cargo runs this binary, else where it was built.
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()))
 }
 
 fn main() -> ExitCode {

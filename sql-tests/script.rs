@@ -21,7 +21,7 @@ pub struct Script {
 
 /// The folder of this test binary in the source tree.
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("sql-tests")
+    crate::root().join("sql-tests")
 }
 
 impl Script {
@@ -73,7 +73,7 @@ impl Script {
             let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
             written.and_then(|()| std::fs::write(&path, content)).map_err(|e| format!("{}: {e}", path.display()))?;
         }
-        let shown = self.path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&self.path);
+        let shown = self.path.strip_prefix(crate::root()).unwrap_or(&self.path);
         sqllogictest::parse_with_name(&rest, shown.to_string_lossy()).map_err(|e| e.to_string())
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqllogictest::{Record, Runner, TestError};
 use sqllogictest::{QueryExpect, RecordOutput, StatementExpect};
+use sqllogictest::{Record, Runner, TestError};
 
 use crate::Request;
 use crate::bless::{self, Correction};

@@ -114,7 +114,7 @@ const RULES: &[Rule] = &[
 ];
 
 pub fn run(tally: &mut Tally) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = &crate::root();
     let rust = read_tree(root, &["src", "sql-tests", "benches"], "rs");
     for (name, rule) in RULES {
         let test = format!("tidy::{name}");

@@ -57,6 +57,7 @@ sql_states! {
     AmbiguousColumn = "42702",
     /// GROUP BY 5, where there is no fifth output column.
     InvalidColumnReference = "42P10",
+    CannotCoerce = "42846",
     UndefinedColumn = "42703",
     UndefinedObject = "42704",
     DuplicateObject = "42710",
@@ -214,7 +215,8 @@ fn cast_error(message: String) -> Error {
         let ty = name.parse().ok().map(|t| SqlType::from_arrow(&t))?;
         Some(if let SqlType::Numeric(..) = ty { "numeric".to_string() } else { ty.to_string() })
     };
-    if message.contains("is too large to store in a Decimal") || message.contains("is too small to store in a Decimal") {
+    if message.contains("is too large to store in a Decimal") || message.contains("is too small to store in a Decimal")
+    {
         return Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow").with_detail(message);
     }
     if let Some(ty) = message.strip_prefix("Can't cast value").and_then(|_| ty("to type ")) {

@@ -84,6 +84,11 @@ impl Broker {
         Ok(())
     }
 
+    /// Starts the broker if it does not run, wakes it if it was stopped.
+    pub fn ensure_running(&mut self) -> Outcome {
+        if self.process.is_some() { self.resume() } else { self.restart() }
+    }
+
     /// As `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -17,7 +17,7 @@ use tidemill::connector::{
 use tidemill::error::Error;
 use tidemill::types::{Column, SqlType, schema_of};
 
-use super::{Broker, Outcome, Test};
+use super::{Broker, Outcome, PATIENCE, Test, check, wait_for};
 
 pub const TESTS: &[Test] = &[
     ("kafka/three_partitions_in_order", three_partitions_in_order),
@@ -34,9 +34,6 @@ pub const TESTS: &[Test] = &[
     ("kafka/a_part_is_written_again_after_an_outage", a_part_is_written_again_after_an_outage),
     ("kafka/what_a_topic_cannot_take_is_fatal", what_a_topic_cannot_take_is_fatal),
 ];
-
-/// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn columns() -> Vec<Column> {
     let column = |name: &str, ty| Column { name: name.into(), ty, not_null: false };
@@ -67,14 +64,6 @@ fn sink(broker: &Broker, topic: &str, extra: &[(&str, &str)]) -> Outcome<Arc<dyn
 
 fn shown(error: Error) -> String {
     format!("{error:?}")
-}
-
-macro_rules! check {
-    ($condition:expr, $($text:tt)+) => {
-        if !$condition {
-            return Err(format!($($text)+));
-        }
-    };
 }
 
 fn message(id: i64) -> String {
@@ -220,7 +209,7 @@ fn reading_goes_on_where_it_stopped(broker: &mut Broker) -> Outcome {
     for round in 0..20 {
         let mut part = Loop::open(Arc::clone(&source), positions)?;
         part.max_bytes = 2_000 + 500 * round;
-        let enough = part.max_bytes / 50 * 3;
+        let enough = part.max_bytes / 40 * 3;
         part.run_until(|_| true)?;
         while part.rows() == 0 && ids.values().map(Vec::len).sum::<usize>() < 3_000 {
             part.run_until(|_| true)?;
@@ -412,27 +401,11 @@ fn a_broker_that_is_away_is_trouble(broker: &mut Broker) -> Outcome {
     check_rows(&all.ids, 0..600)
 }
 
-fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> Outcome<T> {
-    let deadline = Instant::now() + PATIENCE;
-    let pause = (Mutex::new(()), Condvar::new());
-    loop {
-        if let Some(found) = ready() {
-            return Ok(found);
-        }
-        check!(Instant::now() < deadline, "no {what} within {PATIENCE:?}");
-        pause.1.wait_for(&mut pause.0.lock(), Duration::from_millis(20));
-    }
-}
-
 fn rows(ids: &[i64], names: &[Option<&str>]) -> Outcome<ChangeBatch> {
     let names = StringViewArray::from_iter(names.iter().copied());
     let columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(Int64Array::from(ids.to_vec())), Arc::new(names)];
-    let batch = RecordBatch::try_new(schema_of(&columns_of_sink()), columns).map_err(|e| e.to_string())?;
+    let batch = RecordBatch::try_new(schema_of(&self::columns()), columns).map_err(|e| e.to_string())?;
     Ok(ChangeBatch::append_only(batch))
-}
-
-fn columns_of_sink() -> Vec<Column> {
-    columns()
 }
 
 fn part(part: u32, batches: Vec<ChangeBatch>) -> Part {

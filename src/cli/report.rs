@@ -37,7 +37,8 @@ impl Script<'_> {
         let place = self.place(offset + error.position().map_or(0, |p| p - 1));
         let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = write!(out, "{}:{}:{}: ERROR:  {} ({})", self.name, place.line, place.column, error, error.state().code());
+        let _ =
+            write!(out, "{}:{}:{}: ERROR:  {} ({})", self.name, place.line, place.column, error, error.state().code());
         if error.position().is_some()
             && let Some(line) = self.text.lines().nth(place.line - 1)
         {

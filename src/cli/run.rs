@@ -151,7 +151,8 @@ impl Progress {
         loop {
             ticker.tick().await;
             let (jobs, views) = (engine.jobs(), engine.views());
-            let rows: u64 = jobs.iter().map(|j| j.counts.input_rows).chain(views.iter().map(|v| v.counts.input_rows)).sum();
+            let rows: u64 =
+                jobs.iter().map(|j| j.counts.input_rows).chain(views.iter().map(|v| v.counts.input_rows)).sum();
             let running = jobs.iter().filter(|job| !job.state.is_over()).count();
             self.bar.set_message(format!("{rows} rows read, {running} jobs running, {} views", views.len()));
             self.bar.tick();

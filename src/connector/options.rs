@@ -138,6 +138,11 @@ impl OptionReader {
         named(true).or_else(|| named(false))
     }
 
+    /// Whether `name` is given, without taking it.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.option(name).is_some()
+    }
+
     /// The place of option `name`, or else of the WITH clause's first option.
     pub fn position(&self, name: &str) -> Option<usize> {
         let of = |name: &str| self.given.iter().find(|g| g.option.key.value == name).map(|g| g.option.key.position);

@@ -123,7 +123,7 @@ mod tests {
         refused(
             sink(&columns(), &[], with(&[("path", "x")])),
             "22023 option \"connector\" is required | Add 'connector' = '...' to the WITH clause. \
-             Possible values are \"blackhole\", \"file\", \"print\". @10",
+             Possible values are \"blackhole\", \"file\", \"kafka\", \"print\". @10",
         );
     }
 

@@ -26,6 +26,12 @@ pub fn planning_error(error: DataFusionError, text: &str) -> Error {
     match error {
         DataFusionError::SchemaError(schema, _) => schema_error(*schema, span, &places),
         DataFusionError::Plan(message) => at(plan_error(&message), span, &places),
+        DataFusionError::NotImplemented(message) if message.contains("Unsupported CAST from ") => {
+            at(plan_error(&message), span, &places)
+        }
+        DataFusionError::NotImplemented(message) if message.starts_with("Decimal scale") => {
+            at(super::query::settle::overflows(), span, &places)
+        }
         DataFusionError::NotImplemented(message) => {
             at(Error::unsupported(sentence(&message), "Rewrite the query without it."), span, &places)
         }
@@ -136,6 +142,20 @@ fn plan_error(message: &str) -> Error {
         let column = rest.split(' ').next().unwrap_or(rest);
         return not_grouped(column);
     }
+    if let Some(name) = message.split("Field ").nth(1).and_then(|rest| rest.strip_suffix(" not found in struct")) {
+        let message = format!("column \"{name}\" not found in data type row");
+        return Error::new(SqlState::UndefinedColumn, message);
+    }
+    if let Some(name) = message.strip_prefix("Invalid qualifier ") {
+        return Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{name}\""));
+    }
+    if message.starts_with("Unary operator '-' only supports") {
+        return Error::new(SqlState::UndefinedFunction, "operator does not exist: - for a value of this type")
+            .with_hint("Numbers and intervals can be negated.");
+    }
+    if let Some(rest) = message.split("Unsupported CAST from ").nth(1) {
+        return cannot_cast(rest);
+    }
     if let Some(rest) = message.strip_prefix("Cannot find column with position ") {
         let position = rest.split(' ').next().unwrap_or_default();
         let message = format!("GROUP BY position {position} is not in select list");
@@ -170,6 +190,17 @@ fn plan_error(message: &str) -> Error {
 pub fn aggregate_in_where() -> Error {
     Error::new(SqlState::GroupingError, "aggregate functions are not allowed in WHERE")
         .with_hint("Conditions on the result of an aggregate belong into HAVING.")
+}
+
+/// `Int64 to Boolean`, by Arrow's names.
+fn cannot_cast(types: &str) -> Error {
+    let short = |name: &str| match name.trim().parse::<arrow::datatypes::DataType>() {
+        Ok(ty) => type_name(&ty),
+        Err(_) if name.starts_with("Struct") => "row".into(),
+        Err(_) => name.to_string(),
+    };
+    let (from, to) = types.rsplit_once(" to ").unwrap_or((types, "?"));
+    Error::new(SqlState::CannotCoerce, format!("cannot cast type {} to {}", short(from), short(to)))
 }
 
 fn not_boolean(clause: &str, arrow_type: &str) -> Error {

@@ -95,9 +95,8 @@ pub fn on_large_stack<T: Send>(text: &str, plan: impl FnOnce() -> Result<T> + Se
     };
     let signs = tokens.iter().filter(|t| is_sign(&t.token)).count();
     if tokens.len() > MAX_TOKENS || signs > MAX_SIGNS {
-        return Err(Error::new(SqlState::StatementTooComplex, "statement is too long to be planned").with_hint(
-            format!("At most {MAX_TOKENS} words and signs are taken, {MAX_SIGNS} of them arithmetic."),
-        ));
+        return Err(Error::new(SqlState::StatementTooComplex, "statement is too long to be planned")
+            .with_hint(format!("At most {MAX_TOKENS} words and signs are taken, {MAX_SIGNS} of them arithmetic.")));
     }
     std::thread::scope(|scope| {
         let planner = std::thread::Builder::new().name("planner".into()).stack_size(STACK_BYTES);

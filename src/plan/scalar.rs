@@ -52,6 +52,10 @@ impl Scalar {
 
     /// The form that evaluates batches of `input`'s schema.
     pub fn compile(&self, input: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+        Ok(self.physical(input)?)
+    }
+
+    pub(super) fn physical(&self, input: &SchemaRef) -> datafusion::error::Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(Arc::clone(input))?;
         let planned =
             create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;

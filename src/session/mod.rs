@@ -31,24 +31,66 @@ use futures::StreamExt;
 
 pub use response::{Body, Description, Notice, Response, Transaction};
 
+use crate::catalog::pg::{self, Facts};
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
 use crate::plan::errors::through;
 use crate::sql::ast::{SetStatement, Show, Statement, StatementKind};
-use crate::sql::parse_script;
+use crate::sql::{DATABASE, parse_script};
 use crate::types::SqlType;
 use block::{Block, Instant};
-use settings::Settings;
+use parking_lot::Mutex;
+use settings::{SERVER_VERSION, Settings};
 
 pub struct Session {
     engine: Arc<Engine>,
-    settings: Settings,
+    client: Client,
+    /// Shared with functions that a running query may call (`set_config`).
+    settings: Arc<Mutex<Settings>>,
     block: Block,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub user: String,
+    pub database: String,
+    /// `pg_backend_pid()`.
+    pub pid: i32,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Client { user: "tidemill".into(), database: DATABASE.into(), pid: 0 }
+    }
+}
+
+impl Client {
+    /// What the system tables and functions tell of the session.
+    fn facts(&self, settings: &Settings) -> Facts {
+        let setting = |s: settings::Shown| pg::Setting {
+            name: s.name,
+            value: s.value,
+            default: s.default,
+            description: s.description.into(),
+        };
+        Facts {
+            user: self.user.clone(),
+            database: self.database.clone(),
+            backend_pid: self.pid,
+            version: format!("PostgreSQL {SERVER_VERSION} (Tidemill {})", env!("CARGO_PKG_VERSION")),
+            settings: settings.show_all().into_iter().map(setting).collect(),
+        }
+    }
 }
 
 impl Session {
     pub fn new(engine: Arc<Engine>) -> Self {
-        Session { engine, settings: Settings::default(), block: Block::None }
+        Session::of(engine, Client::default())
+    }
+
+    pub fn of(engine: Arc<Engine>, client: Client) -> Self {
+        Session { engine, client, settings: Arc::default(), block: Block::None }
     }
 
     /// The statements of a text; none if there is nothing in it. Places in errors count from the text's beginning, those
@@ -67,7 +109,7 @@ impl Session {
                 Ok(Description { parameters, columns: Some(schema) })
             }
             StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
-            StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings)?.schema()),
+            StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?.schema()),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?.schema()),
             StatementKind::Explain(_) => rows(shown::plan("")?.schema()),
             _ => Ok(Description { parameters: Vec::new(), columns: None }),
@@ -76,7 +118,7 @@ impl Session {
 
     /// Runs a statement. May be dropped at any await.
     pub async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
-        let limit = self.settings.statement_timeout();
+        let limit = self.settings.lock().statement_timeout();
         let answer = match limit {
             None => self.run(statement, parameters).await,
             Some(limit) => {
@@ -112,19 +154,19 @@ impl Session {
             }
             StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain)?)?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::objects(*class, &self.engine)?),
-            StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings)?),
+            StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?),
             StatementKind::Set(set) => self.run_set(set),
             StatementKind::Reset(name) => {
                 match name {
-                    Some(name) => self.settings.set(name, None)?,
-                    None => self.settings.reset_all(),
+                    Some(name) => self.settings.lock().set(name, None)?,
+                    None => self.settings.lock().reset_all(),
                 }
                 Ok(Response::command("RESET"))
             }
-            StatementKind::Transaction(transaction) => Ok(self.block.run(transaction, &mut self.settings)),
+            StatementKind::Transaction(transaction) => Ok(self.block.run(transaction, &mut self.settings.lock())),
             StatementKind::DiscardAll => {
-                self.settings.reset_all();
+                self.settings.lock().reset_all();
                 Ok(Response::command("DISCARD ALL"))
             }
             StatementKind::Deallocate(name) => statements::deallocate(name.as_deref()),
@@ -157,26 +199,28 @@ impl Session {
 
     /// The present value of a setting, if there is one of that name.
     pub fn setting(&self, name: &str) -> Option<String> {
-        self.settings.show(name).ok()
+        self.settings.lock().show(name).ok()
     }
 
     /// What the client asked for when it connected.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        self.settings.set(name, Some(value))
+        self.settings.lock().set(name, Some(value))
     }
 
     fn show_setting(&self, name: &str) -> Result<RecordBatch> {
-        let value = self.settings.show(name)?;
-        let shown = self.settings.show_all().into_iter().find(|s| s.name.eq_ignore_ascii_case(name));
+        let settings = self.settings.lock();
+        let value = settings.show(name)?;
+        let shown = settings.show_all().into_iter().find(|s| s.name.eq_ignore_ascii_case(name));
         shown::setting(&shown.map_or_else(|| name.to_string(), |s| s.name), value)
     }
 
     fn run_set(&mut self, set: &SetStatement) -> Result<Response> {
-        let before = self.settings.clone();
-        self.settings.set(&set.name, set.value.as_deref()).map_err(|e| e.at(set.name_position))?;
+        let mut settings = self.settings.lock();
+        let before = settings.clone();
+        settings.set(&set.name, set.value.as_deref()).map_err(|e| e.at(set.name_position))?;
         let warning = if set.local { self.block.note_local(&set.name) } else { None };
         if warning.is_some() {
-            self.settings = before;
+            *settings = before;
         }
         Ok(Response::command("SET").with(warning))
     }

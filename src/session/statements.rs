@@ -133,7 +133,14 @@ impl Session {
     }
 
     pub(super) fn select<'a>(&'a self, text: &'a str, query: &'a crate::sql::ast::Query) -> Select<'a> {
-        Select { engine: &self.engine, settings: &self.settings, instant: self.instant(), text, query }
+        Select {
+            engine: &self.engine,
+            settings: &self.settings,
+            client: &self.client,
+            instant: self.instant(),
+            text,
+            query,
+        }
     }
 }
 

@@ -34,6 +34,15 @@ impl TableId {
     }
 }
 
+/// Is told the position of a key that was found, and its value.
+pub type EachFound<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
+
+/// Is told a state key and its value.
+pub type EachEntry<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
+/// Is told a state key and its value; none: it was deleted.
+pub type EachChange<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<()> + 'a;
+
 /// A page of a scan: how far it got.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Page {
@@ -52,20 +61,14 @@ pub trait Backend: Send {
     fn is_empty(&self) -> bool;
 
     /// Looks all keys up in one go; calls `found` with the position of each key that is there, and its value.
-    fn get(&mut self, keys: &Keys, found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<Poll<()>>;
+    fn get(&mut self, keys: &Keys, found: &mut EachFound<'_>) -> Result<Poll<()>>;
 
     /// The smallest time greater than `after` that a key starts with, over all groups.
     fn next_time(&mut self, after: Option<i64>) -> Result<Poll<Option<i64>>>;
 
     /// At most `limit` entries whose key starts with `time`, behind the state key `after` (empty: from the first), in
     /// the order of state keys.
-    fn scan_time(
-        &mut self,
-        time: i64,
-        after: &[u8],
-        limit: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<Poll<Page>>;
+    fn scan_time(&mut self, time: i64, after: &[u8], limit: usize, each: &mut EachEntry<'_>) -> Result<Poll<Page>>;
 
     /// Puts or (`None`) deletes an entry.
     fn write(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()>;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::task::Poll;
 
-use super::backend::{Backend, Page, STATE_KEY_PREFIX};
+use super::backend::{Backend, EachEntry, EachFound, Page, STATE_KEY_PREFIX};
 use crate::change::key::{Keys, leading_time};
 use crate::error::Result;
 
@@ -34,7 +34,7 @@ impl Backend for Evicting {
         false
     }
 
-    fn get(&mut self, keys: &Keys, found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<Poll<()>> {
+    fn get(&mut self, keys: &Keys, found: &mut EachFound<'_>) -> Result<Poll<()>> {
         if !self.is_ready() {
             return Ok(Poll::Pending);
         }
@@ -54,13 +54,7 @@ impl Backend for Evicting {
         Ok(Poll::Ready(times.into_iter().find(|t| after.is_none_or(|after| *t > after))))
     }
 
-    fn scan_time(
-        &mut self,
-        time: i64,
-        after: &[u8],
-        limit: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<Poll<Page>> {
+    fn scan_time(&mut self, time: i64, after: &[u8], limit: usize, each: &mut EachEntry<'_>) -> Result<Poll<Page>> {
         if !self.is_ready() {
             return Ok(Poll::Pending);
         }

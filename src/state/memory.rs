@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use super::backend::{Backend, Page};
+use super::backend::{Backend, EachEntry, EachFound, Page};
 use crate::change::key::Keys;
 use crate::error::Result;
 
@@ -13,7 +13,7 @@ impl Backend for Memory {
         true
     }
 
-    fn get(&mut self, _: &Keys, _: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<Poll<()>> {
+    fn get(&mut self, _: &Keys, _: &mut EachFound<'_>) -> Result<Poll<()>> {
         Ok(Poll::Ready(()))
     }
 
@@ -21,13 +21,7 @@ impl Backend for Memory {
         Ok(Poll::Ready(None))
     }
 
-    fn scan_time(
-        &mut self,
-        _: i64,
-        _: &[u8],
-        _: usize,
-        _: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<Poll<Page>> {
+    fn scan_time(&mut self, _: i64, _: &[u8], _: usize, _: &mut EachEntry<'_>) -> Result<Poll<Page>> {
         Ok(Poll::Ready(Page::Last))
     }
 

@@ -38,7 +38,7 @@ use crate::change::key::KEY_GROUPS;
 use crate::error::Result;
 use crate::memory::Budget;
 
-pub use backend::{Backend, Page, STATE_KEY_PREFIX, TableId};
+pub use backend::{Backend, EachChange, EachEntry, EachFound, Page, STATE_KEY_PREFIX, TableId};
 pub use index::KeyIndex;
 pub use table::{KeyedTable, Scan};
 
@@ -123,11 +123,7 @@ pub trait StateTable {
 
     /// Hands frozen entries out, `key group | operator | table | key` and value (`None`: deleted), in no particular
     /// order, until about `limit_bytes` are out. True when all are.
-    fn drain_frozen(
-        &mut self,
-        limit_bytes: usize,
-        each: &mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<()>,
-    ) -> Result<bool>;
+    fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool>;
 
     /// Puts an entry in place that was drained from this table in an earlier life.
     fn restore(&mut self, state_key: &[u8], value: &[u8]) -> Result<()>;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::task::Poll;
 
-use super::backend::{Backend, Page, TableId};
+use super::backend::{Backend, EachChange, Page, TableId};
 use super::frozen::{Changes, Mark};
 use super::index::KeyIndex;
 use super::times::SlotsByTime;
@@ -388,11 +388,7 @@ impl<V: Values> StateTable for KeyedTable<V> {
         Ok(())
     }
 
-    fn drain_frozen(
-        &mut self,
-        limit_bytes: usize,
-        each: &mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<()>,
-    ) -> Result<bool> {
+    fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool> {
         // Copies are no more than what is touched between two freezes: they go out whole.
         for (key, value) in self.changes.copies.iter() {
             each(key, value)?;

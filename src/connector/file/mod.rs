@@ -1,11 +1,150 @@
-use super::options::OptionReader;
-use super::{Sink, Source};
-use crate::error::{Error, Result};
-use crate::types::Column;
+//! Files of lines, one JSON object each.
+//!
+//! Reading, in the order of the data path:
+//!
+//! 1. [`listing`]: a path or a glob becomes files in name order.
+//! 2. [`lines`]: a file's bytes become chunks of whole lines, with where each stands.
+//! 3. [`scan`]: file after file, from a position on, bounded or watched.
+//! 4. [`reader`]: a thread scans ahead, bounded in bytes; the tick loop takes what is at hand.
+//!
+//! Writing: [`sink`].
+//!
+//! What holds:
+//!
+//! - A source is one partition. A position is a file and the byte behind the last line that was read.
+//! - Bounded reading takes the files that are there at its start; the end of a file ends its last line. Watching
+//!   takes lines when their line end is there; once a file with a later name exists, a file is as good as finished and its
+//!   last line ends with it. So whoever writes opens the next file only when he is done with the one before.
+//! - A file is never in memory as a whole, only [`lines::CHUNK_BYTES`] of it, and a line's [`lines::MAX_LINE_BYTES`].
+//! - Paths are relative to the directory that the server runs in. Whether a file is there is asked when a job is created,
+//!   not when the source is declared.
+
+pub mod lines;
+pub mod listing;
+pub mod reader;
+pub mod scan;
+pub mod sink;
+
 use std::sync::Arc;
-pub fn source(_: &[Column], _: &mut OptionReader) -> Result<Arc<dyn Source>> {
-    Err(Error::internal("file"))
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use self::listing::Listing;
+use self::reader::FileReader;
+use self::scan::{Mode, Scan};
+use self::sink::FileSink;
+use super::options::{Choice, OptionReader};
+use super::{PartitionId, Position, Positions, Reader, ReaderContext, Sink, Source};
+use crate::error::{Error, Result, SqlState};
+use crate::format::Decoder;
+use crate::format::json::{JsonDecoder, JsonOptions, TimestampFormat};
+use crate::types::{Column, schema_of};
+
+/// How often a watched directory is looked at, unless 'poll-interval' says otherwise.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// More often would keep a core busy with nothing.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// A source's only partition.
+const PARTITION: &str = "0";
+
+/// 'format' of a file.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
 }
-pub fn sink(_: &[Column], _: &[usize], _: &mut OptionReader) -> Result<Arc<dyn Sink>> {
-    Err(Error::internal("file"))
+
+impl Choice for Format {
+    const CHOICES: &'static [(&'static str, Self)] = &[("json", Format::Json)];
 }
+
+/// 'mode' of a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ModeName {
+    Bounded,
+    Watch,
+}
+
+impl Choice for ModeName {
+    const CHOICES: &'static [(&'static str, Self)] = &[("bounded", ModeName::Bounded), ("watch", ModeName::Watch)];
+}
+
+/// `'connector' = 'file'`, 'path', 'format' = 'json', 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
+pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
+    let path: String = options.required("path")?;
+    let listing = Listing::new(&path).map_err(|problem| {
+        options.error("path", format!("invalid pattern \"{path}\": {problem}")).with_hint(
+            "* and ? stand for letters of a name, ** for directories; write [*] or [?] or [[] for these letters themselves.",
+        )
+    })?;
+    let json = json_options(options)?;
+    let mode = options.choice("mode")?.unwrap_or(ModeName::Bounded);
+    let poll_interval: Option<Duration> = options.optional_either("poll-interval", "source.monitor-interval")?;
+    let mode = match mode {
+        ModeName::Bounded if poll_interval.is_some() => {
+            return Err(options
+                .error("poll-interval", "option \"poll-interval\" needs mode \"watch\"")
+                .with_hint("Add 'mode' = 'watch', or remove 'poll-interval'."));
+        }
+        ModeName::Bounded => Mode::Bounded,
+        ModeName::Watch => Mode::Watch(poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL).max(MIN_POLL_INTERVAL)),
+    };
+    let schema = schema_of(columns);
+    JsonDecoder::new(Arc::clone(&schema), json)?;
+    Ok(Arc::new(FileSource { listing, mode, schema, json }))
+}
+
+/// `'connector' = 'file'`, 'path', 'format' = 'json'.
+pub fn sink(columns: &[Column], _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+    let path: String = options.required("path")?;
+    Ok(Arc::new(FileSink::new(path, &schema_of(columns), json_options(options)?)?))
+}
+
+fn json_options(options: &mut OptionReader) -> Result<JsonOptions> {
+    let Some(Format::Json) = options.choice("format")? else {
+        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
+    };
+    let parse = |text: &str| text.parse::<TimestampFormat>().ok();
+    let timestamp_format = options.parsed("json.timestamp-format.standard", "'SQL' or 'ISO-8601'", parse)?;
+    Ok(JsonOptions { timestamp_format: timestamp_format.unwrap_or_default() })
+}
+
+#[derive(Debug)]
+struct FileSource {
+    listing: Listing,
+    mode: Mode,
+    schema: SchemaRef,
+    json: JsonOptions,
+}
+
+impl Source for FileSource {
+    fn resolve_start(&self) -> Result<Positions> {
+        if self.mode == Mode::Bounded && self.listing.files()?.is_empty() {
+            let path = self.listing.path();
+            let message = match self.listing {
+                Listing::One(_) => format!("file \"{path}\" does not exist"),
+                Listing::Glob { .. } => format!("no file matches \"{path}\""),
+            };
+            return Err(Error::new(SqlState::UndefinedFile, message).with_hint(
+                "Paths are relative to the directory that the server runs in; with 'mode' = 'watch' files may come later.",
+            ));
+        }
+        Ok(Positions::from([(PartitionId(PARTITION.into()), Position { offset: 0, file: None })]))
+    }
+
+    fn open(&self, _columns: &[usize], positions: &Positions, context: ReaderContext) -> Result<Box<dyn Reader>> {
+        let id = PartitionId(PARTITION.into());
+        let start = positions.get(&id).cloned().unwrap_or(Position { offset: 0, file: None });
+        let scan = Scan::new(self.listing.clone(), self.mode, start);
+        Ok(Box::new(FileReader::start(scan, id, context.waker)?))
+    }
+
+    fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
+        let schema = Arc::new(self.schema.project(columns)?);
+        Ok(Some(Arc::new(JsonDecoder::new(schema, self.json)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

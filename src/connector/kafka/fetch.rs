@@ -139,7 +139,6 @@ impl Fetcher {
         }
         let complaints = SharedContext::default();
         let consumer = config.create_with_context(complaints.clone()).map_err(|e| client::cannot_configure(&e))?;
-        let next_discovery = context.clock.now().saturating_add(DISCOVERY_INTERVAL);
         Ok(Fetcher {
             options,
             context,
@@ -147,7 +146,7 @@ impl Fetcher {
             consumer: Arc::new(consumer),
             complaints,
             queues: Vec::new(),
-            next_discovery,
+            next_discovery: Micros::MIN,
             next_probe: Micros::MIN,
             fetched_messages: 0,
             fetched_bytes: 0,
@@ -273,7 +272,7 @@ impl Fetcher {
         news
     }
 
-    /// Looks for partitions that the topic got since.
+    /// Looks for partitions that the topic got since, first of all when reading begins.
     fn discover(&mut self) {
         let now = self.context.clock.now();
         if self.options.bounded || now < self.next_discovery {
@@ -281,8 +280,9 @@ impl Fetcher {
         }
         self.next_discovery = now.saturating_add(DISCOVERY_INTERVAL);
         let servers = self.options.properties.servers();
-        let Ok(found) = offsets::partitions(&self.consumer, &self.options.topic, servers, PROBE_TIMEOUT) else {
-            return;
+        let found = match offsets::partitions(&self.consumer, &self.options.topic, servers, PROBE_TIMEOUT) {
+            Ok(found) => found,
+            Err(error) => return self.set_trouble(Some(error)),
         };
         let known = self.shared.partitions.read().clone();
         let new = found.into_iter().filter(|number| known.iter().all(|p| p.number != *number));

@@ -32,6 +32,7 @@ const INLINE_TEXT: usize = 12;
 /// column may hold one row more, or (after a failure) remains of one: [`Column::truncate`] restores the invariant.
 pub(super) struct Column {
     ty: SqlType,
+    rows: usize,
     validity: NullBufferBuilder,
     values: Values,
 }
@@ -114,15 +115,16 @@ impl Column {
                 Values::Array { ends: Vec::with_capacity(rows), item, field }
             }
         };
-        Column { ty, validity: NullBufferBuilder::new(rows), values }
+        Column { ty, rows: 0, validity: NullBufferBuilder::new(rows), values }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.validity.len()
+        self.rows
     }
 
     /// Drops everything behind row `rows`.
     pub(super) fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
         self.validity.truncate(rows);
         match &mut self.values {
             Values::Boolean(v) => v.truncate(rows),
@@ -159,6 +161,7 @@ impl Column {
             Values::Row(object) => object.push_null(),
             Values::Array { ends, .. } => ends.push(ends.last().copied().unwrap_or(0)),
         }
+        self.rows += 1;
         self.validity.append_null();
     }
 
@@ -204,6 +207,7 @@ impl Column {
             }
             Values::Array { ends, item, .. } => ends.push(elements(scanner, item, ty)?),
         }
+        self.rows += 1;
         self.validity.append_non_null();
         Ok(())
     }
@@ -254,10 +258,9 @@ impl Texts {
         } else {
             Span::new(text.start, text.end, false)?
         };
-        let bytes = span.of(scanner.slice(text), text.start, &self.unescaped);
-        if let Some(max) = self.max_characters
-            && bytes.len() > max as usize
-        {
+        if let Some(max) = self.max_characters {
+            let unescaped = self.unescaped.get(span.start as usize..span.end as usize);
+            let bytes = if span.unescaped { unescaped.unwrap_or_default() } else { scanner.slice(text) };
             check_length(bytes, max, ty)?;
         }
         self.spans.push(span);
@@ -290,11 +293,6 @@ impl Span {
             (Ok(start), Ok(end)) => Ok(Span { start, end, unescaped }),
             _ => Err(Failure::new(SqlState::ConfigurationLimitExceeded, "more than 4 GiB of text in one chunk")),
         }
-    }
-
-    fn of<'a>(&self, raw: &'a [u8], raw_start: usize, unescaped: &'a [u8]) -> &'a [u8] {
-        let (bytes, offset) = if self.unescaped { (unescaped, 0) } else { (raw, raw_start) };
-        bytes.get(self.start as usize - offset..self.end as usize - offset).unwrap_or_default()
     }
 }
 

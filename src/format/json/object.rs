@@ -35,8 +35,45 @@ struct Wanted {
 struct Expected {
     /// As it stands in a message, quotes and escapes included.
     key: Box<[u8]>,
+    /// Key and colon as one number, if they are at most 16 bytes, and which of its bits count. No bits: it is longer.
+    word: u128,
+    mask: u128,
     /// Index into `fields`; `None` if nobody wants it.
     wanted: Option<usize>,
+}
+
+impl Expected {
+    fn new(key: Box<[u8]>, wanted: Option<usize>) -> Expected {
+        let mut bytes = [0; 16];
+        let mut mask = 0;
+        if let Some((head, _)) = bytes.split_at_mut_checked(key.len() + 1)
+            && let Some((colon, quoted)) = head.split_last_mut()
+        {
+            quoted.copy_from_slice(&key);
+            *colon = b':';
+            mask = u128::MAX >> (8 * (16 - head.len()));
+        }
+        Expected { key, word: u128::from_le_bytes(bytes), mask, wanted }
+    }
+
+    /// Steps over the key, its colon and what blanks follow, if they are next.
+    #[inline]
+    fn eat(&self, scanner: &mut Scanner) -> Scan<bool> {
+        let rest = scanner.rest();
+        if let Some(head) = rest.first_chunk()
+            && u128::from_le_bytes(*head) & self.mask == self.word
+            && self.mask != 0
+        {
+            scanner.advance(self.key.len() + 1);
+            scanner.skip_whitespace();
+        } else if rest.starts_with(&self.key) {
+            scanner.advance(self.key.len());
+            scanner.colon()?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
 }
 
 impl Object {
@@ -46,7 +83,7 @@ impl Object {
         let expected = |(index, field): (usize, &FieldRef)| {
             let mut key = Vec::new();
             write_string(field.name(), &mut key);
-            Expected { key: key.into(), wanted: Some(index) }
+            Expected::new(key.into(), Some(index))
         };
         Object {
             fields: fields.iter().map(|f| Wanted { field: f.clone(), column: Column::new(f, rows) }).collect(),
@@ -80,7 +117,6 @@ impl Object {
             let mut place = 0;
             loop {
                 let wanted = self.key(scanner, &mut place)?;
-                scanner.colon()?;
                 match wanted.and_then(|index| self.fields.get_mut(index)) {
                     Some(Wanted { field, column }) => {
                         if column.len() > row {
@@ -106,16 +142,18 @@ impl Object {
         Ok(())
     }
 
-    /// Steps over a key; gives the wanted field it names. `place` is where we are in `expected`.
+    /// Steps over a key and its colon; gives the wanted field it names. `place` is where we are in `expected`.
+    #[inline]
     fn key(&mut self, scanner: &mut Scanner, place: &mut usize) -> Scan<Option<usize>> {
         if let Some(expected) = self.expected.get(*place)
-            && scanner.rest().starts_with(&expected.key)
+            && expected.eat(scanner)?
         {
-            scanner.advance(expected.key.len());
             *place += 1;
             return Ok(expected.wanted);
         }
-        self.unexpected_key(scanner, place)
+        let wanted = self.unexpected_key(scanner, place)?;
+        scanner.colon()?;
+        Ok(wanted)
     }
 
     fn unexpected_key(&mut self, scanner: &mut Scanner, place: &mut usize) -> Scan<Option<usize>> {
@@ -139,7 +177,7 @@ impl Object {
             self.by_name.get(name).copied()
         };
         if self.expected.len() < MAX_EXPECTED_KEYS && *place <= self.expected.len() {
-            self.expected.insert(*place, Expected { key: raw.into(), wanted });
+            self.expected.insert(*place, Expected::new(raw.into(), wanted));
             *place += 1;
         }
         Ok(wanted)

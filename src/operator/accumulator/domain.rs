@@ -119,7 +119,7 @@ impl Domain for Ordinals {
     }
 
     #[inline]
-    fn get<'a>(view: &'a OrdinalView<'_>, row: usize) -> Option<i64> {
+    fn get(view: &OrdinalView<'_>, row: usize) -> Option<i64> {
         match view {
             OrdinalView::Plain(values) => values.get(row).copied(),
             OrdinalView::Converted(values) => values.get(row).copied(),
@@ -183,7 +183,7 @@ impl Domain for Numerics {
         column.as_primitive_opt::<Decimal128Type>().map(|a| a.values().as_ref()).ok_or_else(changed_type)
     }
 
-    fn get<'a>(view: &'a &[i128], row: usize) -> Option<i128> {
+    fn get(view: &&[i128], row: usize) -> Option<i128> {
         view.get(row).copied()
     }
 
@@ -242,7 +242,7 @@ impl Domain for Intervals {
         column.as_primitive_opt::<IntervalMonthDayNanoType>().map(|a| a.values().as_ref()).ok_or_else(changed_type)
     }
 
-    fn get<'a>(view: &'a &[IntervalMonthDayNano], row: usize) -> Option<OrderedInterval> {
+    fn get(view: &&[IntervalMonthDayNano], row: usize) -> Option<OrderedInterval> {
         view.get(row).map(|v| OrderedInterval::from(*v))
     }
 

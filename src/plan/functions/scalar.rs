@@ -134,9 +134,11 @@ fn round_time(times: &ArrayRef, digits: &ArrayRef) -> Result<ArrayRef> {
             let unit = 10_i64.pow(dropped);
             let past = micros.rem_euclid(unit);
             let up = if 2 * past >= unit && unit > 1 { unit } else { 0 };
-            micros.checked_sub(past).and_then(|m| m.checked_add(up)).map(Some).ok_or_else(|| {
-                raise(SqlState::DatetimeFieldOverflow, "timestamp out of range")
-            })
+            micros
+                .checked_sub(past)
+                .and_then(|m| m.checked_add(up))
+                .map(Some)
+                .ok_or_else(|| raise(SqlState::DatetimeFieldOverflow, "timestamp out of range"))
         }
         _ => Ok(None),
     });

@@ -13,9 +13,7 @@ use super::relational::{push_once, slot_of, uses_virtual, window_fields};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::error::{Error, Result};
 use crate::plan::errors::visible;
-use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op,
-};
+use crate::plan::stream::{AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op};
 use crate::types::SqlType;
 
 /// One group key of the query.
@@ -190,12 +188,8 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = inputs.keys.iter().map(|k| schema.field(*k).clone()).collect();
         let width = fields.len();
         fields.extend(inputs.results);
-        let facts = Facts {
-            changelog: Changelog::Changing,
-            event_time: None,
-            unique_key: Some((0..width).collect()),
-            fields,
-        };
+        let facts =
+            Facts { changelog: Changelog::Changing, event_time: None, unique_key: Some((0..width).collect()), fields };
         let distribution = Distribution::Hash(inputs.keys.clone());
         let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls };
         let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);

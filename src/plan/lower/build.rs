@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Volatility};
 
 use crate::error::{Error, Result};
-use crate::plan::errors::{through, visible};
+use crate::plan::errors::{planning_error, through, visible};
 use crate::plan::functions::CLOCK_FUNCTIONS;
 use crate::plan::query::typing::{binary, cast};
 use crate::plan::stream::{Changelog, Distribution, EventTime, Input, Node, NodeIndex, Op, OperatorId};
@@ -84,12 +84,22 @@ impl Builder {
 
     /// An expression over `input`'s columns in its final form.
     pub fn scalar(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
-        plain(make_total(expr, &self.df_schema(input)?)?)
+        let scalar = plain(make_total(expr, &self.df_schema(input)?)?)?;
+        self.computable(scalar, input)
     }
 
     /// The condition of a filter over `input`'s columns.
     pub fn condition(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
-        plain(make_total_condition(expr, &self.df_schema(input)?)?)
+        let scalar = plain(make_total_condition(expr, &self.df_schema(input)?)?)?;
+        self.computable(scalar, input)
+    }
+
+    /// What cannot be computed is told now, not when the plan runs.
+    fn computable(&self, scalar: Scalar, input: NodeIndex) -> Result<Scalar> {
+        match scalar.physical(self.schema(input)) {
+            Ok(_) => Ok(scalar),
+            Err(error) => Err(planning_error(error, "")),
+        }
     }
 
     /// The column at `index` of a node, as an expression.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, TableReference};
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, TableScan};
 
 use super::build::{Facts, plain};
@@ -83,6 +83,9 @@ impl Lowering<'_> {
             rows = self.materialise(rows);
         }
         let predicate = self.resolve(&filter.predicate, schema, &rows)?;
+        if matches!(&predicate, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) {
+            return Ok(rows);
+        }
         let predicate = self.builder.condition(predicate, rows.node)?;
         let input = self.builder.node(rows.node);
         let facts = Facts {

@@ -90,10 +90,7 @@ impl Visitor for Finder {
     }
 }
 
-fn is_named(
-    function: &datafusion::sql::sqlparser::ast::Function,
-    wanted: impl Fn(&str) -> bool,
-) -> bool {
+fn is_named(function: &datafusion::sql::sqlparser::ast::Function, wanted: impl Fn(&str) -> bool) -> bool {
     let name = function.name.0.last().and_then(|p| p.as_ident());
     name.is_some_and(|ident| wanted(&ident.value.to_ascii_lowercase()))
 }

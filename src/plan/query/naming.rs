@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
+    Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
@@ -50,10 +51,7 @@ fn modulo(expr: &Expr) -> Option<Expr> {
     match (last_part(&function.name)?.as_str(), list.args.as_slice()) {
         (
             "mod",
-            [
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
-            ],
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(left)), FunctionArg::Unnamed(FunctionArgExpr::Expr(right))],
         ) => {
             let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
             Some(Expr::BinaryOp { left: nested(left), op: BinaryOperator::Modulo, right: nested(right) })

@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, Volatility, lit};
+use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, Operator, Volatility, lit};
 
 use super::typing::{binary, call, cast, literal_as, unknown};
+use crate::error::{Error, SqlState};
+use crate::plan::errors::{no_operator, through, type_name};
 use crate::plan::functions::scalar;
 use crate::plan::scalar::Scalar;
 use crate::plan::text::expr::print;
@@ -51,13 +54,13 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 
 fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
-        Expr::Literal(value, metadata) => Ok(settle_literal(value, metadata)),
+        Expr::Literal(value, metadata) => settle_literal(value, metadata),
         Expr::Cast(cast) => Ok(Transformed::yes(settle_cast(cast, schema)?)),
         Expr::Negative(inner) => settle_negative(*inner, schema),
         Expr::ScalarFunction(function) => settle_function(function, schema),
         Expr::Case(mut case) => {
             let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
-            let Some(ty) = known_type(results().map(AsRef::as_ref), schema) else {
+            let Some(ty) = common_type("CASE", results().map(AsRef::as_ref), schema)? else {
                 return Ok(Transformed::no(Expr::Case(case)));
             };
             for then in case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr) {
@@ -67,24 +70,46 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::InList(mut list) => {
             let Ok(ty) = list.expr.get_type(schema) else { return Ok(Transformed::no(Expr::InList(list))) };
-            list.list = list.list.into_iter().map(|item| resolve(item, &ty)).collect::<Result<_>>()?;
+            list.list = list.list.into_iter().map(|item| compared(item, "=", &ty, schema)).collect::<Result<_>>()?;
             Ok(Transformed::yes(Expr::InList(list)))
         }
         Expr::Between(mut between) => {
             let Ok(ty) = between.expr.get_type(schema) else {
                 return Ok(Transformed::no(Expr::Between(between)));
             };
-            between.low = Box::new(resolve(*between.low, &ty)?);
-            between.high = Box::new(resolve(*between.high, &ty)?);
+            between.low = Box::new(compared(*between.low, ">=", &ty, schema)?);
+            between.high = Box::new(compared(*between.high, "<=", &ty, schema)?);
             Ok(Transformed::yes(Expr::Between(between)))
         }
+        Expr::Like(like) => settle_like(like, schema),
         other => Ok(Transformed::no(other)),
     }
 }
 
+fn settle_like(like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    for side in [&like.expr, &like.pattern] {
+        if let Ok(ty) = side.get_type(schema)
+            && !ty.is_string()
+            && !ty.is_null()
+        {
+            return Err(through(no_operator(&type_name(&ty), "~~", "unknown")));
+        }
+    }
+    if like.escape_char.is_some_and(|c| c != '\\') {
+        let hint = "Escape with a backslash, which needs no ESCAPE.";
+        return Err(through(Error::unsupported("LIKE with another ESCAPE than \\ is not supported", hint)));
+    }
+    Ok(Transformed::no(Expr::Like(like)))
+}
+
+pub fn overflows() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
+        .with_hint("Numbers have at most 38 digits; write a larger one as '1e300'::double precision.")
+}
+
 fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if ["coalesce", "nullif", "greatest", "least"].contains(&function.name())
-        && let Some(ty) = known_type(function.args.iter(), schema)
+    if ["coalesce", "nvl", "nullif", "greatest", "least"].contains(&function.name())
+        && let Some(ty) = common_type(&function.name().to_uppercase(), function.args.iter(), schema)?
     {
         function.args = function.args.into_iter().map(|arg| resolve(arg, &ty)).collect::<Result<_>>()?;
     }
@@ -101,9 +126,42 @@ fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Tr
     })
 }
 
-/// The type of the first of several values that is not an unknown literal: the others take it.
-fn known_type<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
-    values.filter(|v| unknown(v).is_none()).filter_map(|v| v.get_type(schema).ok()).find(|ty| !ty.is_null())
+/// The type of the first of several values that is not an unknown literal: the others take it, or fit it.
+fn common_type<'a>(what: &str, values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Result<Option<DataType>> {
+    let types = values.filter(|v| unknown(v).is_none()).filter_map(|v| v.get_type(schema).ok());
+    let mut types = types.filter(|ty| !ty.is_null());
+    let Some(first) = types.next() else { return Ok(None) };
+    match types.find(|ty| !comparable(&first, ty)) {
+        Some(other) => {
+            let message = format!("{what} types {} and {} cannot be matched", type_name(&first), type_name(&other));
+            Err(through(Error::new(SqlState::DatatypeMismatch, message)))
+        }
+        None => Ok(Some(first)),
+    }
+}
+
+/// Whether values of two types can stand beside each other, in a comparison or as results of one CASE.
+fn comparable(left: &DataType, right: &DataType) -> bool {
+    let moment = |ty: &DataType| matches!(ty, DataType::Timestamp(..) | DataType::Date32);
+    left == right
+        || left.is_null()
+        || right.is_null()
+        || (left.is_numeric() && right.is_numeric())
+        || (left.is_string() && right.is_string())
+        || (moment(left) && moment(right))
+        || (left.is_nested() && right.is_nested())
+        || SqlType::from_arrow(left) == SqlType::from_arrow(right)
+}
+
+/// [`resolve`] for a value that `op` compares with one of type `ty`.
+fn compared(expr: Expr, op: &str, ty: &DataType, schema: &DFSchema) -> Result<Expr> {
+    let expr = resolve(expr, ty)?;
+    match expr.get_type(schema) {
+        Ok(other) if unknown(&expr).is_none() && !comparable(ty, &other) => {
+            Err(through(no_operator(&type_name(ty), op, &type_name(&other))))
+        }
+        _ => Ok(expr),
+    }
 }
 
 /// An unknown literal beside an expression takes its type.
@@ -115,28 +173,25 @@ fn resolve(expr: Expr, ty: &DataType) -> Result<Expr> {
 }
 
 /// Whole numbers are integer if they fit, then bigint, then numeric.
-fn settle_literal(
-    value: ScalarValue,
-    metadata: Option<datafusion::common::metadata::FieldMetadata>,
-) -> Transformed<Expr> {
-    match value {
+fn settle_literal(value: ScalarValue, metadata: Option<FieldMetadata>) -> Result<Transformed<Expr>> {
+    let settled = match value {
         ScalarValue::Int64(Some(number)) if i32::try_from(number).is_ok() => {
-            Transformed::yes(lit(ScalarValue::Int32(i32::try_from(number).ok())))
+            ScalarValue::Int32(i32::try_from(number).ok())
         }
-        // 1e3 is read as one thousand times ten to the third: a scale below zero, which SQL's numeric has not.
+        // 1e3 is read as one, ten to the third times: a scale below zero, which SQL's numeric has not.
         ScalarValue::Decimal128(Some(digits), precision, scale) if scale < 0 => {
             let zeros = scale.unsigned_abs();
             let whole = 10_i128.checked_pow(u32::from(zeros)).and_then(|power| digits.checked_mul(power));
             match whole.filter(|_| precision + zeros <= 38) {
-                Some(whole) => Transformed::yes(lit(ScalarValue::Decimal128(Some(whole), precision + zeros, 0))),
-                None => Transformed::no(Expr::Literal(value, metadata)),
+                Some(whole) => ScalarValue::Decimal128(Some(whole), precision + zeros, 0),
+                None => return Err(through(overflows())),
             }
         }
-        ScalarValue::UInt64(Some(number)) => {
-            Transformed::yes(lit(ScalarValue::Decimal128(Some(i128::from(number)), 20, 0)))
-        }
-        other => Transformed::no(Expr::Literal(other, metadata)),
-    }
+        ScalarValue::Decimal256(..) => return Err(through(overflows())),
+        ScalarValue::UInt64(Some(number)) => ScalarValue::Decimal128(Some(i128::from(number)), 20, 0),
+        other => return Ok(Transformed::no(Expr::Literal(other, metadata))),
+    };
+    Ok(Transformed::yes(lit(settled)))
 }
 
 /// DataFusion negates with wrapping.

@@ -189,6 +189,12 @@ impl RelationPlanner for WindowFunctions {
                     Err(error) => Err(through(place(error, self.position(span)))),
                 }
             }
+            TableFactor::TableFunction { expr, .. } => {
+                let error = Error::new(SqlState::SyntaxError, "TABLE(...) takes a window function");
+                let hint =
+                    "Write TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)), or the table's name alone.";
+                Err(through(place(error.with_hint(hint), self.position(expr.span()))))
+            }
             TableFactor::Table { name, alias, args: Some(args), .. } => {
                 let call = Call { name: last_name(&name), args: args.args, span };
                 self.plan(call, alias, context)

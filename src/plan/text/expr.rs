@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::{Case, Expr, Like, Operator};
@@ -147,6 +148,12 @@ impl Printer {
                 self.out.push_str("))");
             }
             Expr::Case(case) => self.case(case)?,
+            // People need not see that a product is computed with more digits.
+            Expr::Cast(Cast { expr, field })
+                if !self.typed && matches!(field.data_type(), DataType::Decimal256(..)) =>
+            {
+                self.expr(expr)?;
+            }
             Expr::Cast(Cast { expr, field }) => {
                 self.around("cast(", expr, " as ")?;
                 write(&mut self.out, format_args!("{})", print_data_type(field.data_type())?));

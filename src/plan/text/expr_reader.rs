@@ -68,18 +68,18 @@ fn named(lexer: &mut Lexer) -> Result<Expr> {
 fn cast(lexer: &mut Lexer) -> Result<Expr> {
     let fails = lexer.word("cast");
     if !fails {
-        lexer.expect_word("try_cast")?;
+        lexer.require_word("try_cast")?;
     }
-    lexer.expect("(")?;
+    lexer.require("(")?;
     let expr = boxed(lexer)?;
-    lexer.expect_word("as")?;
+    lexer.require_word("as")?;
     let ty = read_data_type(lexer)?;
-    lexer.expect(")")?;
+    lexer.require(")")?;
     Ok(if fails { Expr::Cast(Cast::new(expr, ty)) } else { Expr::TryCast(TryCast::new(expr, ty)) })
 }
 
 fn case(lexer: &mut Lexer) -> Result<Expr> {
-    lexer.expect_word("CASE")?;
+    lexer.require_word("CASE")?;
     let operand = match lexer.peek() {
         Some(Token::Word(word)) if word == "WHEN" => None,
         _ => Some(boxed(lexer)?),
@@ -87,16 +87,16 @@ fn case(lexer: &mut Lexer) -> Result<Expr> {
     let mut branches = Vec::new();
     while lexer.word("WHEN") {
         let when = boxed(lexer)?;
-        lexer.expect_word("THEN")?;
+        lexer.require_word("THEN")?;
         branches.push((when, boxed(lexer)?));
     }
     let otherwise = if lexer.word("ELSE") { Some(boxed(lexer)?) } else { None };
-    lexer.expect_word("END")?;
+    lexer.require_word("END")?;
     Ok(Expr::Case(Case::new(operand, branches, otherwise)))
 }
 
 fn parenthesised(lexer: &mut Lexer) -> Result<Expr> {
-    lexer.expect("(")?;
+    lexer.require("(")?;
     let expr = if lexer.word("NOT") {
         Expr::Not(boxed(lexer)?)
     } else if lexer.word("MINUS") {
@@ -105,7 +105,7 @@ fn parenthesised(lexer: &mut Lexer) -> Result<Expr> {
         let left = read_expr(lexer)?;
         behind(lexer, left)?
     };
-    lexer.expect(")")?;
+    lexer.require(")")?;
     Ok(expr)
 }
 
@@ -128,7 +128,7 @@ fn behind(lexer: &mut Lexer, left: Expr) -> Result<Expr> {
     let expr = Box::new(left);
     if lexer.word("BETWEEN") {
         let low = boxed(lexer)?;
-        lexer.expect_word("AND")?;
+        lexer.require_word("AND")?;
         return Ok(Expr::Between(Between::new(expr, negated, low, boxed(lexer)?)));
     }
     if lexer.word("IN") {
@@ -193,7 +193,7 @@ fn literal(lexer: &mut Lexer) -> Result<Expr> {
             return Err(lexer.unexpected("a value"));
         }
     };
-    lexer.expect("::")?;
+    lexer.require("::")?;
     let ty = read_data_type(lexer)?;
     let value = match text {
         None => ScalarValue::try_from(&ty).ok(),

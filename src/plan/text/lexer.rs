@@ -110,11 +110,11 @@ impl<'a> Lexer<'a> {
         found
     }
 
-    pub fn expect_word(&mut self, wanted: &str) -> Result<()> {
+    pub fn require_word(&mut self, wanted: &str) -> Result<()> {
         if self.word(wanted) { Ok(()) } else { Err(self.unexpected(wanted)) }
     }
 
-    pub fn expect(&mut self, wanted: &str) -> Result<()> {
+    pub fn require(&mut self, wanted: &str) -> Result<()> {
         if self.symbol(wanted) { Ok(()) } else { Err(self.unexpected(wanted)) }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Lexer<'a> {
 
     /// `[a, b, ...]` or `(a, b, ...)`, perhaps empty.
     pub fn list<T>(&mut self, open: &str, close: &str, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
-        self.expect(open)?;
+        self.require(open)?;
         let mut items = Vec::new();
         if self.symbol(close) {
             return Ok(items);
@@ -173,7 +173,7 @@ impl<'a> Lexer<'a> {
             if self.symbol(close) {
                 return Ok(items);
             }
-            self.expect(",")?;
+            self.require(",")?;
         }
     }
 

@@ -30,7 +30,7 @@ impl StreamPlan {
         while reader.lexer.word("output") {
             outputs.push(reader.output()?);
         }
-        reader.lexer.expect_word("end")?;
+        reader.lexer.require_word("end")?;
         if !reader.lexer.at_end() {
             return Err(reader.lexer.unexpected("the end"));
         }
@@ -155,7 +155,7 @@ impl Reader<'_> {
                 inputs.push(self.input()?);
             }
         }
-        self.lexer.expect("->")?;
+        self.lexer.require("->")?;
         let fields = self.lexer.list("(", ")", |lexer| {
             let name = lexer.name()?;
             Ok(read_type(lexer)?.field(&name))
@@ -163,7 +163,7 @@ impl Reader<'_> {
         let changelog = if self.lexer.word("append_only") {
             Changelog::AppendOnly
         } else {
-            self.lexer.expect_word("changing")?;
+            self.lexer.require_word("changing")?;
             Changelog::Changing
         };
         let event_time = if self.lexer.peek() == Some(&Token::Word("time".into())) { Some(self.time()?) } else { None };
@@ -183,7 +183,7 @@ impl Reader<'_> {
     }
 
     fn reference(&mut self) -> Result<NodeIndex> {
-        self.lexer.expect("#")?;
+        self.lexer.require("#")?;
         let mark = self.lexer.mark();
         let id: u32 = self.lexer.integer()?;
         self.by_id.get(&id).copied().ok_or_else(|| {
@@ -197,20 +197,20 @@ impl Reader<'_> {
     }
 
     fn time(&mut self) -> Result<EventTime> {
-        self.lexer.expect_word("time")?;
+        self.lexer.require_word("time")?;
         self.event_time()
     }
 
     fn event_time(&mut self) -> Result<EventTime> {
         let column = self.lexer.integer()?;
-        self.lexer.expect("/")?;
+        self.lexer.require("/")?;
         Ok(EventTime { column, unit: self.lexer.integer()? })
     }
 
     fn window(&mut self) -> Result<WindowSpec> {
-        self.lexer.expect_word("tumble")?;
+        self.lexer.require_word("tumble")?;
         let size: i64 = self.lexer.integer()?;
-        self.lexer.expect_word("offset")?;
+        self.lexer.require_word("offset")?;
         let offset = self.lexer.integer()?;
         if size <= 0 {
             return Err(self.lexer.error("a window without size"));
@@ -225,7 +225,7 @@ impl Reader<'_> {
             let columns = self.columns()?;
             let watermark = if self.lexer.word("watermark") {
                 let event_time = self.event_time()?;
-                self.lexer.expect_word("as")?;
+                self.lexer.require_word("as")?;
                 Some(ScanWatermark { event_time, expr: Scalar::new(read_expr(&mut self.lexer)?) })
             } else {
                 None
@@ -253,32 +253,32 @@ impl Reader<'_> {
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {
-        self.lexer.expect_word("keys")?;
+        self.lexer.require_word("keys")?;
         self.columns()
     }
 
     fn calls(&mut self) -> Result<Vec<AggregateCall>> {
-        self.lexer.expect_word("calls")?;
+        self.lexer.require_word("calls")?;
         self.lexer.list("[", "]", |lexer| {
             let mark = lexer.mark();
             let Some(function) = AggregateFunction::by_name(&lexer.name()?) else {
                 lexer.reset(mark);
                 return Err(lexer.error("no such aggregate function"));
             };
-            lexer.expect("(")?;
+            lexer.require("(")?;
             let argument = if lexer.peek() == Some(&Token::Symbol(")")) { None } else { Some(lexer.integer()?) };
-            lexer.expect(")")?;
+            lexer.require(")")?;
             let filter = if lexer.word("filter") { Some(lexer.integer()?) } else { None };
             Ok(AggregateCall { function, argument, filter })
         })
     }
 
     fn emit(&mut self) -> Result<Emit> {
-        self.lexer.expect_word("emit")?;
+        self.lexer.require_word("emit")?;
         if self.lexer.word("on_close") {
             return Ok(Emit::OnClose);
         }
-        self.lexer.expect_word("on_update")?;
+        self.lexer.require_word("on_update")?;
         Ok(Emit::OnUpdate)
     }
 
@@ -287,7 +287,7 @@ impl Reader<'_> {
         let target = if self.lexer.word("view") {
             Target::View
         } else {
-            self.lexer.expect_word("sink")?;
+            self.lexer.require_word("sink")?;
             Target::Sink(self.lexer.name()?)
         };
         Ok(Output { node, target })

@@ -46,10 +46,10 @@ pub fn read_data_type(lexer: &mut Lexer) -> Result<DataType> {
     if !lexer.word("arrow") {
         return Ok(read_type(lexer)?.to_arrow());
     }
-    lexer.expect("(")?;
+    lexer.require("(")?;
     let text = lexer.text()?;
     let ty = text.parse::<DataType>().map_err(|_| lexer.error("no such type"))?;
-    lexer.expect(")")?;
+    lexer.require(")")?;
     Ok(ty)
 }
 
@@ -65,11 +65,11 @@ pub fn read_type(lexer: &mut Lexer) -> Result<SqlType> {
         "real" => SqlType::Real,
         "double" => SqlType::Double,
         "numeric" => {
-            lexer.expect("(")?;
+            lexer.require("(")?;
             let precision = lexer.integer()?;
-            lexer.expect(",")?;
+            lexer.require(",")?;
             let scale = lexer.integer()?;
-            lexer.expect(")")?;
+            lexer.require(")")?;
             SqlType::Numeric(precision, scale)
         }
         "text" => SqlType::Text,
@@ -81,9 +81,9 @@ pub fn read_type(lexer: &mut Lexer) -> Result<SqlType> {
         "interval" => SqlType::Interval,
         "row" => SqlType::Row(lexer.list("(", ")", |lexer| Ok((lexer.name()?, read_type(lexer)?)))?),
         "array" => {
-            lexer.expect("(")?;
+            lexer.require("(")?;
             let item = read_type(lexer)?;
-            lexer.expect(")")?;
+            lexer.require(")")?;
             SqlType::Array(Box::new(item))
         }
         _ => return Err(lexer.error("no such type")),
@@ -97,6 +97,6 @@ fn argument<T: TryFrom<i128>>(lexer: &mut Lexer) -> Result<Option<T>> {
         return Ok(None);
     }
     let number = lexer.integer()?;
-    lexer.expect(")")?;
+    lexer.require(")")?;
     Ok(Some(number))
 }

@@ -14,6 +14,7 @@
 
 mod aggregate;
 mod arithmetic;
+mod functions;
 mod output;
 mod parameters;
 mod planning;
@@ -24,20 +25,25 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
+use parking_lot::Mutex;
 
+use super::Client;
 use super::block::Instant;
 use super::settings::Settings;
+use crate::catalog::pg;
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
 use crate::plan::on_large_stack;
 use crate::sql::ast::Query;
 use crate::types::SqlType;
 use planning::Planned;
+use tables::Tables;
 
 /// A query of a session, not yet planned.
 pub struct Select<'a> {
     pub engine: &'a Arc<Engine>,
-    pub settings: &'a Settings,
+    pub settings: &'a Arc<Mutex<Settings>>,
+    pub client: &'a Client,
     /// What the transaction block sees, if it has looked already.
     pub instant: Option<Instant>,
     /// The statement's text: what places refer to.
@@ -55,17 +61,20 @@ pub struct Selected {
 impl Select<'_> {
     /// Types of the parameters and the rows' schema. `types` are those that the client names.
     pub fn describe(&self, types: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SchemaRef)> {
-        let tables = self.tables()?;
+        let query = self.rewritten();
+        let tables = self.tables(&query)?;
         on_large_stack(self.text, || {
-            let types = parameters::infer(&tables, self.text, self.query, types)?;
-            let planned = Planned::new(&tables, self.text, self.query, &types, None)?;
+            let types = parameters::infer(&tables, self.text, &query, types)?;
+            let planned = Planned::new(&tables, self.text, &query, &types, None)?;
             Ok((types, output::schema(&planned.schema())))
         })
     }
 
     pub async fn run(&self, values: &[ScalarValue]) -> Result<Selected> {
-        let tables = self.tables()?;
-        let planned = self.plan(&tables, values)?;
+        let query = self.rewritten();
+        let tables = self.tables(&query)?;
+        let types: Vec<SqlType> = values.iter().map(|value| SqlType::from_arrow(&value.data_type())).collect();
+        let planned = on_large_stack(self.text, || Planned::new(&tables, self.text, &query, &types, Some(values)))?;
         let instant = match &self.instant {
             Some(instant) => instant.clone(),
             None => {
@@ -89,24 +98,26 @@ impl Select<'_> {
 
     /// The plan's text.
     pub fn explain(&self, verbose: bool) -> Result<String> {
-        let tables = self.tables()?;
+        let query = self.rewritten();
+        let tables = self.tables(&query)?;
         on_large_stack(self.text, || {
-            let planned = Planned::new(&tables, self.text, self.query, &[], Some(&[]))?;
-            planned.explain(self.text, verbose)
+            Planned::new(&tables, self.text, &query, &[], Some(&[]))?.explain(self.text, verbose)
         })
     }
 
-    fn plan(&self, tables: &tables::Tables, values: &[ScalarValue]) -> Result<Planned> {
-        let types: Vec<SqlType> = values.iter().map(|value| SqlType::from_arrow(&value.data_type())).collect();
-        on_large_stack(self.text, || Planned::new(tables, self.text, self.query, &types, Some(values)))
+    /// The query in forms that DataFusion knows.
+    fn rewritten(&self) -> Query {
+        let mut query = self.query.clone();
+        pg::rewrite(&mut query);
+        query
     }
 
-    fn tables(&self) -> Result<tables::Tables> {
+    fn tables(&self, query: &Query) -> Result<Tables> {
         let catalog = match &self.instant {
             Some(instant) => Arc::clone(&instant.catalog),
             None => self.engine.catalog(),
         };
-        tables::Tables::resolve(self.engine, self.settings, catalog, self.text, self.query)
+        Tables::resolve(self, catalog, query)
     }
 }
 

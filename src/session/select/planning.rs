@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
@@ -53,8 +54,12 @@ impl Planned {
                 Some(values) if used > 0 => plan.replace_params_with_values(&ParamValues::from(values.to_vec()))?,
                 _ => plan,
             };
-            let plan = settle::settle_plan(plan)?;
-            let plan = tables.state().analyzer().execute_and_check(plan, tables.state().config_options(), |_, _| {})?;
+            let state = tables.state();
+            let analyze = |plan| state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+            if tables.is_system() {
+                return analyze(plan);
+            }
+            let plan = analyze(settle::settle_plan(plan)?)?;
             arithmetic::check_overflow(settle::fold_plan(plan)?)
         };
         let plan = plan().map_err(|e| planning_error(e, text))?;
@@ -116,7 +121,9 @@ impl<'a> Context<'a> {
     fn new(tables: &'a Tables, inference: Option<Arc<parameters::Inference>>) -> Self {
         let mut expr_planners: Vec<Arc<dyn ExprPlanner>> = Vec::new();
         expr_planners.extend(inference.map(|inference| inference as Arc<dyn ExprPlanner>));
-        expr_planners.push(Arc::new(PostgresOperators));
+        if !tables.is_system() {
+            expr_planners.push(Arc::new(PostgresOperators));
+        }
         expr_planners.extend(tables.state().expr_planners().iter().cloned());
         Context { tables, expr_planners }
     }
@@ -137,7 +144,8 @@ impl ContextProvider for Context<'_> {
         let Some(function) = self.tables.state().table_functions().get(plain(name)) else {
             return datafusion::common::plan_err!("Invalid function '{name}'");
         };
-        let provider = function.create_table_provider(&args)?;
+        let args = TableFunctionArgs::new(&args, self.tables.state());
+        let provider = function.create_table_provider_with_args(args)?;
         Ok(datafusion::catalog::default_table_source::provider_as_source(provider))
     }
 
@@ -151,12 +159,14 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        Some(Arc::new(PostgresTypes))
+        if self.tables.is_system() { None } else { Some(Arc::new(PostgresTypes)) }
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let name = plain(name);
-        functions().scalar(name).or_else(|| self.tables.state().scalar_functions().get(name).cloned())
+        let default = || self.tables.state().scalar_functions().get(name).cloned();
+        let own = || if self.tables.is_system() { default() } else { functions().scalar(name) };
+        self.tables.function(name).or_else(own).or_else(default)
     }
 
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -165,7 +175,8 @@ impl ContextProvider for Context<'_> {
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         let name = plain(name);
-        aggregate::by_name(name).or_else(|| self.tables.state().aggregate_functions().get(name).cloned())
+        let own = if self.tables.is_system() { None } else { aggregate::by_name(name) };
+        own.or_else(|| self.tables.state().aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

@@ -7,25 +7,23 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::default_table_source::provider_as_source;
-use datafusion::catalog::{
-    CatalogProvider, MemTable, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, Session,
-    TableProvider,
-};
+use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::{ResolvedTableReference, TableReference};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::TaskContext;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, TableSource, TableType};
+use datafusion::logical_expr::{Expr, ScalarUDF, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement, Visit, Visitor};
 
-use super::{Shown, output};
-use crate::catalog::{CatalogSnapshot, Object, ObjectId, ObjectKind};
+use super::functions::set_config;
+use super::{Select, Shown, output};
+use crate::catalog::{CatalogSnapshot, Object, ObjectId, ObjectKind, pg};
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
 use crate::plan::errors::{planning_error, through};
@@ -38,9 +36,15 @@ use crate::sql::{DATABASE, SCHEMA};
 use crate::table::{DatabaseSnapshot, ViewSnapshot};
 use crate::types::schema_of;
 
-/// The tables that one query names, and the context it is planned in.
+/// The tables that one query names, and what it is planned with.
 pub struct Tables {
     catalog: Arc<CatalogSnapshot>,
+    /// What the system tables and functions tell.
+    world: Arc<pg::World>,
+    functions: HashMap<String, Arc<ScalarUDF>>,
+    /// Whether the query asks the system tables. Their columns have types of DataFusion's, and those who ask (psql,
+    /// tools) mix them as PostgreSQL's own types may be mixed.
+    system: bool,
     state: SessionState,
     sources: HashMap<ResolvedTableReference, Arc<dyn TableSource>>,
     views: Vec<(ObjectId, String)>,
@@ -64,29 +68,38 @@ static BASE: LazyLock<SessionState> = LazyLock::new(|| {
 impl Tables {
     /// # Errors
     /// 42P01 for what does not exist; 0A000 for what cannot be read.
-    pub fn resolve(
-        engine: &Engine,
-        settings: &Settings,
-        catalog: Arc<CatalogSnapshot>,
-        text: &str,
-        query: &Query,
-    ) -> Result<Self> {
+    pub fn resolve(select: &Select, catalog: Arc<CatalogSnapshot>, query: &Query) -> Result<Self> {
+        let text = select.text;
         let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query.clone()))));
         let (references, _) = resolve_table_references(&statement, true).map_err(|e| planning_error(e, text))?;
+        let world = Arc::new(pg::World::new(&catalog, select.client.facts(&select.settings.lock())));
+        let own = set_config(Arc::clone(select.settings));
+        let functions = pg::functions(&world).chain([own]);
         let mut tables = Tables {
-            state: context(settings)?.state(),
+            functions: functions.map(|f| (f.name().to_string(), Arc::new(f))).collect(),
+            system: false,
+            state: state(&select.settings.lock()),
             catalog,
+            world,
             sources: HashMap::new(),
             views: Vec::new(),
             shown: Arc::new(OnceLock::new()),
         };
         for reference in references {
-            let name = reference.table().to_string();
-            let provider = tables.provider(engine, &reference).map_err(|e| place(e, &name, text, query))?;
-            let resolved = reference.resolve(DATABASE, SCHEMA);
-            tables.sources.insert(resolved, provider_as_source(provider));
+            let provider = tables.provider(select.engine, &reference);
+            let provider = provider.map_err(|e| place(e, reference.table(), text, query))?;
+            tables.sources.insert(reference.resolve(DATABASE, SCHEMA), provider_as_source(provider));
         }
         Ok(tables)
+    }
+
+    pub fn is_system(&self) -> bool {
+        self.system
+    }
+
+    /// A function of the session or of `pg_catalog`.
+    pub fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.get(name).cloned()
     }
 
     pub fn catalog(&self) -> &Arc<CatalogSnapshot> {
@@ -134,7 +147,10 @@ impl Tables {
                 let rows = shown::objects(*class, engine)?;
                 Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
             }
-            _ => Err(undefined(&written)),
+            schema => {
+                self.system = true;
+                pg::table(schema, reference.table(), &self.world)?.ok_or_else(|| undefined(&written))
+            }
         }
     }
 
@@ -167,18 +183,11 @@ impl Tables {
     }
 }
 
-/// A context of its own for each statement, so that what one registers no other sees.
-fn context(settings: &Settings) -> Result<SessionContext> {
-    let catalogs = Arc::new(MemoryCatalogProviderList::new());
-    let database = Arc::new(MemoryCatalogProvider::new());
-    database.register_schema(SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
+/// DataFusion's state for one statement of a session.
+fn state(settings: &Settings) -> SessionState {
     let mut config = BASE.config().clone();
     config.options_mut().execution.time_zone = settings.show("TimeZone").ok();
-    let state =
-        SessionStateBuilder::new_from_existing(BASE.clone()).with_config(config).with_catalog_list(catalogs).build();
-    let context = SessionContext::new_with_state(state);
-    context.register_catalog(DATABASE, database);
-    Ok(context)
+    SessionStateBuilder::new_from_existing(BASE.clone()).with_config(config).build()
 }
 
 fn undefined(name: &str) -> Error {

@@ -1,0 +1,75 @@
+//! A path or a glob becomes files in name order.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result, SqlState};
+
+/// What option 'path' names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    One(Arc<str>),
+    Glob { pattern: Arc<str> },
+}
+
+impl Listing {
+    /// A path with `*`, `?` or `[` is a glob.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn new(path: &str) -> Result<Self, String> {
+        if !path.contains(['*', '?', '[']) {
+            return Ok(Listing::One(path.into()));
+        }
+        match glob::Pattern::new(path) {
+            Ok(_) => Ok(Listing::Glob { pattern: path.into() }),
+            Err(e) => Err(format!("{} at letter {}", e.msg, e.pos + 1)),
+        }
+    }
+
+    /// As it was written.
+    pub fn path(&self) -> &str {
+        match self {
+            Listing::One(path) => path,
+            Listing::Glob { pattern } => pattern,
+        }
+    }
+
+    /// The files that are there now, in the order of their names (by bytes, directories included).
+    ///
+    /// # Errors
+    /// If a directory cannot be read, if a name is not UTF-8, or if the path names a directory.
+    pub fn files(&self) -> Result<Vec<Arc<str>>> {
+        match self {
+            Listing::One(path) => match Path::new(&**path).metadata() {
+                Ok(found) if found.is_dir() => Err(directory(path)),
+                Ok(_) => Ok(vec![Arc::clone(path)]),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(e) => Err(Error::from(e).context(format!("file \"{path}\""))),
+            },
+            Listing::Glob { pattern } => matches(pattern),
+        }
+    }
+}
+
+fn matches(pattern: &str) -> Result<Vec<Arc<str>>> {
+    let failed = |e: String| Error::new(SqlState::IoError, format!("files \"{pattern}\": {e}"));
+    let mut files = Vec::new();
+    for path in glob::glob(pattern).map_err(|e| failed(e.to_string()))? {
+        let path = path.map_err(|e| failed(e.to_string()))?;
+        let Some(name) = path.to_str() else {
+            return Err(failed(format!("the name {path:?} is not UTF-8")));
+        };
+        if !path.is_dir() {
+            files.push(Arc::from(name));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// The error for a path that names a directory.
+pub fn directory(path: &str) -> Error {
+    Error::new(SqlState::WrongObjectType, format!("\"{path}\" is a directory"))
+        .with_hint(format!("To read all files in it, use 'path' = '{}/*'.", path.trim_end_matches('/')))
+}

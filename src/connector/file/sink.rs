@@ -1,0 +1,162 @@
+//! Writing lines: each part is appended to one file.
+//!
+//! At-least-once: a part that was delivered before a crash can be delivered again. A part whose write fails is cut off the
+//! file again before it is tried anew; a line that a crash left half written is closed by a line end, so that it cannot
+//! swallow the line after it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::listing::directory;
+use crate::connector::{DeliveryError, Part, Sink, SinkWriter};
+use crate::error::{Error, Result};
+use crate::format::Encoder;
+use crate::format::json::{JsonEncoder, JsonOptions};
+
+#[derive(Debug)]
+pub struct FileSink {
+    path: Arc<str>,
+    json: JsonOptions,
+}
+
+impl FileSink {
+    /// # Errors
+    /// 0A000 for a column that JSON has no form for.
+    pub fn new(path: String, schema: &Schema, json: JsonOptions) -> Result<Self> {
+        JsonEncoder::new(Arc::new(schema.clone()), json)?;
+        Ok(FileSink { path: path.into(), json })
+    }
+
+    /// Opens the file for appending; it is made if it is not there.
+    fn append(&self) -> Result<File> {
+        if Path::new(&*self.path).is_dir() {
+            let error = directory(&self.path);
+            return Err(error.with_hint("Add a file's name: all rows are written into one file."));
+        }
+        let opened = OpenOptions::new().create(true).append(true).read(true).open(&*self.path);
+        opened.map_err(|e| failed(&self.path, e))
+    }
+}
+
+fn failed(path: &str, e: std::io::Error) -> Error {
+    let missing = e.kind() == ErrorKind::NotFound;
+    let error = Error::from(e).context(format!("file \"{path}\""));
+    if missing { error.with_hint("The directory must exist; only the file is made.") } else { error }
+}
+
+impl Sink for FileSink {
+    fn takes_changes(&self) -> bool {
+        false
+    }
+
+    fn notice(&self) -> Option<String> {
+        Some("a file sink is at-least-once: after a crash rows can be written again".into())
+    }
+
+    fn preflight(&self) -> Result<()> {
+        self.append().map(drop)
+    }
+
+    fn open(&self, _job: &str, schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
+        let encoder = JsonEncoder::new(schema, self.json)?;
+        let mut file = self.append()?;
+        let length = close_last_line(&mut file).map_err(|e| failed(&self.path, e))?;
+        let path = Arc::clone(&self.path);
+        Ok(Box::new(FileWriter { path, file, length, is_torn: false, encoder, data: Vec::new(), ends: Vec::new() }))
+    }
+}
+
+/// The file's length, after ending a line that was left half written.
+fn close_last_line(file: &mut File) -> std::io::Result<u64> {
+    let length = file.seek(SeekFrom::End(0))?;
+    if length == 0 {
+        return Ok(0);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    if last == *b"\n" {
+        return Ok(length);
+    }
+    file.write_all(b"\n")?;
+    Ok(length + 1)
+}
+
+struct FileWriter {
+    path: Arc<str>,
+    file: File,
+    /// Bytes of the file up to the end of the last part delivered.
+    length: u64,
+    /// A failed write may have left bytes behind `length`.
+    is_torn: bool,
+    encoder: JsonEncoder,
+    /// Kept for their capacity.
+    data: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl FileWriter {
+    fn write(&mut self, part: &Part) -> std::io::Result<Result<u64>> {
+        if self.is_torn {
+            self.file.set_len(self.length)?;
+            self.is_torn = false;
+        }
+        let mut written = 0;
+        for batch in &part.batches {
+            self.data.clear();
+            self.ends.clear();
+            let lines = match self.encoder.encode(batch.rows(), &mut self.data, &mut self.ends) {
+                Ok(()) => lines(&self.data, &self.ends),
+                Err(e) => return Ok(Err(e)),
+            };
+            self.is_torn = true;
+            self.file.write_all(&lines)?;
+            written += lines.len() as u64;
+        }
+        self.file.flush()?;
+        Ok(Ok(written))
+    }
+
+    fn delivery_error(&self, e: std::io::Error) -> DeliveryError {
+        let may_pass = matches!(
+            e.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::TimedOut
+        );
+        let error = failed(&self.path, e);
+        if may_pass { DeliveryError::Retry(error) } else { DeliveryError::Fatal(error) }
+    }
+}
+
+/// Messages with a line end behind each.
+fn lines(data: &[u8], ends: &[usize]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(data.len() + ends.len());
+    let mut start = 0;
+    for end in ends {
+        lines.extend_from_slice(data.get(start..*end).unwrap_or_default());
+        lines.push(b'\n');
+        start = *end;
+    }
+    lines
+}
+
+impl SinkWriter for FileWriter {
+    fn deliver(&mut self, part: &Part) -> Result<(), DeliveryError> {
+        match self.write(part) {
+            Ok(Ok(written)) => {
+                self.length += written;
+                self.is_torn = false;
+                Ok(())
+            }
+            Ok(Err(e)) => Err(DeliveryError::Fatal(e)),
+            Err(e) => Err(self.delivery_error(e)),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), DeliveryError> {
+        self.file.sync_all().map_err(|e| self.delivery_error(e))
+    }
+}
