@@ -6,11 +6,10 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 
 use super::http::Observed;
-use super::pgwire::Client;
 use super::pgwire::conversation::Conversation;
 use crate::error::Result;
 use crate::pipeline::Engine;
-use crate::session::{Description, Response, Session, Transaction};
+use crate::session::{Client, Description, Response, Session, Transaction};
 use crate::sql::ast::Statement;
 use crate::types::SqlType;
 
@@ -21,7 +20,7 @@ impl EngineSession {
     /// What a listener calls for each client.
     pub fn opener(engine: &Arc<Engine>) -> Arc<dyn Fn(Client) -> Result<EngineSession> + Send + Sync> {
         let engine = Arc::clone(engine);
-        Arc::new(move |_| Ok(EngineSession(Session::new(Arc::clone(&engine)))))
+        Arc::new(move |client| Ok(EngineSession(Session::of(Arc::clone(&engine), client))))
     }
 }
 

@@ -127,8 +127,8 @@ impl<C: Conversation> Connection<C> {
     }
 
     fn report_settings(&mut self) -> Result<()> {
-        for (known, (name, default)) in self.reported.iter_mut().zip(REPORTED) {
-            let value = self.session.setting(name).unwrap_or_else(|| default.to_string());
+        for (known, name) in self.reported.iter_mut().zip(REPORTED) {
+            let Some(value) = self.session.setting(name) else { continue };
             if known.as_ref() != Some(&value) {
                 reply::parameter_status(name, &value, &mut self.socket.output)?;
                 *known = Some(value);

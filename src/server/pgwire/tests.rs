@@ -152,7 +152,7 @@ impl Conversation for Fake {
     }
 
     fn setting(&self, name: &str) -> Option<String> {
-        (name == "application_name").then(|| self.application.clone())
+        Some(if name == "application_name" { self.application.clone() } else { "on".to_string() })
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
@@ -451,7 +451,7 @@ async fn encryption_is_declined_and_plain_text_goes_on() {
     // Protocol 3.2 is answered with 3.0.
     stream.write_all(b"\0\0\0\x12\0\x03\0\x02user\0ann\0\0").await.unwrap();
     let (kinds, status) = read_until_ready(&mut stream).await;
-    assert_eq!((kinds.as_str(), status), ("vRSSSSSSSSSSSSSKZ", 'I'));
+    assert_eq!((kinds.as_str(), status), ("vRSSSSSSSSSSSSKZ", 'I'));
 }
 
 #[tokio::test]
