@@ -27,6 +27,3 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
         .await
         .map_err(|e| Error::new(SqlState::ConnectionFailure, format!("cannot listen on {address}: {e}")))
 }
-
-#[cfg(test)]
-mod tests;

@@ -231,12 +231,16 @@ async fn query(stream: &mut TcpStream, text: &str) -> (String, char) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what happens in the server is seen from outside only")]
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..500 {
         if condition() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        pause(10).await;
     }
     panic!("{what} did not happen");
 }
@@ -367,7 +371,7 @@ async fn ctrl_c_ends_the_running_statement_only() {
         let cancel = client.cancel_token();
         let running = client.simple_query_raw(text);
         let asked = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause(50).await;
             cancel.cancel_query(NoTls).await.unwrap();
         };
         let drain = async { running.await?.try_for_each(|_| async { Ok(()) }).await };
@@ -401,7 +405,7 @@ async fn a_result_waits_for_its_reader() {
     let mut before = usize::MAX;
     // The kernel's buffers take some megabytes; then nothing more is asked of the stream.
     for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause(50).await;
         if batches() == before {
             return;
         }
