@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
@@ -101,10 +102,6 @@ impl Database {
     async fn command(&mut self, command: &str) -> Result<Output, Failure> {
         let (name, argument) = command.split_once(' ').unwrap_or((command, ""));
         match name {
-            "\\settle" => {
-                self.host.settle().await;
-                Ok(DBOutput::StatementComplete(0))
-            }
             "\\restart" => {
                 self.host.restart().await.map_err(Failure)?;
                 Ok(DBOutput::StatementComplete(0))
@@ -141,6 +138,11 @@ impl AsyncDB for Database {
 
     async fn shutdown(&mut self) {
         self.session = None;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a record that says `retry` waits for a watched file to be seen")]
+    async fn sleep(duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 
     fn engine_name(&self) -> &str {
