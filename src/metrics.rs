@@ -1,4 +1,4 @@
-//! What the process counts: one registry, and small handles for the rooms that count.
+//! What an engine counts: one registry, and small handles for the rooms that count.
 //!
 //! A room asks once for its handle ([`JobMetrics`], [`PartitionMetrics`], [`OperatorMetrics`], ...) and then only touches
 //! atomics: counting a batch takes no lock and no lookup. Series of a job live until [`Metrics::remove_job`]; a handle
@@ -7,8 +7,8 @@
 //! Names follow Prometheus' conventions: base units (seconds, bytes), counters end in `_total`.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -124,7 +124,7 @@ struct JobSeries {
     sinks: HashSet<SinkLabels>,
 }
 
-/// The process's metrics.
+/// An engine's metrics.
 pub struct Metrics {
     registry: Registry,
     families: Families,
@@ -147,15 +147,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A registry of its own (tests); the process uses [`Metrics::process`].
+    /// A registry; an engine has one, which everything that serves it counts into.
     pub fn new() -> Arc<Self> {
         Arc::default()
-    }
-
-    /// The process's one registry.
-    pub fn process() -> &'static Arc<Metrics> {
-        static PROCESS: OnceLock<Arc<Metrics>> = OnceLock::new();
-        PROCESS.get_or_init(Metrics::new)
     }
 
     /// Counters of one pipeline, by its job's or view's name.

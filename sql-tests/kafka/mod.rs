@@ -4,6 +4,8 @@
 //! 2. [`connector`]: the connector alone: sources and sinks as a pipeline drives them.
 //! 3. [`jobs`]: streaming jobs and views over topics, as a user writes them.
 
+#![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
+
 mod broker;
 mod connector;
 mod jobs;

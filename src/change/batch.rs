@@ -1,6 +1,6 @@
 //! The change batch.
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -84,10 +84,10 @@ impl ChangeBatch {
         self.judges.as_ref().map_or(Watermark::NONE, |j| Watermark(j[row]))
     }
 
-    /// Bytes held by the rows' buffers (shared buffers count each time).
+    /// Bytes that these rows take, without what their buffers hold of other rows.
     pub fn bytes(&self) -> usize {
         let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
-        self.rows.get_array_memory_size() + per_row * self.num_rows()
+        self.rows.columns().iter().map(|column| slice_bytes(column)).sum::<usize>() + per_row * self.num_rows()
     }
 
     /// Rows `offset .. offset + length`, without copying.
@@ -145,6 +145,18 @@ impl ChangeBatch {
             weights: join(ChangeBatch::weights, 1),
             judges: join(ChangeBatch::judges, Watermark::NONE.0),
         })
+    }
+}
+
+/// The bytes of one column's rows. Views count what they point at, not the buffers they share.
+fn slice_bytes(column: &ArrayRef) -> usize {
+    const VIEW_BYTES: usize = 16;
+    if let Some(text) = column.as_string_view_opt() {
+        VIEW_BYTES * text.len() + text.total_buffer_bytes_used()
+    } else if let Some(bytes) = column.as_binary_view_opt() {
+        VIEW_BYTES * bytes.len() + bytes.total_buffer_bytes_used()
+    } else {
+        column.to_data().get_slice_memory_size().unwrap_or_default()
     }
 }
 

@@ -11,7 +11,6 @@ use super::Exit;
 use super::report;
 use super::signals::Stop;
 use crate::error::Result;
-use crate::metrics::Metrics;
 use crate::pipeline::{Engine, EngineConfig};
 use crate::server::engine::EngineSession;
 use crate::server::http::Http;
@@ -87,7 +86,7 @@ pub struct Serving {
 impl Serving {
     pub fn start(engine: &Arc<Engine>, listener: Listener, http: Option<Http>) -> Serving {
         let shutdown = CancellationToken::new();
-        let metrics = Arc::clone(Metrics::process());
+        let metrics = Arc::clone(engine.metrics());
         let sessions = EngineSession::opener(engine);
         let mut tasks = vec![tokio::spawn(listener.run(sessions, Arc::clone(&metrics), shutdown.clone()))];
         if let Some(http) = http {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 
 use super::http::Observed;
-use super::pgwire::Client;
-use super::pgwire::conversation::{Body, Conversation, Description, Notice, Response, Transaction};
+use super::pgwire::conversation::Conversation;
 use crate::error::Result;
 use crate::pipeline::Engine;
-use crate::session::{self, Session};
+use crate::session::{Client, Description, Response, Session, Transaction};
 use crate::sql::ast::Statement;
 use crate::sql::parse::shift;
 use crate::types::SqlType;
@@ -22,7 +21,7 @@ impl EngineSession {
     /// What a listener calls for each client.
     pub fn opener(engine: &Arc<Engine>) -> Arc<dyn Fn(Client) -> Result<EngineSession> + Send + Sync> {
         let engine = Arc::clone(engine);
-        Arc::new(move |_| Ok(EngineSession(Session::new(Arc::clone(&engine)))))
+        Arc::new(move |client| Ok(EngineSession(Session::of(Arc::clone(&engine), client))))
     }
 }
 
@@ -34,34 +33,24 @@ impl Conversation for EngineSession {
     }
 
     fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
-        let described = self.0.describe(statement, types).map_err(|e| shift(e, statement.offset));
-        let session::Description { parameters, columns } = described?;
-        Ok(Description { parameters, columns })
+        self.0.describe(statement, types).map_err(|e| shift(e, statement.offset))
     }
 
     async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
-        let answer = self.0.execute(statement, parameters).await;
         // A client counts from the beginning of the text that it sent.
-        let session::Response { notices, body } = answer.map_err(|e| shift(e, statement.offset))?;
-        let notice = |n: session::Notice| Notice { severity: n.severity, what: n.what };
-        let body = match body {
-            session::Body::Command(tag) => Body::Command(tag),
-            session::Body::Rows { schema, stream } => Body::Rows { schema, stream },
-            session::Body::Empty => Body::Command(String::new()),
-        };
-        Ok(Response { notices: notices.into_iter().map(notice).collect(), body })
+        self.0.execute(statement, parameters).await.map_err(|e| shift(e, statement.offset))
     }
 
     fn command(statement: &Statement) -> String {
         Session::command(statement).to_string()
     }
 
+    fn offset(statement: &Statement) -> usize {
+        statement.offset
+    }
+
     fn transaction(&self) -> Transaction {
-        match self.0.transaction() {
-            session::Transaction::Idle => Transaction::Idle,
-            session::Transaction::InBlock => Transaction::InBlock,
-            session::Transaction::Failed => Transaction::Failed,
-        }
+        self.0.transaction()
     }
 
     fn fail(&mut self) {

@@ -1,4 +1,16 @@
-//! What listens: the PostgreSQL protocol and HTTP.
+//! What listens: PostgreSQL's protocol and HTTP.
+//!
+//! - [`pgwire`]: psql and drivers; a session for each connection.
+//! - [`http`]: `/healthz` and `/metrics`.
+//! - [`engine`]: the engine as these two see it.
+//! - [`grid`]: a whole result as text, for the command line.
+//!
+//! What does not live here: SQL, settings and transactions (`session/`), and what the numbers of `/metrics` mean
+//! (`metrics`). This is the only room that names pgwire and axum.
+//!
+//! Invariants: an address is bound before anything is served, so that port 0 tells its real number; whatever listens ends
+//! when its token is cancelled, and waits for those it serves, though not for ever.
+
 pub mod engine;
 pub mod grid;
 pub mod http;

@@ -35,7 +35,7 @@ impl Session {
             return Ok(answer);
         }
         let sink = define::sink(create)?;
-        let notice = sink.sink.notice().map(Notice::notice);
+        let notice = sink.sink.notice().map(Notice::info);
         self.create(text, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Sink(sink)).await?;
         Ok(Response::command("CREATE SINK").with(notice))
     }

@@ -93,6 +93,10 @@ impl Refusals<'_> {
             let hint = "GROUP BY the same columns: that gives each distinct row once.";
             return self.refuse(span, "SELECT DISTINCT is not supported in a streaming query yet", hint);
         }
+        if select.projection.is_empty() {
+            let span = select.select_token.0.span;
+            return self.refuse(span, "a streaming query must return a column", "Name one behind SELECT.");
+        }
         match select.from.as_slice() {
             [] => {
                 let hint = "Name a source in FROM.";

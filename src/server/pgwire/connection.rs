@@ -13,7 +13,7 @@ use pgwire::messages::response::TransactionStatus;
 
 use super::Context;
 use super::cancel::Key;
-use super::conversation::{Body, Conversation, Response, Transaction};
+use super::conversation::Conversation;
 use super::encode::Format;
 use super::extended::{PortalState, Prepares};
 use super::message::{self, Bind, Message, Target};
@@ -22,6 +22,7 @@ use super::rows::{Failure, Guards, Rows, admin_shutdown, columns_of};
 use super::socket::{FLUSH_BYTES, Socket};
 use super::startup::REPORTED;
 use crate::error::{Error, Result, SqlState};
+use crate::session::{Body, Response, Transaction};
 
 pub struct Connection<C: Conversation> {
     socket: Socket,
@@ -126,8 +127,8 @@ impl<C: Conversation> Connection<C> {
     }
 
     fn report_settings(&mut self) -> Result<()> {
-        for (known, (name, default)) in self.reported.iter_mut().zip(REPORTED) {
-            let value = self.session.setting(name).unwrap_or_else(|| default.to_string());
+        for (known, name) in self.reported.iter_mut().zip(REPORTED) {
+            let Some(value) = self.session.setting(name) else { continue };
             if known.as_ref() != Some(&value) {
                 reply::parameter_status(name, &value, &mut self.socket.output)?;
                 *known = Some(value);
@@ -150,7 +151,7 @@ impl<C: Conversation> Connection<C> {
             let command = C::command(statement);
             let done = self.simple_statement(statement, &command).await;
             self.count(&command, &done);
-            done?;
+            done.map_err(|e| e.in_text(C::offset(statement)))?;
         }
         Ok(())
     }
@@ -160,6 +161,7 @@ impl<C: Conversation> Connection<C> {
         let guards = Guards { cancel: guard.token.clone(), shutdown: self.context.shutdown.clone() };
         let body = self.execute(statement, &[], &guards).await?;
         match body {
+            Body::Empty => self.plain(Plain::EmptyQuery)?,
             Body::Command(tag) => reply::command_complete(&tag, &mut self.socket.output)?,
             Body::Rows { schema, stream } => {
                 let formats = vec![Format::Text; schema.fields().len()];
@@ -254,7 +256,7 @@ impl<C: Conversation> Connection<C> {
                 let command = C::command(&statement);
                 let done = self.start_portal(name, &statement, &parameters, &command, max_rows, &guards).await;
                 self.count(&command, &done);
-                done
+                done.map_err(|e| e.in_text(C::offset(&statement)))
             }
             PortalState::Running { rows, command } => self.run_portal(name, rows, command, max_rows, &guards).await,
             PortalState::Done(Some(command)) => {
@@ -280,6 +282,7 @@ impl<C: Conversation> Connection<C> {
     ) -> Result<(), Failure> {
         let body = self.execute(statement, parameters, guards).await?;
         match body {
+            Body::Empty => self.plain(Plain::EmptyQuery),
             Body::Command(tag) => Ok(reply::command_complete(&tag, &mut self.socket.output)?),
             Body::Rows { schema, stream } => {
                 let portal = self.prepares.portal(name)?;

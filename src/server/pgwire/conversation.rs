@@ -1,12 +1,12 @@
-//! What a connection asks of its session: the seam between the protocol and SQL.
+//! What a connection asks of its session: the seam between the protocol and SQL. The engine's sessions are one side of it,
+//! those of this module's tests, which can hang, fail and never end, the other.
 
 use std::future::Future;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
-use datafusion::execution::SendableRecordBatchStream;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::session::{Description, Response, Transaction};
 use crate::types::SqlType;
 
 /// One session; dropped with its connection.
@@ -29,6 +29,10 @@ pub trait Conversation: Send + 'static {
     /// The statement's command in capitals ("SELECT", "CREATE SOURCE"): its tag, and its label in the metrics.
     fn command(statement: &Self::Statement) -> String;
 
+    /// Characters of the text in front of the statement: errors count places from the statement's beginning, clients from
+    /// the text's.
+    fn offset(statement: &Self::Statement) -> usize;
+
     fn transaction(&self) -> Transaction;
 
     /// Something failed outside of `execute` (a bad text, a cancelled statement, a broken row): an open transaction block has
@@ -40,41 +44,4 @@ pub trait Conversation: Send + 'static {
 
     /// What the client asked for when it connected.
     fn set(&mut self, name: &str, value: &str) -> Result<()>;
-}
-
-/// What a statement takes and gives. `columns` `None`: it returns no rows.
-#[derive(Debug, Clone)]
-pub struct Description {
-    pub parameters: Vec<SqlType>,
-    pub columns: Option<SchemaRef>,
-}
-
-/// A statement's answer.
-pub struct Response {
-    pub notices: Vec<Notice>,
-    pub body: Body,
-}
-
-pub enum Body {
-    /// The command tag, as PostgreSQL words it.
-    Command(String),
-    Rows {
-        schema: SchemaRef,
-        stream: SendableRecordBatchStream,
-    },
-}
-
-/// Something to tell the user that is no error.
-pub struct Notice {
-    /// NOTICE, WARNING or INFO.
-    pub severity: &'static str,
-    pub what: Error,
-}
-
-/// Where a session stands with its transaction block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transaction {
-    Idle,
-    InBlock,
-    Failed,
 }

@@ -7,13 +7,14 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
-use super::conversation::{Conversation, Description};
+use super::conversation::Conversation;
 use super::decode;
 use super::encode::Format;
 use super::message::{Bind, violation};
-use super::rows::Rows;
+use super::rows::{Rows, in_text};
 use super::wire_type::parameter_type;
 use crate::error::{Error, Result, SqlState};
+use crate::session::Description;
 
 /// Prepared statements and portals that one connection may hold. Drivers keep a few hundred; what comes near this leaks.
 const MAX_PREPARED: usize = 4_096;
@@ -82,7 +83,8 @@ impl<S: Send + Sync + 'static> Prepares<S> {
             }
             (Some(statement), None) => {
                 let named: Vec<_> = oids.iter().map(|oid| parameter_type(*oid)).collect();
-                let description = session.describe(&statement, &named)?;
+                let description =
+                    session.describe(&statement, &named).map_err(|e| in_text(e, C::offset(&statement)))?;
                 let types = description.parameters.iter().enumerate();
                 let oids = types
                     .map(|(i, ty)| oids.get(i).copied().filter(|o| parameter_type(*o).is_some()).unwrap_or(ty.oid()));

@@ -42,10 +42,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use conversation::Conversation;
-pub use startup::SERVER_VERSION;
 
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::session::Client;
 
 /// Sessions at once (PostgreSQL's default `max_connections`): each may hold a result's batch and a plan in memory.
 pub const MAX_SESSIONS: usize = 100;
@@ -63,15 +63,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 #[expect(clippy::disallowed_methods, reason = "nothing tells when there are file handles again")]
 async fn pause() {
     tokio::time::sleep(ACCEPT_RETRY).await;
-}
-
-/// Who connects.
-#[derive(Debug, Clone)]
-pub struct Client {
-    pub user: String,
-    pub database: String,
-    /// `pg_backend_pid()`.
-    pub pid: i32,
 }
 
 /// Opens a session for a client.

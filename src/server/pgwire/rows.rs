@@ -33,6 +33,24 @@ impl From<Gone> for Failure {
     }
 }
 
+impl Failure {
+    /// Of a statement that has `offset` characters of its text in front.
+    pub fn in_text(self, offset: usize) -> Self {
+        match self {
+            Failure::Statement(e) => Failure::Statement(in_text(e, offset)),
+            other => other,
+        }
+    }
+}
+
+/// An error that points into a statement, pointing into the text that has `offset` characters in front of it.
+pub fn in_text(error: Error, offset: usize) -> Error {
+    match error.position() {
+        Some(position) => error.moved_to(position + offset),
+        None => error,
+    }
+}
+
 /// What may end a statement from outside.
 pub struct Guards {
     /// Ctrl-C.

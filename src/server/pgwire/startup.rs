@@ -10,8 +10,9 @@ use super::conversation::Conversation;
 use super::message::{Opening, opening, violation};
 use super::reply::{self, Severity};
 use super::socket::Socket;
-use super::{Client, Context, Opener};
+use super::{Context, Opener};
 use crate::error::{Error, Result, SqlState};
+use crate::session::Client;
 
 /// A client that says nothing must not hold one of the bounded places for long (PostgreSQL's `authentication_timeout`).
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -19,25 +20,20 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// TLS, then GSS encryption, then the real start: no honest client asks more often.
 const MAX_OPENINGS: usize = 3;
 
-/// The PostgreSQL release whose behaviour clients may count on, and our own.
-pub const SERVER_VERSION: &str = concat!("16.4 (Tidemill ", env!("CARGO_PKG_VERSION"), ")");
-
-/// Settings whose value a client is told, at the start and whenever it changes; with what holds if the session has no word
-/// of its own.
-pub const REPORTED: [(&str, &str); 13] = [
-    ("server_version", SERVER_VERSION),
-    ("server_encoding", "UTF8"),
-    ("client_encoding", "UTF8"),
-    ("application_name", ""),
-    ("default_transaction_read_only", "off"),
-    ("in_hot_standby", "off"),
-    ("is_superuser", "on"),
-    ("session_authorization", ""),
-    ("DateStyle", "ISO, MDY"),
-    ("IntervalStyle", "postgres"),
-    ("TimeZone", "UTC"),
-    ("integer_datetimes", "on"),
-    ("standard_conforming_strings", "on"),
+/// Settings whose value a client is told, at the start and whenever it changes.
+pub const REPORTED: [&str; 12] = [
+    "server_version",
+    "server_encoding",
+    "client_encoding",
+    "application_name",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "is_superuser",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "integer_datetimes",
+    "standard_conforming_strings",
 ];
 
 /// Serves one accepted connection to its end.

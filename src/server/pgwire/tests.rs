@@ -15,9 +15,9 @@ use tokio_postgres::error::SqlState as Code;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage};
 
-use super::conversation::{Body, Description, Notice, Response, Transaction};
 use super::*;
 use crate::error::{Error, SqlState};
+use crate::session::{Body, Description, Notice, Response, Transaction};
 use crate::types::SqlType;
 
 /// What the sessions of a test did.
@@ -137,6 +137,10 @@ impl Conversation for Fake {
         statement.split(' ').next().unwrap_or_default().to_string()
     }
 
+    fn offset(_: &String) -> usize {
+        2
+    }
+
     fn transaction(&self) -> Transaction {
         self.transaction
     }
@@ -148,7 +152,7 @@ impl Conversation for Fake {
     }
 
     fn setting(&self, name: &str) -> Option<String> {
-        (name == "application_name").then(|| self.application.clone())
+        Some(if name == "application_name" { self.application.clone() } else { "on".to_string() })
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
@@ -227,12 +231,16 @@ async fn query(stream: &mut TcpStream, text: &str) -> (String, char) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what happens in the server is seen from outside only")]
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..500 {
         if condition() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        pause(10).await;
     }
     panic!("{what} did not happen");
 }
@@ -347,7 +355,7 @@ async fn errors_and_notices_have_all_fields() {
     let e = e.as_db_error().unwrap();
     assert_eq!((e.severity(), e.code(), e.message()), ("ERROR", &Code::UNDEFINED_COLUMN, "no such thing"));
     assert_eq!((e.detail(), e.hint()), (Some("d"), Some("h")));
-    assert_eq!(e.position(), Some(&tokio_postgres::error::ErrorPosition::Original(3)));
+    assert_eq!(e.position(), Some(&tokio_postgres::error::ErrorPosition::Original(5)));
     client.simple_query("NOTICE hear this").await.unwrap();
     let notice = told.recv().await.unwrap();
     assert_eq!((notice.severity(), notice.message(), notice.hint()), ("NOTICE", "hear this", Some("a hint")));
@@ -363,7 +371,7 @@ async fn ctrl_c_ends_the_running_statement_only() {
         let cancel = client.cancel_token();
         let running = client.simple_query_raw(text);
         let asked = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause(50).await;
             cancel.cancel_query(NoTls).await.unwrap();
         };
         let drain = async { running.await?.try_for_each(|_| async { Ok(()) }).await };
@@ -397,7 +405,7 @@ async fn a_result_waits_for_its_reader() {
     let mut before = usize::MAX;
     // The kernel's buffers take some megabytes; then nothing more is asked of the stream.
     for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause(50).await;
         if batches() == before {
             return;
         }
@@ -447,7 +455,7 @@ async fn encryption_is_declined_and_plain_text_goes_on() {
     // Protocol 3.2 is answered with 3.0.
     stream.write_all(b"\0\0\0\x12\0\x03\0\x02user\0ann\0\0").await.unwrap();
     let (kinds, status) = read_until_ready(&mut stream).await;
-    assert_eq!((kinds.as_str(), status), ("vRSSSSSSSSSSSSSKZ", 'I'));
+    assert_eq!((kinds.as_str(), status), ("vRSSSSSSSSSSSSKZ", 'I'));
 }
 
 #[tokio::test]
