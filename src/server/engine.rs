@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::pipeline::Engine;
 use crate::session::{Client, Description, Response, Session, Transaction};
 use crate::sql::ast::Statement;
-use crate::sql::parse::shift;
 use crate::types::SqlType;
 
 /// A session as a connection holds it.
@@ -33,12 +32,11 @@ impl Conversation for EngineSession {
     }
 
     fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
-        self.0.describe(statement, types).map_err(|e| shift(e, statement.offset))
+        self.0.describe(statement, types)
     }
 
     async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
-        // A client counts from the beginning of the text that it sent.
-        self.0.execute(statement, parameters).await.map_err(|e| shift(e, statement.offset))
+        self.0.execute(statement, parameters).await
     }
 
     fn command(statement: &Statement) -> String {
