@@ -96,7 +96,7 @@ fn runs_differ(runs: &[(Variant, Seen)]) -> Result<(), String> {
         }
     }
     let ticks = |small: bool| {
-        let of_kind = runs.iter().filter(|(way, _)| (way.cuts == Cuts::Small) == small && small_or_natural(way));
+        let of_kind = runs.iter().filter(move |(way, _)| (way.cuts == Cuts::Small) == small && small_or_natural(way));
         of_kind.map(|(_, seen)| seen.ticks)
     };
     match (ticks(false).max(), ticks(true).min()) {
