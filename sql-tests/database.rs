@@ -151,19 +151,25 @@ impl AsyncDB for Database {
 }
 
 async fn in_process(session: &mut Session, sql: &str, notices: &Mutex<Vec<String>>) -> Result<Output, Failure> {
-    let fail = |e: &Error| {
+    // `offset`: where the statement begins that an error is about.
+    let fail = |e: &Error, offset: usize| {
         let parts = Parts {
             code: e.state().code(),
             message: e.message(),
             detail: e.detail(),
             hint: e.hint(),
-            position: e.position(),
+            position: e.position().map(|p| p + offset),
         };
         parts.failure(sql)
     };
     let mut output = DBOutput::StatementComplete(0);
-    for statement in session.parse(sql).map_err(|e| fail(&e))? {
-        let response = session.execute(&statement, &[]).await.map_err(|e| fail(&e))?;
+    let statements = session.parse(sql).map_err(|e| {
+        session.fail();
+        fail(&e, 0)
+    })?;
+    for statement in statements {
+        let offset = statement.offset;
+        let response = session.execute(&statement, &[]).await.map_err(|e| fail(&e, offset))?;
         for notice in response.notices {
             let what = notice.what;
             notices.lock().push(format!("{} {}: {}", notice.severity, what.state().code(), what.message()));
@@ -174,7 +180,7 @@ async fn in_process(session: &mut Session, sql: &str, notices: &Mutex<Vec<String
                 let zone = session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or_default();
                 let grid = Grid::collect(&schema, stream, zone).await.map_err(|e| {
                     session.fail();
-                    fail(&e)
+                    fail(&e, offset)
                 })?;
                 rows(grid.rows)
             }
