@@ -103,6 +103,8 @@ impl Database {
         let (name, argument) = command.split_once(' ').unwrap_or((command, ""));
         match name {
             "\\restart" => {
+                // A session holds its engine, and that its data directory.
+                self.session = None;
                 self.host.restart().await.map_err(Failure)?;
                 Ok(DBOutput::StatementComplete(0))
             }
