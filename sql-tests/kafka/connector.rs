@@ -48,7 +48,7 @@ fn with(broker: &Broker, topic: &str, extra: &[(&str, &str)]) -> Vec<WithOption>
         ("properties.bootstrap.servers", servers.as_str()),
         ("format", "json"),
     ];
-    base.iter().chain(extra).zip(1..).map(|((key, value), place)| WithOption::new(*key, *value, place)).collect()
+    base.iter().chain(extra).zip(1..).map(|((key, value), place)| WithOption::new(key, value, place)).collect()
 }
 
 fn source(broker: &Broker, topic: &str, extra: &[(&str, &str)]) -> Outcome<Arc<dyn Source>> {

@@ -14,8 +14,18 @@ use crate::error::{Error, Result, SqlState};
 #[derive(Debug)]
 pub struct Catalog {
     current: ArcSwap<CatalogSnapshot>,
-    /// Held while the catalog changes. `None`: kept in memory only.
-    file: Mutex<Option<CatalogFile>>,
+    /// Held while the catalog changes.
+    kept: Mutex<Kept>,
+}
+
+/// Where the catalog outlives the process.
+#[derive(Debug)]
+enum Kept {
+    Nowhere,
+    /// Locked against other processes.
+    File(CatalogFile),
+    /// Given back: nothing changes any more.
+    Closed,
 }
 
 impl Catalog {
@@ -25,15 +35,20 @@ impl Catalog {
     /// # Errors
     /// 55000 if another process has it; XX001 naming the file if it cannot be read back.
     pub fn load(dir: Option<&Path>) -> Result<Catalog> {
-        let (file, snapshot) = match dir {
-            None => (None, CatalogSnapshot::default()),
+        let (kept, snapshot) = match dir {
+            None => (Kept::Nowhere, CatalogSnapshot::default()),
             Some(dir) => {
                 let file = CatalogFile::open(dir)?;
                 let snapshot = file.read()?;
-                (Some(file), snapshot)
+                (Kept::File(file), snapshot)
             }
         };
-        Ok(Catalog { current: ArcSwap::from_pointee(snapshot), file: Mutex::new(file) })
+        Ok(Catalog { current: ArcSwap::from_pointee(snapshot), kept: Mutex::new(kept) })
+    }
+
+    /// Gives the data directory back, for another process or a later opening. What is there can still be read.
+    pub fn close(&self) {
+        *self.kept.lock() = Kept::Closed;
     }
 
     pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
@@ -80,11 +95,13 @@ impl Catalog {
 
     /// Makes the next snapshot, writes it, shows it: in this order.
     fn change<T>(&self, make: impl FnOnce(&CatalogSnapshot) -> Result<(Option<CatalogSnapshot>, T)>) -> Result<T> {
-        let file = self.file.lock();
+        let kept = self.kept.lock();
         let (next, answer) = make(&self.current.load())?;
         if let Some(next) = next {
-            if let Some(file) = file.as_ref() {
-                file.write(&next)?;
+            match &*kept {
+                Kept::Nowhere => {}
+                Kept::File(file) => file.write(&next)?,
+                Kept::Closed => return Err(Error::new(SqlState::AdminShutdown, "the server is shutting down")),
             }
             self.current.store(Arc::new(next));
         }

@@ -87,7 +87,7 @@ impl ChangeBatch {
     /// Bytes that these rows take, without what their buffers hold of other rows.
     pub fn bytes(&self) -> usize {
         let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
-        self.rows.columns().iter().map(|column| slice_bytes(column)).sum::<usize>() + per_row * self.num_rows()
+        self.rows.columns().iter().map(slice_bytes).sum::<usize>() + per_row * self.num_rows()
     }
 
     /// Rows `offset .. offset + length`, without copying.

@@ -109,9 +109,11 @@ mod tests {
     use super::*;
     use crate::plan::{Changelog, Input, Node, Op, OperatorId, Output, Target};
 
+    type Edge<'a> = (usize, Option<&'a [usize]>);
+
     /// Nodes as lists of (input, key): `None` for no exchange. A node without inputs is a scan. The last is the output.
-    fn plan(nodes: &[&[(usize, Option<&[usize]>)]]) -> StreamPlan {
-        let node = |(id, inputs): (usize, &&[(usize, Option<&[usize]>)])| Node {
+    fn plan(nodes: &[&[Edge]]) -> StreamPlan {
+        let node = |(id, inputs): (usize, &&[Edge])| Node {
             id: OperatorId(id as u32),
             op: match inputs.len() {
                 0 => Op::Scan { source: "s".into(), columns: vec![], watermark: None },

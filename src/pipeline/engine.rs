@@ -254,6 +254,7 @@ impl Engine {
         let jobs: Vec<_> = std::mem::take(&mut *self.jobs.lock()).into_values().collect();
         futures::future::join_all(jobs.iter().map(|job| job.shut_down())).await;
         self.database.shutdown().await;
+        self.catalog.close();
     }
 
     /// Checks the sinks of a plan beforehand.

@@ -72,7 +72,7 @@ impl Lines {
     ///
     /// # Errors
     /// If the file cannot be read, or a line is longer than [`MAX_LINE_BYTES`].
-    pub fn next(&mut self) -> Result<Option<FileChunk>> {
+    pub fn next_chunk(&mut self) -> Result<Option<FileChunk>> {
         loop {
             let known = self.rest.len();
             let read = (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut self.rest);

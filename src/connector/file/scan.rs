@@ -59,7 +59,7 @@ impl Scan {
                 return Ok(self.at_end());
             }
             let Some(lines) = &mut self.current else { continue };
-            if let Some(chunk) = lines.next()? {
+            if let Some(chunk) = lines.next_chunk()? {
                 return Ok(Step::Chunk(chunk));
             }
             // Listed before the file is read again: what was appended before the next file came is not missed.
@@ -67,7 +67,7 @@ impl Scan {
                 return Ok(Step::AtEnd);
             }
             let Some(lines) = &mut self.current else { continue };
-            if let Some(chunk) = lines.next()? {
+            if let Some(chunk) = lines.next_chunk()? {
                 return Ok(Step::Chunk(chunk));
             }
             let last = lines.last();

@@ -283,6 +283,6 @@ fn a_sink_that_cannot_be_written_says_so() {
     let e = preflight(&folder.path(""));
     assert_eq!((e.state().code(), e.hint()), ("42809", Some("Add a file's name: all rows are written into one file.")));
     let sink = registry::sink(&columns(), &[], with(&[("path", "/dev/full")])).expect("a sink");
-    let full = sink.open("job", schema_of(&columns())).and_then(|mut w| Ok(w.deliver(&part(&[1]))));
+    let full = sink.open("job", schema_of(&columns())).map(|mut w| w.deliver(&part(&[1])));
     assert!(!matches!(full, Ok(Ok(()) | Err(DeliveryError::Fatal(_)))), "a full disk may pass: {full:?}");
 }

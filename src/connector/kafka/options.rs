@@ -328,7 +328,7 @@ mod tests {
 
     fn reader(extra: &[(&str, &str)]) -> OptionReader {
         let all = BASE.iter().filter(|(k, _)| !extra.iter().any(|(e, _)| e == k)).chain(extra);
-        let options = all.zip(1..).map(|((k, v), i)| WithOption::new(*k, *v, i)).collect();
+        let options = all.zip(1..).map(|((k, v), i)| WithOption::new(k, v, i)).collect();
         OptionReader::new(options).unwrap()
     }
 

@@ -14,7 +14,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, Operator, Volatility, lit};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Volatility, lit,
+};
 
 use super::typing::{binary, call, cast, literal_as, unknown};
 use crate::error::{Error, SqlState};
@@ -42,7 +44,11 @@ fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) 
             let name = names.save(&expr);
             Ok(Transformed::yes(name.restore(change(expr, &schema)?)))
         })?
-        .map_data(LogicalPlan::recompute_schema)
+        .map_data(|plan| match plan {
+            // The schema of VALUES does not follow its expressions by itself.
+            LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
+            plan => plan.recompute_schema(),
+        })
     })?;
     Ok(rewritten.data)
 }

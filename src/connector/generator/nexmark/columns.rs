@@ -154,7 +154,7 @@ pub struct Filler {
 
 impl Filler {
     pub fn new(seed: u64, schedule: Schedule) -> Result<Self> {
-        Ok(Filler { seed, schedule, prices: Prices::new(), texts: Texts::get()? })
+        Ok(Filler { seed, schedule, prices: Prices::default(), texts: Texts::get()? })
     }
 
     /// The values of `quantity` for the events with these global numbers, as `data_type`.

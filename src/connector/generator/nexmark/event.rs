@@ -173,8 +173,8 @@ pub struct Prices {
     powers: Vec<f64>,
 }
 
-impl Prices {
-    pub fn new() -> Self {
+impl Default for Prices {
+    fn default() -> Self {
         let mut step = 2.0_f64;
         for _ in 0..PRICE_STEPS.ilog2() {
             step = step.sqrt();
@@ -187,7 +187,9 @@ impl Prices {
         }
         Prices { powers }
     }
+}
 
+impl Prices {
     /// A price from the upper 53 of some random bits.
     pub fn price(&self, bits: u64) -> i64 {
         /// 2^EXPONENT = 10^6.
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn prices_are_log_uniform() {
-        let (prices, draw) = (Prices::new(), draw(0, Chance::Price));
+        let (prices, draw) = (Prices::default(), draw(0, Chance::Price));
         let mut decades = [0; 6];
         for n in 0..60_000 {
             let price = prices.price(draw.at(n));
