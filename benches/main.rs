@@ -1,1 +1,41 @@
-fn main() {}
+//! Benchmarks, a number each: `./dev bench [NAME]`. They measure, they do not judge a run by its speed; but one that did
+//! not reach its end, or lost a row, says so and fails.
+//!
+//! A core is a CPU second of this whole process, threads of libraries included; engines run at parallelism 1 unless said.
+
+mod bids;
+mod decode;
+mod engine;
+mod measure;
+mod serve;
+
+use std::process::ExitCode;
+
+/// A benchmark's name and what it does.
+type Bench = (&'static str, fn() -> Result<(), String>);
+
+const BENCHES: &[Bench] = &[
+    ("generator", bids::generator),
+    ("q0", engine::q0),
+    ("tumble", engine::tumble),
+    ("json_decode", decode::json),
+    ("startup", serve::startup),
+    ("at_rest", serve::at_rest),
+];
+
+fn main() -> ExitCode {
+    // Cargo adds --bench; what else there is chooses by name.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let mut failed = 0;
+    measure::print_machine();
+    for (name, run) in BENCHES {
+        if !wanted.is_empty() && !wanted.iter().any(|w| name.contains(w.as_str())) {
+            continue;
+        }
+        if let Err(error) = run() {
+            failed += 1;
+            println!("{name}: failed: {error}");
+        }
+    }
+    ExitCode::from(u8::from(failed > 0))
+}

@@ -8,8 +8,10 @@ use crate::tally::Tally;
 /// The binary that cargo has built beside this one.
 const TIDEMILL: &str = env!("CARGO_BIN_EXE_tidemill");
 
+type Check = fn() -> Result<(), String>;
+
 pub fn run(tally: &mut Tally) {
-    let tests: &[(&str, fn() -> Result<(), String>)] = &[
+    let tests: &[(&str, Check)] = &[
         ("docs::readme_tour", readme_tour),
         ("docs::examples_run", examples_run),
         ("docs::examples_check", examples_check),

@@ -164,10 +164,6 @@ impl Broker {
         }
     }
 
-    pub fn delete_topic(&self, topic: &str) -> Outcome {
-        wait(self.admin()?.delete_topics(&[topic], &options()))
-    }
-
     pub fn add_partitions(&self, topic: &str, total: usize) -> Outcome {
         let new = NewPartitions::new(topic, total);
         wait(self.admin()?.create_partitions([&new], &options()))

@@ -24,7 +24,8 @@ pub const TESTS: &[Test] = &[
 struct Server {
     runtime: Runtime,
     data: TempDir,
-    engine: Arc<Engine>,
+    /// None while it is opened anew: two engines cannot share their data.
+    engine: Option<Arc<Engine>>,
     servers: String,
 }
 
@@ -33,14 +34,24 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|e| e.to_string())?;
         let data = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let engine = open(&runtime, &data)?;
+        let engine = Some(open(&runtime, &data)?);
         Ok(Server { runtime, data, engine, servers: broker.servers() })
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>, Error> {
+        self.engine.clone().ok_or_else(|| Error::internal("the engine is not open"))
+    }
+
+    fn shut_down(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            self.runtime.block_on(engine.shutdown());
+        }
     }
 
     /// Shuts the engine down and opens it again on its data.
     fn restart(&mut self) -> Outcome {
-        self.runtime.block_on(self.engine.shutdown());
-        self.engine = open(&self.runtime, &self.data)?;
+        self.shut_down();
+        self.engine = Some(open(&self.runtime, &self.data)?);
         Ok(())
     }
 
@@ -49,7 +60,7 @@ impl Server {
     fn run(&self, script: &str) -> Result<Vec<String>, Error> {
         let options =
             format!("'connector' = 'kafka', 'properties.bootstrap.servers' = '{}', 'format' = 'json'", self.servers);
-        let mut session = Session::new(Arc::clone(&self.engine));
+        let mut session = Session::new(self.engine()?);
         self.runtime.block_on(async {
             let mut rows = Vec::new();
             for statement in session.parse(&script.replace("$KAFKA", &options))? {
@@ -79,7 +90,8 @@ impl Server {
 
     /// State, reason and bad rows of a job.
     fn job(&self, name: &str) -> Outcome<(String, String, u64)> {
-        let jobs = self.runtime.block_on(async { self.engine.jobs() });
+        let engine = self.engine().map_err(|e| e.to_string())?;
+        let jobs = self.runtime.block_on(async { engine.jobs() });
         let job = jobs.into_iter().find(|job| job.name == name).ok_or_else(|| format!("no job {name}"))?;
         let reason = job.reason.map_or_else(String::new, |e| e.message().to_string());
         Ok((job.state.to_string(), reason, job.counts.bad_rows))
@@ -98,7 +110,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.runtime.block_on(self.engine.shutdown());
+        self.shut_down();
     }
 }
 

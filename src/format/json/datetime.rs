@@ -245,7 +245,7 @@ mod tests {
             write_timestamp(micros, 6, false, TimestampFormat::Sql, &mut out);
             String::from_utf8(out).unwrap()
         });
-        assert_eq!(found.as_deref(), expected.as_ref().map_err(|e| e).copied(), "{text}");
+        assert_eq!(found.as_deref(), expected.as_ref().copied(), "{text}");
     }
 
     #[test]
