@@ -39,7 +39,12 @@ impl Server {
             }
             line.clear();
         }
-        Ok(Server { child, _said: said, address: address.ok_or("the server did not say where it listens")?, _data: data })
+        Ok(Server {
+            child,
+            _said: said,
+            address: address.ok_or("the server did not say where it listens")?,
+            _data: data,
+        })
     }
 
     /// SELECT 1, over the wire.
