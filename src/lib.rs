@@ -1,6 +1,8 @@
 //! Tidemill: a streaming SQL engine in one binary. The modules stand in the order of the path that a statement and its
 //! data take; each imports only from those below it (a test holds that).
 
+// Folders tell their story in terms of their files, which need not be public.
+#![allow(rustdoc::private_intra_doc_links)]
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,7 +1,7 @@
 //! What exists: names, kinds, columns, dependencies.
 //!
 //! 1. [`define`] types a CREATE statement: its columns are checked, its WITH options become a connector's own.
-//! 2. [`Catalog`] gives the new [`object`] an id, writes the whole catalog to its [`file`], and only then shows it.
+//! 2. [`Catalog`] gives the new [`object`] an id, writes the whole catalog to its [`mod@file`], and only then shows it.
 //! 3. Readers hold a [`CatalogSnapshot`]: it never changes under them. Names are resolved against it, and what a DROP
 //!    takes with it is found there ([`dependencies`]).
 //!

@@ -6,7 +6,7 @@
 //! 3. [`lower`]: the logical plan becomes operators, each with its key, changelog kind, event time and state.
 //! 4. [`stream`]: the stream plan itself: what `dataflow/` runs; [`scalar`]: expressions in it; [`total`]: made so that
 //!    failing does not depend on batching.
-//! 5. [`text`]: its stored form; [`explain`] and [`state`]: what people are told about it; [`errors`]: in whose words.
+//! 5. [`text`]: its stored form; [`mod@explain`] and [`state`]: what people are told about it; [`errors`]: in whose words.
 //!
 //! What does not live here: running anything. DataFusion gives parsing, planning, optimising and expressions; its
 //! `ExecutionPlan` never runs a job.

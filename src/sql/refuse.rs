@@ -94,7 +94,7 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["DO"], "DO", NO_CODE),
 ];
 
-/// Behind CREATE [OR REPLACE] [TEMPORARY] ...
+/// Behind `CREATE [OR REPLACE] [TEMPORARY] ...`
 const CREATES: &[(&str, &str)] = &[
     ("TABLE", "Use CREATE SOURCE for a stream that is read, CREATE SINK for one that is written."),
     ("VIEW", "Use CREATE MATERIALIZED VIEW, or a WITH clause in the query."),

@@ -1,11 +1,11 @@
 //! PostgreSQL's system catalogs, as psql, drivers and tools ask for them: `pg_catalog` and `information_schema`.
 //!
-//! 1. [`rewrite`] brings a parsed statement from PostgreSQL's forms (`OPERATOR(pg_catalog.~)`, `::regclass`, correlated
+//! 1. [`mod@rewrite`] brings a parsed statement from PostgreSQL's forms (`OPERATOR(pg_catalog.~)`, `::regclass`, correlated
 //!    sub-queries over catalogs that are always empty) to what DataFusion plans.
 //! 2. A [`table`] is made when a statement names it: its columns from [`definition`], its rows from [`rows`] (or
 //!    [`information_schema`](mod@information_schema)), out of a [`World`]: the catalog's snapshot and the session's facts.
 //!    Nothing is kept between statements.
-//! 3. [`functions`] are those that psql and drivers call, over the same world.
+//! 3. [`mod@functions`] are those that psql and drivers call, over the same world.
 //!
 //! What does not live here: user objects as tables to be read, SHOW, settings.
 //!

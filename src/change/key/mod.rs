@@ -14,7 +14,7 @@
 //! A numeric's scale is its column's, not the key's. Intervals, rows and arrays are refused.
 //!
 //! 1. [`KeyCodec::encode`] (`encode`) writes columns into [`Keys`].
-//! 2. [`hash`] and [`key_group`] deal encoded keys into key groups; [`shard_of`] groups to shards.
+//! 2. [`fn@hash`] and [`key_group`] deal encoded keys into key groups; [`shard_of`] groups to shards.
 //! 3. [`KeyCodec::decode`] (`decode`) reads columns back.
 
 mod decode;

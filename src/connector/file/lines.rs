@@ -43,7 +43,7 @@ pub struct Lines {
     name: Arc<str>,
     /// Where in the file `rest` begins.
     offset: u64,
-    /// Bytes read that are not handed out: no line end among them after [`Lines::next`] has returned.
+    /// Bytes read that are not handed out: no line end among them after `next_chunk` has returned.
     rest: Vec<u8>,
 }
 

@@ -7,7 +7,7 @@
 //! 3. [`scan`]: file after file, from a position on, bounded or watched.
 //! 4. [`reader`]: a thread scans ahead, bounded in bytes; the tick loop takes what is at hand.
 //!
-//! Writing: [`sink`].
+//! Writing: [`mod@sink`].
 //!
 //! What holds:
 //!

@@ -6,9 +6,9 @@
 //! 2. [`offsets`]: the startup mode becomes an offset for each partition, once, by asking the broker.
 //! 3. [`fetch`]: a thread of its own takes messages from librdkafka in batches ([`queue`], the one place with `unsafe`)
 //!    and copies their values into each partition's [`buffer`].
-//! 4. [`source`]: the tick loop takes chunks out of the buffers; `format/` decodes them elsewhere.
+//! 4. [`mod@source`]: the tick loop takes chunks out of the buffers; `format/` decodes them elsewhere.
 //!
-//! A sink: [`sink`] encodes a part's rows, hands them to an idempotent producer and waits until the outcome of each is
+//! A sink: [`mod@sink`] encodes a part's rows, hands them to an idempotent producer and waits until the outcome of each is
 //! known. [`client`] is what both share: settings, logs, errors in words.
 //!
 //! What holds:

@@ -54,7 +54,7 @@ pub(super) fn date(text: &[u8]) -> Result<i32, Trouble> {
     }
 }
 
-/// 'yyyy-MM-dd HH:mm[:ss[.f...]][zone]' or with 'T', in microseconds UTC, rounded half up to `precision` digits of a
+/// `yyyy-MM-dd HH:mm[:ss[.f...]][zone]` or with 'T', in microseconds UTC, rounded half up to `precision` digits of a
 /// second (at most nine are looked at).
 pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
     let (days, rest) = leading_date(text)?;

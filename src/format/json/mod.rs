@@ -6,7 +6,7 @@
 //!    half row behind.
 //! 2. [`object`]: the keys of an object. It expects those of the object before, in the same order, so that the common key
 //!    costs one comparison; anything else is looked up, and what nobody wants is skipped, though not unread.
-//! 3. [`column`]: a growing column for each wanted field; values go from the bytes straight into it.
+//! 3. [`mod@column`]: a growing column for each wanted field; values go from the bytes straight into it.
 //! 4. [`scan`], [`number`], [`datetime`], [`base64`]: the tokens, and what they mean in each SQL type.
 //! 5. [`failure`]: why a message cannot be read, and at which field.
 //!

@@ -1,4 +1,4 @@
-//! Rows whose columns each follow a rule of their own, given by options 'fields.<column>.<...>'.
+//! Rows whose columns each follow a rule of their own, given by options `fields.<column>.<...>`.
 //!
 //! | kind | what a column holds | options |
 //! |---|---|---|

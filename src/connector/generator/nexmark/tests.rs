@@ -242,31 +242,3 @@ fn what_does_not_fit_is_refused() {
          Expected a timestamp such as '2026-01-31 12:00:00'.",
     );
 }
-
-/// Not a test of anything but speed; `cargo test -- --ignored --nocapture speed_of`.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "a measurement")]
-fn speed_of_bids_and_their_digest() {
-    let stream = flat("bid");
-    let mut hasher = crate::connector::blackhole::digest::RowHasher::default();
-    let mut time = |what: &str, columns: &[usize], digests: bool| {
-        for _ in 0..3 {
-            let start = std::time::Instant::now();
-            let mut rows = 0;
-            for chunk in 0..200 {
-                let made = stream.make(ALONE, chunk * 8_900..(chunk + 1) * 8_900, columns).expect("rows");
-                rows += made.num_rows() as u32;
-                if digests {
-                    hasher.hash(&made).expect("hashed");
-                }
-            }
-            println!("{what}: {:?} a bid", start.elapsed() / rows);
-        }
-    };
-    time("all columns", &[0, 1, 2, 3, 4, 5, 6], false);
-    time("all columns, digested", &[0, 1, 2, 3, 4, 5, 6], true);
-    for (column, (name, _)) in bid_columns().iter().enumerate() {
-        time(name, &[column], false);
-    }
-}
