@@ -1,11 +1,14 @@
 //! The change batch.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
 
 use super::Watermark;
+use super::key::{KeyCodec, Keys};
 use crate::error::{Error, Result};
 
 /// Rows with weights and, where a row is behind its partition's watermark, the watermark that judges it.
@@ -88,6 +91,18 @@ impl ChangeBatch {
     pub fn bytes(&self) -> usize {
         let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
         self.rows.columns().iter().map(slice_bytes).sum::<usize>() + per_row * self.num_rows()
+    }
+
+    /// The encoded key of each row, made of `columns`.
+    ///
+    /// # Errors
+    /// `0A000` for a column of a type that cannot be a key.
+    pub fn keys(&self, columns: &[usize]) -> Result<Keys> {
+        let columns: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(self.column(*c))).collect();
+        let codec = KeyCodec::new(columns.iter().map(|c| c.data_type()))?;
+        let mut keys = Keys::new(codec.stride());
+        codec.encode(&columns, self.num_rows(), &mut keys)?;
+        Ok(keys)
     }
 
     /// Rows `offset .. offset + length`, without copying.

@@ -1,11 +1,9 @@
 //! The exchange: which shard a row goes to. Equal keys meet on the shard that owns their key group.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, UInt32Array};
+use arrow::array::UInt32Array;
 
 use crate::change::ChangeBatch;
-use crate::change::key::{KeyCodec, Keys, key_group, shard_of};
+use crate::change::key::{key_group, shard_of};
 use crate::error::Result;
 
 use super::shard::Outbound;
@@ -37,7 +35,7 @@ impl Router {
             out.push(send(0, batch.clone()));
             return Ok(());
         }
-        self.hash(columns, batch)?;
+        batch.keys(columns)?.hash_into(&mut self.hashes);
         self.rows.iter_mut().for_each(Vec::clear);
         for (row, hash) in (0u32..).zip(&self.hashes) {
             if let Some(rows) = self.rows.get_mut(shard_of(key_group(*hash), self.shards)) {
@@ -51,15 +49,6 @@ impl Router {
                 out.push(send(shard, batch.take(&UInt32Array::from(rows.clone()))?));
             }
         }
-        Ok(())
-    }
-
-    fn hash(&mut self, columns: &[usize], batch: &ChangeBatch) -> Result<()> {
-        let columns: Vec<_> = columns.iter().map(|c| Arc::clone(batch.column(*c))).collect();
-        let codec = KeyCodec::new(columns.iter().map(|c| c.data_type()))?;
-        let mut keys = Keys::new(codec.stride());
-        codec.encode(&columns, batch.num_rows(), &mut keys)?;
-        keys.hash_into(&mut self.hashes);
         Ok(())
     }
 }

@@ -95,10 +95,6 @@ impl Fragment {
         &self.plan
     }
 
-    pub fn parallelism(&self) -> usize {
-        self.shards.first().map_or(1, Vec::len)
-    }
-
     /// The watermark behind the node, as of the last tick's end.
     pub fn watermark(&self, node: NodeIndex) -> Watermark {
         self.watermarks.get(node).copied().unwrap_or(Watermark::NONE)

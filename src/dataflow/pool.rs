@@ -28,10 +28,6 @@ impl WorkerPool {
             .map_err(|e| Error::internal(format!("cannot start the worker pool: {e}")))
     }
 
-    pub fn threads(&self) -> usize {
-        self.0.current_num_threads()
-    }
-
     /// Queues `job` behind those that wait already.
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
         self.0.spawn_fifo(job);

@@ -112,10 +112,6 @@ impl SourceWatermarks {
         !self.partitions.is_empty() && self.partitions.iter().all(|p| p.progress != Progress::Reading)
     }
 
-    pub fn idle_partitions(&self) -> usize {
-        self.partitions.iter().filter(|p| p.idle).count()
-    }
-
     /// When the next partition becomes idle if nothing comes: a due timer makes a tick. `None` while it would not
     /// change the combined watermark for want of any.
     pub fn next_deadline(&self) -> Option<Micros> {

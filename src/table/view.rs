@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use imbl::OrdMap;
 
-use crate::change::key::{KeyCodec, Keys};
 use crate::change::{ChangeBatch, row};
 use crate::error::{Error, Result};
 use crate::operator::CHUNK_ROWS;
@@ -76,7 +75,7 @@ impl View {
     fn merge(&mut self, batch: &ChangeBatch, wanted: fn(i64) -> bool) -> Result<()> {
         let rows = row::encode_rows(batch.rows())?;
         let keys = match &self.identity {
-            Identity::Key(columns) if !columns.is_empty() => Some(keys_of(batch, columns)?),
+            Identity::Key(columns) if !columns.is_empty() => Some(batch.keys(columns)?),
             _ => None,
         };
         for index in 0..batch.num_rows() {
@@ -127,14 +126,6 @@ impl View {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-}
-
-fn keys_of(batch: &ChangeBatch, columns: &[usize]) -> Result<Keys> {
-    let columns: Vec<_> = columns.iter().map(|c| Arc::clone(batch.column(*c))).collect();
-    let codec = KeyCodec::new(columns.iter().map(|c| c.data_type()))?;
-    let mut keys = Keys::new(codec.stride());
-    codec.encode(&columns, batch.num_rows(), &mut keys)?;
-    Ok(keys)
 }
 
 impl ViewSnapshot {
