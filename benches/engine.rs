@@ -16,7 +16,7 @@ const BIDS: &str = "CREATE SOURCE bid (auction BIGINT, bidder BIGINT, price BIGI
     WITH ('connector' = 'generator', 'kind' = 'nexmark', 'nexmark.table' = 'bid', 'number-of-rows' = '{events}')";
 
 /// Runs `script` and then `job` to its end. Gives the job's input rows and delivered rows, and what the job took.
-fn run(script: &[&str], job: &str, events: u64) -> Result<(u64, u64, Took), String> {
+pub fn run(script: &[&str], job: &str, events: u64) -> Result<(u64, u64, Took), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     runtime.block_on(async {
@@ -47,7 +47,7 @@ async fn execute(session: &mut Session, sql: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn expect(what: &str, expected: u64, got: u64) -> Result<(), String> {
+pub fn expect(what: &str, expected: u64, got: u64) -> Result<(), String> {
     if expected == got { Ok(()) } else { Err(format!("{expected} {what} expected, {got} came")) }
 }
 

@@ -6,6 +6,7 @@
 mod bids;
 mod decode;
 mod engine;
+mod kafka;
 mod measure;
 mod serve;
 
@@ -19,6 +20,7 @@ const BENCHES: &[Bench] = &[
     ("q0", engine::q0),
     ("tumble", engine::tumble),
     ("json_decode", decode::json),
+    ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),
     ("at_rest", serve::at_rest),
 ];

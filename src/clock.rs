@@ -9,6 +9,7 @@ pub type Micros = i64;
 
 pub const MICROS_PER_MILLI: Micros = 1_000;
 pub const MICROS_PER_SECOND: Micros = 1_000_000;
+pub const MICROS_PER_DAY: Micros = 86_400 * MICROS_PER_SECOND;
 
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock. May jump; callers that need order take the maximum with what they saw before.

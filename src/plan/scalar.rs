@@ -3,16 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::DFSchema;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{self, Expr, ExprSchemable, Operator};
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::text::expr::{print, read};
+use crate::clock::MICROS_PER_DAY;
 use crate::error::Result;
 
 /// An expression whose columns are named as in its input's schema (unqualified) and whose types are all settled: no
@@ -57,8 +58,9 @@ impl Scalar {
 
     pub(super) fn physical(&self, input: &SchemaRef) -> datafusion::error::Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(Arc::clone(input))?;
+        let exact = self.0.clone().transform_up(|expr| Ok(exact_interval(expr, &schema)))?.data;
         let planned =
-            create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+            create_physical_expr(&exact, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
         Ok(planned.transform_up(|expr| Ok(checked(expr)))?.data)
     }
 }
@@ -70,6 +72,31 @@ fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
             Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)))
         }
         _ => Transformed::no(expr),
+    }
+}
+
+/// `timestamp ± INTERVAL` without months is a sum of microseconds. Arrow's kernels for intervals go through the calendar for
+/// every row, which takes ten times as long. (With a time zone, a day is not always 24 hours.)
+fn exact_interval(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::BinaryExpr(logical_expr::BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) = &expr
+    else {
+        return Transformed::no(expr);
+    };
+    let Ok(DataType::Timestamp(TimeUnit::Microsecond, zone)) = left.get_type(schema) else {
+        return Transformed::no(expr);
+    };
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), metadata) = right.as_ref() else {
+        return Transformed::no(expr);
+    };
+    let whole = interval.months == 0 && interval.nanoseconds % 1000 == 0 && (interval.days == 0 || zone.is_none());
+    let days = i64::from(interval.days) * MICROS_PER_DAY;
+    match (interval.nanoseconds / 1000).checked_add(days).filter(|_| whole) {
+        Some(micros) => {
+            let duration = Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), metadata.clone());
+            let sum = logical_expr::BinaryExpr::new(left.clone(), *op, Box::new(duration));
+            Transformed::yes(Expr::BinaryExpr(sum))
+        }
+        None => Transformed::no(expr),
     }
 }
 

@@ -50,10 +50,15 @@ fn mix_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
         let word = u128::from_le_bytes(*word);
         hash = fold(hash ^ (word as u64), FOLD ^ ((word >> 64) as u64));
     }
-    let mut last = [0; 16];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
+    // What is left is read with the bytes before it, as wyhash does: a copy of unknown length costs more.
+    let last = match bytes.last_chunk::<16>() {
+        Some(last) => *last,
+        None => {
+            let mut padded = [0; 16];
+            padded[..rest.len()].copy_from_slice(rest);
+            padded
+        }
+    };
     let last = u128::from_le_bytes(last);
     fold(hash ^ (last as u64), FOLD ^ ((last >> 64) as u64)).wrapping_add(bytes.len() as u64)
 }

@@ -4,9 +4,7 @@ use chrono::{DateTime, LocalResult, Offset, TimeZone};
 use chrono_tz::Tz;
 
 use super::encode::datetime::days_from_civil;
-use crate::clock::{MICROS_PER_SECOND, Micros};
-
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 
 /// Any unambiguous beginning of true, false, yes, no, on, off; 1 and 0.
 pub fn boolean(text: &str) -> Option<bool> {

@@ -6,10 +6,8 @@ use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use crate::clock::{MICROS_PER_SECOND, Micros};
+use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 
-const SECONDS_PER_DAY: i64 = 86_400;
-const MICROS_PER_DAY: i64 = SECONDS_PER_DAY * MICROS_PER_SECOND;
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL's binary dates begin.
 const POSTGRES_EPOCH_DAYS: i32 = 10_957;
 
