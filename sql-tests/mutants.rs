@@ -5,7 +5,8 @@
 //! 2. [`plant`] copies the source tree, where each such expression becomes a choice between itself and its mutant, made
 //!    by an environment variable: one build serves all of them ("mutant schemata": Untch, Offutt and Harrold, 1993).
 //! 3. [`build`] builds that copy beside the real one, on the same dependencies.
-//! 4. Each mutant runs all scripts in the same sample of ways, and the distinct records that fail are counted.
+//! 4. Each mutant runs all scripts in the same sample of ways, and the distinct records that fail are counted, whatever
+//!    the way; the closing checks of scripts apart from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,14 +18,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Records that must fail without an operator's logic: one would be chance, five are a test.
+/// Records (and closing checks of scripts) that must fail without an operator's logic: one would be chance.
 const MUST_FAIL: usize = 5;
 
 /// Names the mutant that a build of the copy is to be.
 const VARIABLE: &str = "TIDEMILL_MUTANT";
 
-/// The ways that scripts run in are drawn from this: every mutant is judged alike.
-const SEED: &str = "1";
+/// The ways that scripts run in are drawn from this: every mutant is judged alike. This sample has three shards with each
+/// kind of cut (rows of one partition reach several only with more than one chunk a tick), and one with small cuts.
+const SEED: &str = "26";
 
 /// Mutants running side by side: scripts wait more than they compute.
 const AT_ONCE: usize = 4;
@@ -99,16 +101,16 @@ fn run_all(name: Option<&str>) -> Result<bool, String> {
         for _ in 0..AT_ONCE.min(chosen.len()) {
             scope.spawn(|| {
                 while let Some(mutant) = chosen.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let line = verdict(mutant, scripts(&binary, &mutant.name));
-                    println!("{}", line.1);
-                    verdicts.lock().insert(mutant.name.as_str(), line.0);
+                    let (is_noticed, line) = verdict(mutant, scripts(&binary, &mutant.name));
+                    println!("{line}");
+                    verdicts.lock().insert(mutant.name.as_str(), is_noticed);
                 }
             });
         }
     });
     let verdicts = verdicts.into_inner();
-    let survived: Vec<_> = verdicts.iter().filter(|(_, killed)| !**killed).map(|(name, _)| *name).collect();
-    println!("{} mutants, {} noticed by fewer than {MUST_FAIL} records", verdicts.len(), survived.len());
+    let survived: Vec<_> = verdicts.iter().filter(|(_, is_noticed)| !**is_noticed).map(|(name, _)| *name).collect();
+    println!("{} mutants, {} noticed by fewer than {MUST_FAIL}", verdicts.len(), survived.len());
     survived.iter().for_each(|name| println!("  {name}"));
     Ok(survived.is_empty() && !verdicts.is_empty())
 }
@@ -118,15 +120,13 @@ fn verdict(mutant: &Mutant, failures: Result<Failures, String>) -> (bool, String
     match failures {
         Err(why) => (false, format!("{}: {why}", mutant.name)),
         Ok(failures) => {
-            let count = failures.records.len();
-            let mut line = format!("| {} | {count} |", mutant.name);
-            if count < MUST_FAIL {
+            let (records, others) = (failures.records.len(), failures.others.len());
+            let mut line = format!("| `{}` | {records} | {others} |", mutant.name);
+            let is_noticed = records + others >= MUST_FAIL;
+            if !is_noticed {
                 let _ = write!(line, " {:?}", failures.records);
             }
-            if !failures.others.is_empty() {
-                let _ = write!(line, " and {} that are no records", failures.others.len());
-            }
-            (count >= MUST_FAIL, line)
+            (is_noticed, line)
         }
     }
 }
