@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use super::Accumulator;
 use super::column::Accumulated;
 use super::extremum::Extremum;
-use super::multiset::RetractableExtremum;
+use super::retractable::RetractableExtremum;
 use crate::change::bytes::{Reader, corrupt, put_bytes};
 use crate::error::{Error, Result};
 use crate::plan::Changelog;
