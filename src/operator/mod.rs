@@ -15,6 +15,7 @@
 //! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//! - `upsert` stands in front of sinks that keep one row a key.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -34,6 +35,7 @@ mod multiset;
 mod net;
 mod project;
 mod slices;
+mod upsert;
 mod window;
 mod window_aggregate;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Node, Op};
+use super::stream::{Keeps, Node, Op};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,13 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
+        Op::Upsert { key, keeps: keeps @ (Keeps::Shown | Keeps::All), .. } => {
+            let columns = names(key);
+            let rows = if *keeps == Keeps::All { "all rows" } else { "one row" };
+            let keeps = format!("{rows} of each ({}), which is not known to be unique", columns.join(", "));
+            Some(StateInfo { keeps, bound: StateBound::Unbounded { columns } })
+        }
+        Op::Upsert { keeps: Keeps::Nothing, .. } => None,
         Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
     }
 }

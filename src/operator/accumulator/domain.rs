@@ -24,7 +24,7 @@ pub fn create(max: bool, data_type: &DataType, changelog: Changelog) -> Option<B
     fn over<D: Domain>(max: bool, domain: D, changelog: Changelog) -> Box<dyn Accumulator> {
         match changelog {
             Changelog::AppendOnly => Accumulated::boxed(Extremum { domain, max }),
-            Changelog::Changing => Accumulated::boxed(RetractableExtremum { domain, max }),
+            Changelog::Changing | Changelog::Upsert => Accumulated::boxed(RetractableExtremum { domain, max }),
         }
     }
     let of = data_type.clone();
