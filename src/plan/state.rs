@@ -21,6 +21,8 @@ pub enum StateBound {
     Watermark,
     /// Nothing: grows with the number of distinct values of these columns.
     Unbounded { columns: Vec<String> },
+    /// Nothing: grows with the input's rows, until they are deleted.
+    InputRows,
 }
 
 /// The state that a node of `plan` keeps; `None` for a stateless one. `inputs` are the nodes it reads.
@@ -46,9 +48,11 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         }
         Op::Upsert { key, keeps: keeps @ (Keeps::Shown | Keeps::All), .. } => {
             let columns = names(key);
-            let rows = if *keeps == Keeps::All { "all rows" } else { "one row" };
-            let keeps = format!("{rows} of each ({}), which is not known to be unique", columns.join(", "));
-            Some(StateInfo { keeps, bound: StateBound::Unbounded { columns } })
+            let of = format!("for each ({}), which is not known to be unique", columns.join(", "));
+            Some(match keeps {
+                Keeps::All => StateInfo { keeps: format!("all rows {of}"), bound: StateBound::InputRows },
+                _ => StateInfo { keeps: format!("one row {of}"), bound: StateBound::Unbounded { columns } },
+            })
         }
         Op::Upsert { keeps: Keeps::Nothing, .. } => None,
         Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
@@ -63,6 +67,7 @@ impl fmt::Display for StateBound {
             StateBound::Unbounded { columns } => {
                 write!(f, "unbounded: grows with the number of distinct ({})", columns.join(", "))
             }
+            StateBound::InputRows => f.write_str("unbounded: grows with the rows of the input"),
         }
     }
 }
