@@ -1,11 +1,12 @@
 //! Connectors: one folder each, with its options, its source and its sink.
 //!
-//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]), and
-//!    are never strings again.
+//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]; those of
+//!    formats in [`formats`]), and are never strings again.
 //! 2. A [`Source`] resolves where to start, once, to [`Positions`] (kept in the catalog) and opens a [`Reader`] there.
 //! 3. The tick loop takes what a reader has at hand: [`Chunk`]s of raw bytes (decoded by `format/` on the worker pool)
 //!    or of Arrow rows. A reader prefetches in the background, bounded in bytes, and wakes the tick loop.
-//! 4. A [`SinkWriter`] is handed its outbox in order, in [`Part`]s, and says what is delivered.
+//! 4. A sink says which changes it [`Takes`]. Its [`SinkWriter`] is handed its outbox in order, in [`Part`]s, and says
+//!    what is delivered.
 //!
 //! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
 
