@@ -146,8 +146,8 @@ mod tests {
             let mut writer = sink.open("job", batch.schema()).expect("a writer");
             let part = Part { id: PartId { epoch: 1, part: 0 }, batches: vec![batch.clone()] };
             writer.deliver(&part).expect("delivered");
-            let text = String::from_utf8_lossy(&written.lock()).into_owned();
-            text
+            let bytes = written.lock().clone();
+            String::from_utf8_lossy(&bytes).into_owned()
         };
         assert_eq!(
             printed(Vec::new(), &batch),
