@@ -150,7 +150,8 @@ mod tests {
         let marks = PrimitiveArray::from_iter_values(rows.iter().map(|r| r.1));
         let schema = Schema::new(vec![Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true)]);
         let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times.clone())]).unwrap();
-        let decoded = Decoded { rows: batch, weights: None, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
+        let decoded =
+            Decoded { rows: batch, weights: None, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
         let judged = decoded.judge(Watermark(front)).unwrap();
         let got: Vec<_> = (0..rows.len()).map(|i| Some(judged.judge(i)).filter(|j| *j != Watermark::NONE)).collect();
         let expected: Vec<_> = expected.iter().map(|e| e.map(Watermark)).collect();

@@ -37,7 +37,8 @@ impl Lowering<'_> {
         let name = scan.table_name.table();
         let relation = self.source(name)?;
         let mut wanted: BTreeSet<usize> = self.wanted.get(name).cloned().unwrap_or_default();
-        let planned = relation.watermark.as_ref().map(|clause| plan_watermark(&relation.name, &relation.columns, clause));
+        let planned =
+            relation.watermark.as_ref().map(|clause| plan_watermark(&relation.name, &relation.columns, clause));
         let planned = planned.transpose()?;
         if let Some(watermark) = &planned {
             wanted.extend(&watermark.columns);
@@ -166,8 +167,12 @@ impl Lowering<'_> {
         };
         if input.changelog == Changelog::Changing {
             let hint = match self.first_change(rows.node) {
-                Some(Op::Scan { .. }) => "Use GROUP BY with date_bin() over the column: its groups follow every change.",
-                _ => "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.",
+                Some(Op::Scan { .. }) => {
+                    "Use GROUP BY with date_bin() over the column: its groups follow every change."
+                }
+                _ => {
+                    "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE."
+                }
             };
             let error = Error::unsupported("a window over a changing result is not supported yet", hint);
             return Err(here(error.with_detail(self.why_it_changes(rows.node))));

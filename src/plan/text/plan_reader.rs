@@ -12,8 +12,8 @@ use super::types::read_type;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId,
-    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op,
+    OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec,
 };
 
 impl StreamPlan {
