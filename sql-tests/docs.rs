@@ -41,7 +41,7 @@ fn readme_tour() -> Result<(), String> {
 }
 
 fn examples_run() -> Result<(), String> {
-    for name in ["revenue.sql", "customers.sql"] {
+    for name in ["revenue.sql", "customers.sql", "changes.sql"] {
         let output = tidemill(&["run", &format!("examples/{name}")])?;
         success(&output).map_err(|e| format!("{name}: {e}"))?;
     }

@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// An engine in this process, and a session.
-struct Server {
+pub(super) struct Server {
     runtime: Runtime,
     data: TempDir,
     /// None while it is opened anew: two engines cannot share their data.
@@ -30,7 +30,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(broker: &Broker) -> Outcome<Server> {
+    pub(super) fn start(broker: &Broker) -> Outcome<Server> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|e| e.to_string())?;
         let data = tempfile::tempdir().map_err(|e| e.to_string())?;
@@ -49,21 +49,21 @@ impl Server {
     }
 
     /// Shuts the engine down and opens it again on its data.
-    fn restart(&mut self) -> Outcome {
+    pub(super) fn restart(&mut self) -> Outcome {
         self.shut_down();
         self.engine = Some(open(&self.runtime, &self.data)?);
         Ok(())
     }
 
     /// Runs a script; the rows of its last statement, columns separated by '|'. `$KAFKA` stands for the options that
-    /// every topic needs.
+    /// every topic needs, `$SERVERS` for the broker's address.
     fn run(&self, script: &str) -> Result<Vec<String>, Error> {
         let options =
             format!("'connector' = 'kafka', 'properties.bootstrap.servers' = '{}', 'format' = 'json'", self.servers);
         let mut session = Session::new(self.engine()?);
         self.runtime.block_on(async {
             let mut rows = Vec::new();
-            for statement in session.parse(&script.replace("$KAFKA", &options))? {
+            for statement in session.parse(&script.replace("$KAFKA", &options).replace("$SERVERS", &self.servers))? {
                 rows.clear();
                 if let Body::Rows { schema, stream } = session.execute(&statement, &[]).await?.body {
                     for row in Grid::collect(&schema, stream, chrono_tz::UTC).await?.rows {
@@ -76,7 +76,7 @@ impl Server {
         })
     }
 
-    fn sql(&self, script: &str) -> Outcome<Vec<String>> {
+    pub(super) fn sql(&self, script: &str) -> Outcome<Vec<String>> {
         self.run(script).map_err(|e| format!("{script}\n{e:?}"))
     }
 
@@ -97,7 +97,7 @@ impl Server {
         Ok((job.state.to_string(), reason, job.counts.bad_rows))
     }
 
-    fn wait_for_state(&self, job: &str, state: &str) -> Outcome<(String, u64)> {
+    pub(super) fn wait_for_state(&self, job: &str, state: &str) -> Outcome<(String, u64)> {
         let mut last = None;
         let found = wait_for("such a state", || {
             last = self.job(job).ok();
@@ -124,7 +124,7 @@ const ORDERS: &str = "CREATE SOURCE orders (order_id BIGINT, customer TEXT, amou
     WITH ($KAFKA, 'topic' = 'orders', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');";
 
 /// An order's millisecond of the day (up to 4 s out of order), customer and amount in cents.
-fn order(id: u64) -> (u64, String, u64) {
+pub(super) fn order(id: u64) -> (u64, String, u64) {
     (10_000 + id * 100 - id * 7919 % 40 * 100, format!("customer {}", id % 7), id * 37 % 10_000)
 }
 
@@ -133,7 +133,7 @@ fn clock(millis: u64) -> String {
     format!("2024-01-01 {:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60, millis % 1000)
 }
 
-fn write_orders(broker: &Broker, topic: &str, ids: std::ops::Range<u64>) -> Outcome {
+pub(super) fn write_orders(broker: &Broker, topic: &str, ids: std::ops::Range<u64>) -> Outcome {
     let message = |id: u64| {
         let (millis, customer, cents) = order(id);
         let amount = format!("{}.{:02}", cents / 100, cents % 100);

@@ -2,11 +2,12 @@
 //!
 //! 1. [`broker`]: starts it, freezes it, kills it; writes and reads topics behind the engine's back.
 //! 2. [`connector`]: the connector alone: sources and sinks as a pipeline drives them.
-//! 3. [`jobs`]: streaming jobs and views over topics, as a user writes them.
+//! 3. [`jobs`]: streaming jobs and views over topics, as a user writes them; [`changes`]: those whose results change.
 
 #![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
 
 mod broker;
+mod changes;
 mod connector;
 mod jobs;
 
@@ -28,7 +29,7 @@ type Test = (&'static str, fn(&mut Broker) -> Outcome);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn run(tally: &mut Tally) {
-    let all = connector::TESTS.iter().chain(jobs::TESTS);
+    let all = connector::TESTS.iter().chain(jobs::TESTS).chain(changes::TESTS);
     let wanted = all.filter(|(name, _)| tally.wants(name)).collect::<Vec<_>>();
     if wanted.is_empty() {
         return;

@@ -8,16 +8,19 @@
 //! 3. [`row`]: our own versioned encoding of whole rows, for values in state and for views.
 //! 4. [`bytes`]: the reader and the small writers that encodings share.
 //! 5. [`consolidate`]: equal rows added up, zeroes dropped.
+//! 6. [`changelog`]: what kind of changes a stream has, and a batch's changes as sinks name them.
 //!
 //! What does not live here: operators, or anything that knows where a batch came from or goes to.
 
 pub mod batch;
 pub mod bytes;
+pub mod changelog;
 pub mod consolidate;
 pub mod key;
 pub mod row;
 
 pub use batch::ChangeBatch;
+pub use changelog::{Change, Changelog};
 
 /// A promise about event time in microseconds: no row with a time at or below it is still to come.
 /// `Watermark::NONE` promises nothing; `Watermark::END` comes from a bounded input that has ended.

@@ -1,16 +1,18 @@
 //! Connectors: one folder each, with its options, its source and its sink.
 //!
-//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]), and
-//!    are never strings again.
+//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]; those of
+//!    formats in [`formats`]), and are never strings again.
 //! 2. A [`Source`] resolves where to start, once, to [`Positions`] (kept in the catalog) and opens a [`Reader`] there.
 //! 3. The tick loop takes what a reader has at hand: [`Chunk`]s of raw bytes (decoded by `format/` on the worker pool)
 //!    or of Arrow rows. A reader prefetches in the background, bounded in bytes, and wakes the tick loop.
-//! 4. A [`SinkWriter`] is handed its outbox in order, in [`Part`]s, and says what is delivered.
+//! 4. A sink says which changes it [`Takes`]. Its [`SinkWriter`] is handed its outbox in order, in [`Part`]s, and says
+//!    what is delivered.
 //!
 //! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
 
 pub mod blackhole;
 pub mod file;
+pub mod formats;
 pub mod generator;
 pub mod kafka;
 pub mod options;
@@ -26,7 +28,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, Changelog};
 use crate::clock::{Micros, SharedClock};
 use crate::error::{Error, Result};
 use crate::format::RawChunk;
@@ -69,6 +71,11 @@ pub enum OnError {
 
 /// A source as declared: options are typed and checked, nothing is connected yet.
 pub trait Source: Send + Sync + fmt::Debug {
+    /// What kind of changes its rows are.
+    fn changelog(&self) -> Changelog {
+        Changelog::AppendOnly
+    }
+
     /// Resolves the startup mode to positions, asking the external system where needed. Blocks; bounded by the
     /// connector's timeout. Called once in the life of a job; the answer is stored.
     fn resolve_start(&self) -> Result<Positions>;
@@ -200,10 +207,21 @@ impl Part {
     }
 }
 
+/// What a sink can write: what it is handed is arranged to fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Takes {
+    /// Rows that are inserted, and stay.
+    Appends,
+    /// For each key (indices of columns) and tick its last row (weight +1), or that none is left (weight -1).
+    Upserts { key: Vec<usize> },
+    /// Insertions and deletions. With a key: for each key and tick at most a deletion and, right behind it, an insertion.
+    Changes { key: Vec<usize> },
+}
+
 /// A sink as declared. `Any`: whoever knows the connector can look at what it alone has (the blackhole's digest).
 pub trait Sink: Any + Send + Sync + fmt::Debug {
-    /// Whether the sink takes deletions and updates; if not, only append-only results may be written.
-    fn takes_changes(&self) -> bool;
+    /// What the sink can write. What does not fit is refused when a job is created.
+    fn takes(&self) -> Takes;
 
     /// What CREATE should tell the user about delivery ("at-least-once ..."), if anything.
     fn notice(&self) -> Option<String> {

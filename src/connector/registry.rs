@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
-use super::{OnError, Sink, Source, blackhole, file, generator, kafka, print};
+use super::{OnError, Sink, Source, Takes, blackhole, file, generator, kafka, print};
+use crate::change::key::KeyCodec;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::Result;
 use crate::types::Column;
@@ -31,8 +32,13 @@ type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sin
 const SOURCES: &[(&str, MakeSource)] =
     &[("file", file::source), ("generator", generator::source), ("kafka", kafka::source)];
 
-const SINKS: &[(&str, MakeSink)] =
-    &[("blackhole", blackhole::sink), ("file", file::sink), ("kafka", kafka::sink), ("print", print::sink)];
+const SINKS: &[(&str, MakeSink)] = &[
+    ("blackhole", blackhole::sink),
+    ("file", file::sink),
+    ("kafka", kafka::sink),
+    ("print", print::sink),
+    ("upsert-kafka", kafka::upsert_sink),
+];
 
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
@@ -57,6 +63,10 @@ pub fn sink(columns: &[Column], primary_key: &[usize], options: Vec<WithOption>)
     let make = connector(&mut options, SINKS, SOURCES, ("sink", "source"))?;
     let sink = make(columns, primary_key, &mut options)?;
     options.finish()?;
+    if let Takes::Upserts { key } | Takes::Changes { key } = sink.takes() {
+        // Rows will be dealt to shards by it.
+        KeyCodec::new(key.iter().filter_map(|k| columns.get(*k)).map(|c| c.ty.to_arrow()).collect::<Vec<_>>().iter())?;
+    }
     Ok(sink)
 }
 
@@ -123,7 +133,7 @@ mod tests {
         refused(
             sink(&columns(), &[], with(&[("path", "x")])),
             "22023 option \"connector\" is required | Add 'connector' = '...' to the WITH clause. \
-             Possible values are \"blackhole\", \"file\", \"kafka\", \"print\". @10",
+             Possible values are \"blackhole\", \"file\", \"kafka\", \"print\", \"upsert-kafka\". @10",
         );
     }
 

@@ -36,6 +36,8 @@ struct WatermarkColumns {
 /// A chunk's rows before they are judged.
 pub struct Decoded {
     rows: RecordBatch,
+    /// Of a changing source.
+    weights: Option<ScalarBuffer<i64>>,
     /// The event times and the WATERMARK expression's values, if the scan has a watermark.
     times: Option<(PrimitiveArray<TimestampMicrosecondType>, PrimitiveArray<TimestampMicrosecondType>)>,
     /// Messages that could not be decoded and were skipped.
@@ -69,9 +71,9 @@ impl Scan {
     }
 
     pub fn decode(&self, payload: Payload) -> Result<Decoded> {
-        let (rows, bad) = match payload {
-            Payload::Rows(rows) => (rows, 0),
-            Payload::Deferred(deferred) => (deferred.make()?, 0),
+        let (rows, weights, bad) = match payload {
+            Payload::Rows(rows) => (rows, None, 0),
+            Payload::Deferred(deferred) => (deferred.make()?, None, 0),
             Payload::Raw(raw) => self.decode_raw(&raw)?,
         };
         let (times, watermark) = match &self.watermark {
@@ -83,10 +85,10 @@ impl Scan {
                 (Some((times, marks)), most)
             }
         };
-        Ok(Decoded { rows, times, bad, watermark })
+        Ok(Decoded { rows, weights, times, bad, watermark })
     }
 
-    fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, u64)> {
+    fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, Option<ScalarBuffer<i64>>, u64)> {
         let decoder =
             self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
         let decoded = decoder.decode(raw)?;
@@ -96,7 +98,7 @@ impl Scan {
                 let offset = raw.offsets.get(first.index).copied().unwrap_or_default();
                 Err(first.error.context(format!("message at offset {offset}")))
             }
-            _ => Ok((decoded.rows, bad)),
+            _ => Ok((decoded.rows, decoded.weights, bad)),
         }
     }
 }
@@ -109,7 +111,7 @@ impl Decoded {
     /// Judges each row by `front`, the partition's watermark in front of this chunk, and by the rows before it here: a
     /// row is behind if its time is at or below it. (A row without a time is never behind.)
     pub fn judge(self, front: Watermark) -> Result<ChangeBatch> {
-        let batch = ChangeBatch::append_only(self.rows);
+        let batch = ChangeBatch::new(self.rows, self.weights)?;
         let Some((times, marks)) = self.times else { return Ok(batch) };
         let mut running = front.0;
         let mut judges: Option<Vec<i64>> = None;
@@ -148,7 +150,8 @@ mod tests {
         let marks = PrimitiveArray::from_iter_values(rows.iter().map(|r| r.1));
         let schema = Schema::new(vec![Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true)]);
         let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times.clone())]).unwrap();
-        let decoded = Decoded { rows: batch, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
+        let decoded =
+            Decoded { rows: batch, weights: None, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
         let judged = decoded.judge(Watermark(front)).unwrap();
         let got: Vec<_> = (0..rows.len()).map(|i| Some(judged.judge(i)).filter(|j| *j != Watermark::NONE)).collect();
         let expected: Vec<_> = expected.iter().map(|e| e.map(Watermark)).collect();

@@ -2,11 +2,13 @@
 //!
 //! 1. A connector hands in a [`RawChunk`]: many messages in one buffer.
 //! 2. A [`Decoder`] made for the wanted columns turns it into one `RecordBatch`, and names the messages it could not read.
-//! 3. An [`Encoder`] turns rows of a result into messages.
+//! 3. An [`Encoder`] turns rows of a result into messages; [`changes`] says what becomes of deletions.
 
+pub mod changes;
 pub mod json;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
@@ -52,8 +54,10 @@ pub struct BadMessage {
 
 #[derive(Debug)]
 pub struct Decoded {
-    /// A row for each good message, in order.
+    /// A row for each good message, in order; of a changelog format a row for each row that a message inserts or deletes.
     pub rows: RecordBatch,
+    /// Of a changelog format: each row's weight. `None`: all are insertions.
+    pub weights: Option<ScalarBuffer<i64>>,
     /// In order. Empty in the common case.
     pub bad: Vec<BadMessage>,
 }

@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::group::Calls;
 use super::project::Project;
 use super::slices::Slices;
+use super::upsert::{Upsert, UpsertPlan};
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
@@ -47,6 +48,10 @@ pub fn build(
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
             let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
             Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+        }
+        Op::Upsert { key, keeps, latest, with_before } => {
+            let plan = UpsertPlan { key, keeps: *keeps, latest: *latest, with_before: *with_before };
+            Box::new(Upsert::new(table, &plan, &node.schema, state)?)
         }
         Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
     })

@@ -10,7 +10,7 @@ use crate::memory::Account;
 use crate::state::{KeyIndex, StateContext, Values};
 
 /// Keys that a combiner keeps room for from tick to tick: those of a busy tick. What a catch-up needed beyond is given back.
-const KEYS_KEPT: usize = 64 << 10;
+pub(super) const KEYS_KEPT: usize = 64 << 10;
 
 /// Groups of one tick. Slots are dealt from 0 in the order in which keys first appear.
 pub struct Combiner {

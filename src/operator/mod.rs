@@ -15,6 +15,8 @@
 //! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//! - `upsert` stands in front of sinks that keep one row a key.
+//! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
 //!
@@ -22,15 +24,18 @@
 
 mod accumulator;
 mod aggregate;
+mod bags;
 mod build;
 mod checked;
 mod chunks;
 mod combine;
 mod filter;
 mod group;
+mod multiset;
 mod net;
 mod project;
 mod slices;
+mod upsert;
 mod window;
 mod window_aggregate;
 

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::catalog::ObjectId;
-use crate::change::{ChangeBatch, Watermark};
+use crate::change::{ChangeBatch, Changelog, Watermark};
 use crate::clock::Micros;
 use crate::connector::{Payload, Positions};
 use crate::dataflow::scan::{Decoded, Scan};
@@ -376,7 +376,11 @@ impl Member {
         let mut inputs = Vec::with_capacity(self.feeds.len());
         for feed in &self.feeds {
             let mut batches = Vec::new();
-            for (shard, item) in work.iter().filter(|w| w.reading == feed.reading).enumerate() {
+            // A changing source's rows come and go in the order of their partition, which one shard keeps.
+            let scan = self.fragment.plan().nodes.get(feed.node);
+            let in_order = scan.is_some_and(|scan| scan.changelog != Changelog::AppendOnly);
+            for (turn, item) in work.iter().filter(|w| w.reading == feed.reading).enumerate() {
+                let shard = if in_order { item.partition } else { turn };
                 self.stats.bad_rows += item.bad;
                 self.stats.input_bytes += item.bytes as u64;
                 let WorkState::Judged(batch) = &item.state else { continue };

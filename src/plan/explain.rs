@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::Scalar;
 use super::state::state_of;
 use super::stream::{
-    AggregateCall, Changelog, Distribution, Emit, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec,
 };
 
 /// The plan as people read it, one line after the other.
@@ -20,7 +20,7 @@ pub fn explain(plan: &StreamPlan) -> String {
         };
         tree.line(0, &format!("{target}  ({})", changelog(node.changelog)));
         if let Some(key) = &node.unique_key
-            && node.changelog == Changelog::Changing
+            && node.changelog != Changelog::AppendOnly
         {
             let key = if key.is_empty() { "one row".into() } else { columns(node, key) };
             tree.detail(0, &format!("Key: {key}"));
@@ -76,6 +76,7 @@ fn changelog(kind: Changelog) -> &'static str {
     match kind {
         Changelog::AppendOnly => "append-only",
         Changelog::Changing => "changing",
+        Changelog::Upsert => "upserts",
     }
 }
 
@@ -97,6 +98,7 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
         Op::WindowAggregate { keys, .. } => format!("Window Aggregate by {}", keys_of(inputs, keys)),
+        Op::Upsert { key, .. } => format!("Upsert by {}", keys_of(inputs, key)),
     }
 }
 
@@ -143,7 +145,21 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             });
             lines
         }
+        Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
     }
+}
+
+fn upserts(keeps: Keeps, latest: Option<String>, with_before: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if keeps != Keeps::Nothing {
+        let shown = latest.map_or("the last by its bytes".into(), |time| format!("the one with the latest {time}"));
+        lines.push(format!("Shows: of several rows of a key {shown}"));
+    }
+    lines.push(match with_before {
+        true => "Emits: what a key's row was and what it is, once a tick".into(),
+        false => "Emits: a key's last row, or that none is left, once a tick".into(),
+    });
+    lines
 }
 
 fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! What planning asks of the catalog: relations by name.
 
 use crate::catalog::{CatalogSnapshot, ObjectKind, WatermarkClause};
+use crate::change::Changelog;
+use crate::connector::Takes;
 use crate::error::Result;
 use crate::types::Column;
 
@@ -23,8 +25,8 @@ pub struct Relation {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelationKind {
-    Source { watermark: Option<WatermarkClause> },
-    Sink { takes_changes: bool },
+    Source { watermark: Option<WatermarkClause>, changelog: Changelog },
+    Sink { takes: Takes },
     View,
     Job,
 }
@@ -33,8 +35,10 @@ impl Relations for CatalogSnapshot {
     fn relation(&self, name: &str) -> Result<Relation> {
         let object = CatalogSnapshot::relation(self, name)?;
         let kind = match &object.kind {
-            ObjectKind::Source(source) => RelationKind::Source { watermark: source.watermark.clone() },
-            ObjectKind::Sink(sink) => RelationKind::Sink { takes_changes: sink.sink.takes_changes() },
+            ObjectKind::Source(source) => {
+                RelationKind::Source { watermark: source.watermark.clone(), changelog: source.source.changelog() }
+            }
+            ObjectKind::Sink(sink) => RelationKind::Sink { takes: sink.sink.takes() },
             ObjectKind::View(_) => RelationKind::View,
             ObjectKind::Job(_) => RelationKind::Job,
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Node, Op};
+use super::stream::{Keeps, Node, Op};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum StateBound {
     Watermark,
     /// Nothing: grows with the number of distinct values of these columns.
     Unbounded { columns: Vec<String> },
+    /// Nothing: grows with the input's rows, until they are deleted.
+    InputRows,
 }
 
 /// The state that a node of `plan` keeps; `None` for a stateless one. `inputs` are the nodes it reads.
@@ -44,6 +46,15 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
+        Op::Upsert { key, keeps: keeps @ (Keeps::Shown | Keeps::All), .. } => {
+            let columns = names(key);
+            let of = format!("for each ({}), which is not known to be unique", columns.join(", "));
+            Some(match keeps {
+                Keeps::All => StateInfo { keeps: format!("all rows {of}"), bound: StateBound::InputRows },
+                _ => StateInfo { keeps: format!("one row {of}"), bound: StateBound::Unbounded { columns } },
+            })
+        }
+        Op::Upsert { keeps: Keeps::Nothing, .. } => None,
         Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
     }
 }
@@ -56,6 +67,7 @@ impl fmt::Display for StateBound {
             StateBound::Unbounded { columns } => {
                 write!(f, "unbounded: grows with the number of distinct ({})", columns.join(", "))
             }
+            StateBound::InputRows => f.write_str("unbounded: grows with the rows of the input"),
         }
     }
 }

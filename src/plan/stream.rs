@@ -6,6 +6,7 @@ use std::fmt;
 use arrow::datatypes::SchemaRef;
 
 use super::scalar::Scalar;
+pub use crate::change::Changelog;
 
 /// Stable across restarts: state is kept under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,14 +66,6 @@ pub enum Distribution {
     Hash(Vec<usize>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changelog {
-    /// Only insertions, each of weight 1.
-    AppendOnly,
-    /// Insertions and deletions.
-    Changing,
-}
-
 /// The event-time column and the unit of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventTime {
@@ -114,6 +107,27 @@ pub enum Op {
         aggregates: Vec<AggregateCall>,
         emit: Emit,
     },
+    /// In front of a sink that keeps one row for each `key`: by the tick's end at most one change of each, and none if
+    /// what it shows did not change.
+    Upsert {
+        key: Vec<usize>,
+        keeps: Keeps,
+        /// Of several rows of a key the one with the greatest value of this timestamp column is shown.
+        latest: Option<usize>,
+        /// In front of what a change puts in place comes what it replaces, with weight -1.
+        with_before: bool,
+    },
+}
+
+/// What stands of a key's rows between two ticks, in front of a sink that keeps one row for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Nothing: the key is the result's unique key, so a tick's changes tell all.
+    Nothing,
+    /// The row that is shown: the result only appends, so no other can come back.
+    Shown,
+    /// All of them: when the one that is shown is deleted, another takes its place.
+    All,
 }
 
 #[derive(Debug, Clone, PartialEq)]

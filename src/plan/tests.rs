@@ -14,6 +14,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
+use crate::connector::Takes;
 use crate::error::Error;
 use crate::sql::ast::{Statement, StatementKind, TableDef};
 use crate::sql::parse::{parse_script, parse_statement};
@@ -46,11 +47,20 @@ fn catalog() -> Catalog {
                     column: columns.iter().position(|c| c.name == w.column.value).unwrap(),
                     expr: w.text,
                 });
-                (source.name.value, columns, RelationKind::Source { watermark })
+                let changing = source.options.iter().any(|o| o.value == "changelog");
+                let changelog = if changing { Changelog::Changing } else { Changelog::AppendOnly };
+                (source.name.value, columns, RelationKind::Source { watermark, changelog })
             }
             StatementKind::CreateSink(sink) => {
-                let takes_changes = sink.options.iter().any(|o| o.value == "upsert");
-                (sink.name.value, columns(&sink.table), RelationKind::Sink { takes_changes })
+                let columns = columns(&sink.table);
+                let place = |name: &crate::sql::ast::Name| columns.iter().position(|c| c.name == name.value).unwrap();
+                let key = sink.table.primary_key.iter().map(place).collect();
+                let takes = match sink.options[0].value.as_str() {
+                    "upsert" => Takes::Upserts { key },
+                    "changes" => Takes::Changes { key },
+                    _ => Takes::Appends,
+                };
+                (sink.name.value, columns, RelationKind::Sink { takes })
             }
             other => panic!("{other:?}"),
         };

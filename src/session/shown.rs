@@ -10,6 +10,7 @@ use super::settings::Settings;
 use crate::catalog::{CatalogSnapshot, Object, ObjectKind};
 use crate::change::Watermark;
 use crate::clock::Micros;
+use crate::connector::Takes;
 use crate::error::Result;
 use crate::pipeline::Engine;
 use crate::pipeline::status::{Counts, JobStatus};
@@ -155,7 +156,7 @@ const SINK_COLUMNS: &[(&str, SqlType)] =
 
 fn sinks(catalog: &CatalogSnapshot) -> Result<RecordBatch> {
     let row = |object: &Arc<Object>| -> Row {
-        let changes = matches!(&object.kind, ObjectKind::Sink(sink) if sink.sink.takes_changes());
+        let changes = matches!(&object.kind, ObjectKind::Sink(sink) if sink.sink.takes() != Takes::Appends);
         vec![text(object.name.as_str()), text(columns(object.columns())), ScalarValue::Boolean(Some(changes))]
     };
     table(SINK_COLUMNS, by_name(catalog, ObjectClass::Sink).iter().map(row).collect())

@@ -60,8 +60,13 @@ impl View {
         View { schema, identity, rows: OrdMap::new(), count: 0, bytes: 0 }
     }
 
-    /// Applies a tick's net change: what goes first, then what comes, so that an update of a key needs no order.
+    /// Applies a tick's change, in no particular order: where rows have a key its old row goes before the new one comes;
+    /// equal rows that are counted come before they go, so that a row may also come and go within the tick.
     pub fn apply(&mut self, changes: &[ChangeBatch]) -> Result<()> {
+        if let Identity::Row = self.identity {
+            changes.iter().try_for_each(|batch| self.merge(batch, |weight| weight > 0))?;
+            return changes.iter().try_for_each(|batch| self.merge(batch, |weight| weight < 0));
+        }
         let mut deletions = false;
         for batch in changes {
             deletions |= batch.weights().is_some_and(|w| w.iter().any(|w| *w < 0));
@@ -230,6 +235,13 @@ mod tests {
         let before = view.snapshot();
         check(&mut view, &[(-1, "a", 1), (1, "a", 2)], &[("a", 2)]);
         assert_eq!(rows(&before), [("a".to_string(), 1)]);
+    }
+
+    #[test]
+    fn a_row_may_come_and_go_within_a_tick() {
+        let mut view = View::new(schema(), None, false);
+        view.apply(&[changes(&[(-1, "a", 1), (1, "b", 1)]), changes(&[(1, "a", 1)])]).unwrap();
+        assert_eq!(view.snapshot().num_rows(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::*;
 use crate::catalog::{JobObject, ObjectId, SinkObject, SourceObject, ViewObject, Wanted};
-use crate::connector::{Positions, Reader, ReaderContext, Sink, SinkWriter, Source};
+use crate::connector::{Positions, Reader, ReaderContext, Sink, SinkWriter, Source, Takes};
 use crate::error::Error;
 use crate::types::SqlType;
 
@@ -32,8 +32,8 @@ impl Source for Nowhere {
 }
 
 impl Sink for Nowhere {
-    fn takes_changes(&self) -> bool {
-        false
+    fn takes(&self) -> Takes {
+        Takes::Appends
     }
     fn open(&self, _: &str, _: arrow::datatypes::SchemaRef) -> Result<Box<dyn SinkWriter>> {
         Err(Error::internal("never opened"))

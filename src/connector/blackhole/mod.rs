@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use self::digest::RowHasher;
 use super::options::OptionReader;
-use super::{DeliveryError, Part, Sink, SinkWriter};
+use super::{DeliveryError, Part, Sink, SinkWriter, Takes};
 use crate::change::ChangeBatch;
 use crate::error::Result;
 use crate::types::Column;
@@ -74,8 +74,8 @@ impl BlackholeSink {
 }
 
 impl Sink for BlackholeSink {
-    fn takes_changes(&self) -> bool {
-        true
+    fn takes(&self) -> Takes {
+        Takes::Changes { key: Vec::new() }
     }
 
     fn open(&self, _job: &str, _schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {

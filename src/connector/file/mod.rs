@@ -1,4 +1,4 @@
-//! Files of lines, one JSON object each.
+//! Files of lines, one message each.
 //!
 //! Reading, in the order of the data path:
 //!
@@ -34,11 +34,12 @@ use self::listing::Listing;
 use self::reader::FileReader;
 use self::scan::{Mode, Scan};
 use self::sink::FileSink;
+use super::formats::{Format, FormatName};
 use super::options::{Choice, OptionReader};
 use super::{PartitionId, Position, Positions, Reader, ReaderContext, Sink, Source};
+use crate::change::Changelog;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Decoder;
-use crate::format::json::{JsonDecoder, JsonOptions, TimestampFormat};
 use crate::types::{Column, schema_of};
 
 /// How often a watched directory is looked at, unless 'poll-interval' says otherwise.
@@ -48,16 +49,6 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A source's only partition.
 const PARTITION: &str = "0";
-
-/// 'format' of a file.
-#[derive(Clone, Copy)]
-enum Format {
-    Json,
-}
-
-impl Choice for Format {
-    const CHOICES: &'static [(&'static str, Self)] = &[("json", Format::Json)];
-}
 
 /// 'mode' of a source.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +61,7 @@ impl Choice for ModeName {
     const CHOICES: &'static [(&'static str, Self)] = &[("bounded", ModeName::Bounded), ("watch", ModeName::Watch)];
 }
 
-/// `'connector' = 'file'`, 'path', 'format' = 'json', 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
+/// `'connector' = 'file'`, 'path', 'format', 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
 pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
     let path: String = options.required("path")?;
     let listing = Listing::new(&path).map_err(|problem| {
@@ -78,7 +69,7 @@ pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn 
             "* and ? stand for letters of a name, ** for directories; write [*] or [?] or [[] for these letters themselves.",
         )
     })?;
-    let json = json_options(options)?;
+    let format = Format::read(options, "format")?;
     let mode = options.choice("mode")?.unwrap_or(ModeName::Bounded);
     let poll_interval: Option<Duration> = options.optional_either("poll-interval", "source.monitor-interval")?;
     let mode = match mode {
@@ -91,23 +82,21 @@ pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn 
         ModeName::Watch => Mode::Watch(poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL).max(MIN_POLL_INTERVAL)),
     };
     let schema = schema_of(columns);
-    JsonDecoder::new(Arc::clone(&schema), json)?;
-    Ok(Arc::new(FileSource { listing, mode, schema, json }))
+    format.decoder(Arc::clone(&schema))?;
+    Ok(Arc::new(FileSource { listing, mode, schema, format }))
 }
 
-/// `'connector' = 'file'`, 'path', 'format' = 'json'.
-pub fn sink(columns: &[Column], _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+/// `'connector' = 'file'`, 'path', 'format'.
+pub fn sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
     let path: String = options.required("path")?;
-    Ok(Arc::new(FileSink::new(path, &schema_of(columns), json_options(options)?)?))
-}
-
-fn json_options(options: &mut OptionReader) -> Result<JsonOptions> {
-    let Some(Format::Json) = options.choice("format")? else {
-        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
-    };
-    let parse = |text: &str| text.parse::<TimestampFormat>().ok();
-    let timestamp_format = options.parsed("json.timestamp-format.standard", "'SQL' or 'ISO-8601'", parse)?;
-    Ok(JsonOptions { timestamp_format: timestamp_format.unwrap_or_default() })
+    let format = Format::read(options, "format")?;
+    if format.name == FormatName::Json && !primary_key.is_empty() {
+        return Err(Error::unsupported(
+            "a file sink in format \"json\" cannot have a primary key",
+            "Plain JSON has no form for updates and deletions. Remove PRIMARY KEY, or use 'format' = 'debezium-json'.",
+        ));
+    }
+    Ok(Arc::new(FileSink::new(path, primary_key.to_vec(), &schema_of(columns), format)?))
 }
 
 #[derive(Debug)]
@@ -115,10 +104,14 @@ struct FileSource {
     listing: Listing,
     mode: Mode,
     schema: SchemaRef,
-    json: JsonOptions,
+    format: Format,
 }
 
 impl Source for FileSource {
+    fn changelog(&self) -> Changelog {
+        self.format.changelog()
+    }
+
     fn resolve_start(&self) -> Result<Positions> {
         if self.mode == Mode::Bounded && self.listing.files()?.is_empty() {
             let path = self.listing.path();
@@ -142,7 +135,7 @@ impl Source for FileSource {
 
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
         let schema = Arc::new(self.schema.project(columns)?);
-        Ok(Some(Arc::new(JsonDecoder::new(schema, self.json)?)))
+        self.format.decoder(schema).map(Some)
     }
 }
 

@@ -12,23 +12,33 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::listing::directory;
-use crate::connector::{DeliveryError, Part, Sink, SinkWriter};
+use crate::connector::formats::{Format, FormatName};
+use crate::connector::{DeliveryError, Part, Sink, SinkWriter, Takes};
 use crate::error::{Error, Result};
-use crate::format::Encoder;
-use crate::format::json::{JsonEncoder, JsonOptions};
+use crate::format::changes::{ChangeEncoder, ChangeForm, Messages};
 
 #[derive(Debug)]
 pub struct FileSink {
     path: Arc<str>,
-    json: JsonOptions,
+    primary_key: Vec<usize>,
+    format: Format,
 }
 
 impl FileSink {
     /// # Errors
-    /// 0A000 for a column that JSON has no form for.
-    pub fn new(path: String, schema: &Schema, json: JsonOptions) -> Result<Self> {
-        JsonEncoder::new(Arc::new(schema.clone()), json)?;
-        Ok(FileSink { path: path.into(), json })
+    /// 0A000 for a column that the format has no form for.
+    pub fn new(path: String, primary_key: Vec<usize>, schema: &Schema, format: Format) -> Result<Self> {
+        let sink = FileSink { path: path.into(), primary_key, format };
+        sink.encoder(schema)?;
+        Ok(sink)
+    }
+
+    fn encoder(&self, schema: &Schema) -> Result<ChangeEncoder> {
+        let form = match self.format.name {
+            FormatName::Json => ChangeForm::Appends,
+            FormatName::DebeziumJson => ChangeForm::Debezium { key: self.primary_key.clone() },
+        };
+        self.format.encoder(form, schema, &(0..schema.fields().len()).collect::<Vec<_>>())
     }
 
     /// Opens the file for appending; it is made if it is not there.
@@ -49,8 +59,11 @@ fn failed(path: &str, e: std::io::Error) -> Error {
 }
 
 impl Sink for FileSink {
-    fn takes_changes(&self) -> bool {
-        false
+    fn takes(&self) -> Takes {
+        match self.format.name {
+            FormatName::Json => Takes::Appends,
+            FormatName::DebeziumJson => Takes::Changes { key: self.primary_key.clone() },
+        }
     }
 
     fn notice(&self) -> Option<String> {
@@ -62,11 +75,11 @@ impl Sink for FileSink {
     }
 
     fn open(&self, _job: &str, schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        let encoder = JsonEncoder::new(schema, self.json)?;
+        let encoder = self.encoder(&schema)?;
         let mut file = self.append()?;
         let length = close_last_line(&mut file).map_err(|e| failed(&self.path, e))?;
         let path = Arc::clone(&self.path);
-        Ok(Box::new(FileWriter { path, file, length, is_torn: false, encoder, data: Vec::new(), ends: Vec::new() }))
+        Ok(Box::new(FileWriter { path, file, length, is_torn: false, encoder, messages: Messages::default() }))
     }
 }
 
@@ -93,10 +106,9 @@ struct FileWriter {
     length: u64,
     /// A failed write may have left bytes behind `length`.
     is_torn: bool,
-    encoder: JsonEncoder,
-    /// Kept for their capacity.
-    data: Vec<u8>,
-    ends: Vec<usize>,
+    encoder: ChangeEncoder,
+    /// Kept for its capacity.
+    messages: Messages,
 }
 
 impl FileWriter {
@@ -107,12 +119,11 @@ impl FileWriter {
         }
         let mut written = 0;
         for batch in &part.batches {
-            self.data.clear();
-            self.ends.clear();
-            let lines = match self.encoder.encode(batch.rows(), &mut self.data, &mut self.ends) {
-                Ok(()) => lines(&self.data, &self.ends),
-                Err(e) => return Ok(Err(e)),
-            };
+            self.messages.clear();
+            if let Err(e) = self.encoder.encode(batch, &mut self.messages) {
+                return Ok(Err(e));
+            }
+            let lines = lines(&self.messages);
             self.is_torn = true;
             self.file.write_all(&lines)?;
             written += lines.len() as u64;
@@ -132,13 +143,11 @@ impl FileWriter {
 }
 
 /// Messages with a line end behind each.
-fn lines(data: &[u8], ends: &[usize]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(data.len() + ends.len());
-    let mut start = 0;
-    for end in ends {
-        lines.extend_from_slice(data.get(start..*end).unwrap_or_default());
+fn lines(messages: &Messages) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for value in messages.iter().filter_map(|message| message.value) {
+        lines.extend_from_slice(value);
         lines.push(b'\n');
-        start = *end;
     }
     lines
 }

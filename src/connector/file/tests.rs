@@ -11,7 +11,7 @@ use super::*;
 use crate::change::ChangeBatch;
 use crate::clock::ManualClock;
 use crate::connector::options::WithOption;
-use crate::connector::{Chunk, DeliveryError, Part, PartId, Payload, Taken, registry};
+use crate::connector::{Chunk, DeliveryError, Part, PartId, Payload, Taken, Takes, registry};
 use crate::types::SqlType;
 
 const POLL: Mode = Mode::Watch(Duration::from_millis(1));
@@ -259,7 +259,7 @@ fn part(ids: &[i64]) -> Part {
 fn a_sink_appends_lines() {
     let folder = Folder::new(&[("out", "{\"half")]);
     let sink = registry::sink(&columns(), &[], with(&[("path", &folder.path("out"))])).expect("a sink");
-    assert!(!sink.takes_changes() && sink.notice().is_some_and(|n| n.contains("at-least-once")));
+    assert!(sink.takes() == Takes::Appends && sink.notice().is_some_and(|n| n.contains("at-least-once")));
     sink.preflight().expect("it can be written");
     for ids in [&[1, 2][..], &[3]] {
         let mut writer = sink.open("job", schema_of(&columns())).expect("a writer");

@@ -8,7 +8,7 @@
 //!    and copies their values into each partition's [`buffer`].
 //! 4. [`mod@source`]: the tick loop takes chunks out of the buffers; `format/` decodes them elsewhere.
 //!
-//! A sink: [`mod@sink`] encodes a part's rows, hands them to an idempotent producer and waits until the outcome of each is
+//! A sink: [`mod@sink`] encodes a part's changes, hands them to an idempotent producer and waits until the outcome of each is
 //! known. [`client`] is what both share: settings, logs, errors in words.
 //!
 //! What holds:
@@ -33,5 +33,5 @@ mod queue;
 mod sink;
 mod source;
 
-pub use self::sink::sink;
+pub use self::sink::{sink, upsert_sink};
 pub use self::source::source;

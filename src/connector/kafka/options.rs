@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use super::super::formats::{Format, FormatName};
 use super::super::options::{Choice, OptionReader};
 use crate::error::{Error, Result, SqlState};
-use crate::format::json::{JsonOptions, TimestampFormat};
+use crate::format::changes::ChangeForm;
+use crate::format::json::JsonOptions;
 use crate::types::Column;
 
 /// Settings of librdkafka that the connector's promises rest on.
@@ -72,7 +74,7 @@ pub(super) struct SourceOptions {
     pub startup: Startup,
     /// Read up to the offsets that are the last when reading begins, and end there.
     pub bounded: bool,
-    pub json: JsonOptions,
+    pub format: Format,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,16 +83,20 @@ pub(super) struct SinkOptions {
     pub properties: Properties,
     /// Columns of the message's key, as an object in this order; none: messages have no key.
     pub key: Vec<usize>,
+    pub key_json: JsonOptions,
     /// Columns of the message's value.
     pub value: Vec<usize>,
-    pub json: JsonOptions,
+    pub format: Format,
+    /// How changes are told.
+    pub form: ChangeForm,
 }
 
+/// Keys are objects of their columns.
 #[derive(Clone, Copy)]
-struct Json;
+struct KeyFormat;
 
-impl Choice for Json {
-    const CHOICES: &'static [(&'static str, Self)] = &[("json", Json)];
+impl Choice for KeyFormat {
+    const CHOICES: &'static [(&'static str, Self)] = &[("json", KeyFormat)];
 }
 
 #[derive(Clone, Copy)]
@@ -145,31 +151,89 @@ impl Choice for Guarantee {
         &[("at-least-once", Guarantee::AtLeastOnce), ("exactly-once", Guarantee::ExactlyOnce)];
 }
 
-impl Choice for TimestampFormat {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("SQL", TimestampFormat::Sql), ("ISO-8601", TimestampFormat::Iso8601)];
-}
-
 pub(super) fn read_source(options: &mut OptionReader) -> Result<SourceOptions> {
     Ok(SourceOptions {
         topic: topic(options)?,
         properties: properties(options)?,
         startup: startup(options)?,
         bounded: matches!(options.choice("scan.bounded.mode")?, Some(BoundedMode::Latest)),
-        json: format(options)?,
+        format: format(options)?,
     })
 }
 
+/// 'connector' = 'kafka'.
 pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
     let topic = topic(options)?;
     let properties = properties(options)?;
-    let json = format(options)?;
-    if !primary_key.is_empty() {
-        return Err(Error::unsupported(
-            "a Kafka sink in format \"json\" cannot have a primary key",
-            "Plain JSON has no form for updates and deletions. Remove PRIMARY KEY; 'key.fields' sets the message key.",
-        ));
+    let format = format(options)?;
+    let key = key_fields(columns, primary_key, options)?;
+    let form = match format.name {
+        FormatName::Json if !primary_key.is_empty() => {
+            return Err(Error::unsupported(
+                "a Kafka sink in format \"json\" cannot have a primary key",
+                "Plain JSON has no form for updates and deletions. Use 'connector' = 'upsert-kafka' or 'format' = \
+                 'debezium-json'; or remove PRIMARY KEY: 'key.fields' sets the message key.",
+            ));
+        }
+        FormatName::Json => ChangeForm::Appends,
+        FormatName::DebeziumJson => {
+            if key.is_empty() {
+                let hint = "Declare PRIMARY KEY (...) NOT ENFORCED, or set 'key.fields'.";
+                return Err(options
+                    .error("format", "changes of rows need a message key in Kafka")
+                    .with_detail("Without one a deletion could overtake its row on another partition.")
+                    .with_hint(hint));
+            }
+            let alien = key.iter().find(|column| !primary_key.is_empty() && !primary_key.contains(column));
+            if let Some(column) = alien.and_then(|column| columns.get(*column)) {
+                let message = format!("column \"{}\" of \"key.fields\" is not in the primary key", column.name);
+                return Err(options
+                    .error("key.fields", message)
+                    .with_hint("All changes of one row must go to one partition: leave 'key.fields' out."));
+            }
+            ChangeForm::Debezium { key: primary_key.to_vec() }
+        }
+    };
+    finish_sink(
+        columns,
+        options,
+        SinkOptions { topic, properties, key, key_json: format.json, value: Vec::new(), format, form },
+    )
+}
+
+/// 'connector' = 'upsert-kafka'.
+pub(super) fn read_upsert_sink(
+    columns: &[Column],
+    primary_key: &[usize],
+    options: &mut OptionReader,
+) -> Result<SinkOptions> {
+    let topic = topic(options)?;
+    let properties = properties(options)?;
+    let format = format(options)?;
+    if format.name == FormatName::DebeziumJson {
+        return Err(options
+            .error("format", "an upsert-kafka sink cannot write format \"debezium-json\"")
+            .with_hint("Use 'format' = 'json' here, or 'connector' = 'kafka' with 'format' = 'debezium-json'."));
     }
+    if primary_key.is_empty() {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "an upsert-kafka sink needs a primary key")
+            .with_hint("Add PRIMARY KEY (...) NOT ENFORCED: its columns are the message key."));
+    }
+    if options.option("key.fields").is_some() {
+        return Err(options
+            .error("key.fields", "the key of an upsert-kafka sink is its primary key")
+            .with_hint("Remove 'key.fields'."));
+    }
+    options.choice::<KeyFormat>("key.format")?;
+    let own = options.choice("key.json.timestamp-format.standard")?;
+    let key_json = own.map_or(format.json, |timestamp_format| JsonOptions { timestamp_format });
+    let key = primary_key.to_vec();
+    let form = ChangeForm::Upserts;
+    finish_sink(columns, options, SinkOptions { topic, properties, key, key_json, value: Vec::new(), format, form })
+}
+
+/// What both kinds of sink have in common.
+fn finish_sink(columns: &[Column], options: &mut OptionReader, sink: SinkOptions) -> Result<SinkOptions> {
     if let Some(Guarantee::ExactlyOnce) = options.choice("sink.delivery-guarantee")? {
         return Err(Error::unsupported(
             "delivery \"exactly-once\" is not supported yet",
@@ -177,12 +241,11 @@ pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut
         )
         .at(options.position("sink.delivery-guarantee").unwrap_or(1)));
     }
-    let key = key_fields(columns, options)?;
     let value = match options.choice("value.fields-include")? {
-        Some(FieldsInclude::ExceptKey) => (0..columns.len()).filter(|index| !key.contains(index)).collect(),
+        Some(FieldsInclude::ExceptKey) => (0..columns.len()).filter(|index| !sink.key.contains(index)).collect(),
         Some(FieldsInclude::All) | None => (0..columns.len()).collect(),
     };
-    Ok(SinkOptions { topic, properties, key, value, json })
+    Ok(SinkOptions { value, ..sink })
 }
 
 /// A topic's name, by Kafka's own rule.
@@ -200,19 +263,17 @@ fn topic(options: &mut OptionReader) -> Result<String> {
     Ok(topic)
 }
 
-fn format(options: &mut OptionReader) -> Result<JsonOptions> {
-    if options.option("format").is_none() && options.option("value.format").is_none() {
-        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
+/// 'format', or its other name 'value.format'.
+fn format(options: &mut OptionReader) -> Result<Format> {
+    if options.option("value.format").is_none() {
+        return Format::read(options, "format");
     }
-    let format = options.choice::<Json>("format")?;
-    if options.choice::<Json>("value.format")?.is_some() && format.is_some() {
+    if options.option("format").is_some() {
         return Err(options
             .error("value.format", "options \"format\" and \"value.format\" are the same")
             .with_hint("Remove one of the two."));
     }
-    let own = options.choice("json.timestamp-format.standard")?;
-    let value = options.choice("value.json.timestamp-format.standard")?;
-    Ok(JsonOptions { timestamp_format: own.or(value).unwrap_or_default() })
+    Format::read(options, "value.format")
 }
 
 fn startup(options: &mut OptionReader) -> Result<Startup> {
@@ -287,15 +348,15 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
     Ok(properties)
 }
 
-/// 'key.fields' = 'a;b' as indices into `columns`.
-fn key_fields(columns: &[Column], options: &mut OptionReader) -> Result<Vec<usize>> {
+/// 'key.fields' = 'a;b' as indices into `columns`; the primary key if it is not given.
+fn key_fields(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Vec<usize>> {
     const FIELDS: &str = "key.fields";
     let fields: Option<String> = options.optional(FIELDS)?;
-    let format = options.choice::<Json>("key.format")?;
+    let format = options.choice::<KeyFormat>("key.format")?;
     let Some(fields) = fields else {
         return match format {
-            Some(_) => Err(options.missing(FIELDS)),
-            None => Ok(Vec::new()),
+            Some(_) if primary_key.is_empty() => Err(options.missing(FIELDS)),
+            _ => Ok(primary_key.to_vec()),
         };
     };
     let mut key = Vec::new();
@@ -343,10 +404,43 @@ mod tests {
     }
 
     fn sink(extra: &[(&str, &str)]) -> Result<SinkOptions, String> {
+        sink_with(read_sink, &[], extra)
+    }
+
+    type ReadSink = fn(&[Column], &[usize], &mut OptionReader) -> crate::error::Result<SinkOptions>;
+
+    fn sink_with(read: ReadSink, key: &[usize], extra: &[(&str, &str)]) -> Result<SinkOptions, String> {
         let column = |name: &str| Column { name: name.into(), ty: SqlType::BigInt, not_null: false };
         let mut reader = reader(extra);
-        let read = read_sink(&[column("a"), column("b"), column("c")], &[], &mut reader);
+        let read = read(&[column("a"), column("b"), column("c")], key, &mut reader);
         read.and_then(|options| reader.finish().map(|()| options)).map_err(|e| shown(&e))
+    }
+
+    #[test]
+    fn changes_need_a_key() {
+        let debezium = [("format", "debezium-json")];
+        let keyed = sink_with(read_sink, &[1, 2], &debezium).unwrap();
+        assert_eq!((keyed.key, keyed.form), (vec![1, 2], ChangeForm::Debezium { key: vec![1, 2] }));
+        let fields = sink_with(read_sink, &[1, 2], &[debezium[0], ("key.fields", "c")]).unwrap();
+        assert_eq!((fields.key, fields.form), (vec![2], ChangeForm::Debezium { key: vec![1, 2] }));
+        let keyless = sink(&[debezium[0], ("key.fields", "c")]).unwrap();
+        assert_eq!((keyless.key, keyless.form), (vec![2], ChangeForm::Debezium { key: vec![] }));
+        refused(sink(&debezium), "22023 changes of rows need a message key in Kafka");
+        let alien = [debezium[0], ("key.fields", "a")];
+        refused(sink_with(read_sink, &[1, 2], &alien), "column \"a\" of \"key.fields\" is not in the primary key");
+        refused(sink_with(read_sink, &[0], &[]), "0A000 a Kafka sink in format \"json\" cannot have a primary key");
+    }
+
+    #[test]
+    fn upsert_sinks_are_keyed_by_their_primary_key() {
+        let read = |key: &[usize], extra: &[(&str, &str)]| sink_with(read_upsert_sink, key, extra);
+        let options = read(&[2, 0], &[("key.format", "json"), ("value.fields-include", "except_key")]).unwrap();
+        assert_eq!((options.key, options.value, options.form), (vec![2, 0], vec![1], ChangeForm::Upserts));
+        refused(read(&[], &[]), "42P16 an upsert-kafka sink needs a primary key");
+        refused(read(&[0], &[("key.fields", "a")]), "the key of an upsert-kafka sink is its primary key");
+        refused(read(&[0], &[("format", "debezium-json")]), "cannot write format \"debezium-json\"");
+        let iso = read(&[0], &[("key.json.timestamp-format.standard", "ISO-8601")]).unwrap();
+        assert_ne!(iso.key_json, iso.format.json);
     }
 
     #[track_caller]
@@ -383,7 +477,7 @@ mod tests {
         refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
         refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
         refused(with("topic", "a;b"), "A source reads one topic");
-        refused(with("format", "avro"), "Possible values are \"json\"");
+        refused(with("format", "avro"), "Possible values are \"json\", \"debezium-json\"");
         let options = with("properties.sasl.password", "hunter2").unwrap();
         assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
         assert!(!format!("{options:?}").contains("hunter2"));

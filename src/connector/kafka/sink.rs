@@ -17,12 +17,13 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::super::options::OptionReader;
-use super::super::{DeliveryError, Part, Sink, SinkWriter};
+use super::super::{DeliveryError, Part, Sink, SinkWriter, Takes};
 use super::client::{self, SharedContext, TIMEOUT};
-use super::options::{SinkOptions, read_sink};
+use super::options::{SinkOptions, read_sink, read_upsert_sink};
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Encoder;
+use crate::format::changes::{ChangeEncoder, ChangeForm, Messages};
 use crate::format::json::JsonEncoder;
 use crate::types::{Column, schema_of};
 
@@ -43,7 +44,18 @@ const CREATION_ATTEMPTS: u32 = 3;
 /// # Errors
 /// `22023` for options that are missing, ill-typed or ours; `0A000` for what is not supported. The broker is not asked.
 pub fn sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
-    let options = read_sink(columns, primary_key, options)?;
+    declared(columns, read_sink(columns, primary_key, options)?)
+}
+
+/// `'connector' = 'upsert-kafka'` in CREATE SINK: keys set, and tombstones where nothing is left of a key.
+///
+/// # Errors
+/// As [`sink`]; `42P16` without a primary key.
+pub fn upsert_sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+    declared(columns, read_upsert_sink(columns, primary_key, options)?)
+}
+
+fn declared(columns: &[Column], options: SinkOptions) -> Result<Arc<dyn Sink>> {
     encoders(&options, &schema_of(columns))?;
     Ok(Arc::new(KafkaSink { options }))
 }
@@ -54,8 +66,12 @@ struct KafkaSink {
 }
 
 impl Sink for KafkaSink {
-    fn takes_changes(&self) -> bool {
-        false
+    fn takes(&self) -> Takes {
+        match &self.options.form {
+            ChangeForm::Appends => Takes::Appends,
+            ChangeForm::Upserts => Takes::Upserts { key: self.options.key.clone() },
+            ChangeForm::Debezium { key } => Takes::Changes { key: key.clone() },
+        }
     }
 
     fn notice(&self) -> Option<String> {
@@ -94,16 +110,16 @@ impl Sink for KafkaSink {
             value,
             key,
             producer: None,
-            values: Encoded::default(),
+            messages: Messages::default(),
             keys: Encoded::default(),
         }))
     }
 }
 
 /// The encoders of values and, if there are any, keys.
-fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<(JsonEncoder, Option<JsonEncoder>)> {
-    let value = JsonEncoder::with_columns(schema, &options.value, options.json)?;
-    let key = (!options.key.is_empty()).then(|| JsonEncoder::with_columns(schema, &options.key, options.json));
+fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<(ChangeEncoder, Option<JsonEncoder>)> {
+    let value = options.format.encoder(options.form.clone(), schema, &options.value)?;
+    let key = (!options.key.is_empty()).then(|| JsonEncoder::with_columns(schema, &options.key, options.key_json));
     Ok((value, key.transpose()?))
 }
 
@@ -124,7 +140,7 @@ fn producer(options: &SinkOptions, context: Context) -> Result<BaseProducer<Cont
     config.create_with_context(context)
 }
 
-/// Messages of one batch, back to back.
+/// The keys of a batch's rows, back to back.
 #[derive(Default)]
 struct Encoded {
     data: Vec<u8>,
@@ -138,19 +154,19 @@ impl Encoded {
         encoder.encode(rows, &mut self.data, &mut self.ends)
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(start, end)| self.data.get(*start..*end).unwrap_or_default())
+    fn get(&self, row: usize) -> &[u8] {
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(row).and_then(|end| self.data.get(start..*end)).unwrap_or_default()
     }
 }
 
 struct KafkaWriter {
     options: SinkOptions,
-    value: JsonEncoder,
+    value: ChangeEncoder,
     key: Option<JsonEncoder>,
     /// Made when first needed, and anew after it failed for good.
     producer: Option<BaseProducer<Context>>,
-    values: Encoded,
+    messages: Messages,
     keys: Encoded,
 }
 
@@ -182,33 +198,29 @@ impl SinkWriter for KafkaWriter {
 }
 
 impl KafkaWriter {
-    /// Hands the rows of `batch` to the producer.
+    /// Hands the messages of `batch` to the producer.
     fn send(&mut self, producer: &BaseProducer<Context>, batch: &ChangeBatch) -> Result<(), DeliveryError> {
-        if batch.weights().is_some_and(|weights| weights.iter().any(|weight| *weight < 0)) {
-            return Err(DeliveryError::Fatal(Error::internal("a deletion for a Kafka sink that takes none")));
-        }
-        self.values.fill(&self.value, batch.rows()).map_err(DeliveryError::Fatal)?;
+        self.messages.clear();
+        self.value.encode(batch, &mut self.messages).map_err(DeliveryError::Fatal)?;
         if let Some(key) = &self.key {
             self.keys.fill(key, batch.rows()).map_err(DeliveryError::Fatal)?;
         }
-        let mut keys = self.keys.iter();
-        for (row, value) in self.values.iter().enumerate() {
-            let key = keys.next();
-            for _ in 0..batch.weight(row) {
-                self.send_record(producer, key, value)?;
-            }
-        }
-        Ok(())
+        self.messages.iter().try_for_each(|message| {
+            let key = self.key.is_some().then(|| self.keys.get(message.row));
+            self.send_record(producer, key, message.value)
+        })
     }
 
+    /// A record without value is a tombstone.
     fn send_record(
         &self,
         producer: &BaseProducer<Context>,
         key: Option<&[u8]>,
-        value: &[u8],
+        value: Option<&[u8]>,
     ) -> Result<(), DeliveryError> {
-        let mut record = BaseRecord::with_opaque_to(&self.options.topic, value.len()).payload(value);
-        record.key = key;
+        let value_bytes = value.map_or(0, <[u8]>::len);
+        let mut record = BaseRecord::with_opaque_to(&self.options.topic, value_bytes);
+        (record.key, record.payload) = (key, value);
         loop {
             // Once one record has failed the whole part will be sent again: the rest is spared.
             if producer.context().outcomes.lock().failure.is_some() {
@@ -225,7 +237,7 @@ impl KafkaWriter {
                 }
                 Err((error, _)) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                    return Err(self.explain(Failure { code, value_bytes: value.len() }));
+                    return Err(self.explain(Failure { code, value_bytes }));
                 }
             }
         }

@@ -8,8 +8,8 @@ use super::super::{Chunk, PartitionId, Payload, Position, Positions, Reader, Rea
 use super::fetch::{Fetcher, Partition, Shared};
 use super::offsets::{self, partition_id};
 use super::options::{SourceOptions, read_source};
+use crate::change::Changelog;
 use crate::error::{Error, Result};
-use crate::format::json::JsonDecoder;
 use crate::format::{Decoder, RawChunk};
 use crate::types::{Column, schema_of};
 
@@ -21,7 +21,7 @@ use crate::types::{Column, schema_of};
 pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
     let options = read_source(options)?;
     let source = KafkaSource { options, columns: columns.to_vec() };
-    source.json(&(0..columns.len()).collect::<Vec<_>>())?;
+    source.decoder(&(0..columns.len()).collect::<Vec<_>>())?;
     Ok(Arc::new(source))
 }
 
@@ -31,14 +31,11 @@ struct KafkaSource {
     columns: Vec<Column>,
 }
 
-impl KafkaSource {
-    fn json(&self, columns: &[usize]) -> Result<JsonDecoder> {
-        let wanted = columns.iter().filter_map(|index| self.columns.get(*index)).cloned().collect::<Vec<_>>();
-        JsonDecoder::new(schema_of(&wanted), self.options.json)
-    }
-}
-
 impl Source for KafkaSource {
+    fn changelog(&self) -> Changelog {
+        self.options.format.changelog()
+    }
+
     fn resolve_start(&self) -> Result<Positions> {
         offsets::resolve_start(&self.options)
     }
@@ -59,7 +56,8 @@ impl Source for KafkaSource {
     }
 
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
-        Ok(Some(Arc::new(self.json(columns)?)))
+        let wanted = columns.iter().filter_map(|index| self.columns.get(*index)).cloned().collect::<Vec<_>>();
+        self.options.format.decoder(schema_of(&wanted)).map(Some)
     }
 }
 

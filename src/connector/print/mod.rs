@@ -1,7 +1,8 @@
 //! The sink that prints each change as a line: `+I(1, ann, null)`, as Flink's print connector does.
 //!
-//! `+I` is a row that is inserted, `-D` one that is deleted; a weight other than one repeats the line. An append-only
-//! result prints `+I` lines only. A part is printed in one piece, so that lines of two jobs do not run into each other.
+//! `+I` is a row that is inserted, `-D` one that is deleted; a weight other than one repeats the line. If the sink has a
+//! primary key, a key's deletion and insertion in one tick are `-U` and `+U`. An append-only result prints `+I` lines only.
+//! A part is printed in one piece, so that lines of two jobs do not run into each other.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parking_lot::Mutex;
 
 use super::options::OptionReader;
-use super::{DeliveryError, Part, Sink, SinkWriter};
-use crate::change::ChangeBatch;
+use super::{DeliveryError, Part, Sink, SinkWriter, Takes};
+use crate::change::changelog::changes;
+use crate::change::{Change, ChangeBatch};
 use crate::error::{Error, Result};
 use crate::types::Column;
 
@@ -25,9 +27,9 @@ const FORMAT: FormatOptions<'static> = FormatOptions::new()
     .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z"));
 
 /// `'connector' = 'print'`, to standard output; 'prefix' goes before each line.
-pub fn sink(_columns: &[Column], _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+pub fn sink(_columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
     let prefix = options.optional::<String>("prefix")?.map_or(String::new(), |p| format!("{p} "));
-    Ok(Arc::new(PrintSink::new(prefix, Arc::new(Mutex::new(std::io::stdout())))))
+    Ok(Arc::new(PrintSink::new(prefix, primary_key.to_vec(), Arc::new(Mutex::new(std::io::stdout())))))
 }
 
 /// Where the lines go.
@@ -35,6 +37,7 @@ pub type Output = Arc<Mutex<dyn Write + Send>>;
 
 pub struct PrintSink {
     prefix: String,
+    primary_key: Vec<usize>,
     output: Output,
 }
 
@@ -46,14 +49,14 @@ impl std::fmt::Debug for PrintSink {
 
 impl PrintSink {
     /// `prefix` starts every line.
-    pub fn new(prefix: String, output: Output) -> Self {
-        PrintSink { prefix, output }
+    pub fn new(prefix: String, primary_key: Vec<usize>, output: Output) -> Self {
+        PrintSink { prefix, primary_key, output }
     }
 }
 
 impl Sink for PrintSink {
-    fn takes_changes(&self) -> bool {
-        true
+    fn takes(&self) -> Takes {
+        Takes::Changes { key: self.primary_key.clone() }
     }
 
     fn notice(&self) -> Option<String> {
@@ -61,13 +64,18 @@ impl Sink for PrintSink {
     }
 
     fn open(&self, _job: &str, _schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        let writer = PrintWriter { prefix: self.prefix.clone(), output: Arc::clone(&self.output), text: Vec::new() };
-        Ok(Box::new(writer))
+        Ok(Box::new(PrintWriter {
+            prefix: self.prefix.clone(),
+            primary_key: self.primary_key.clone(),
+            output: Arc::clone(&self.output),
+            text: Vec::new(),
+        }))
     }
 }
 
 struct PrintWriter {
     prefix: String,
+    primary_key: Vec<usize>,
     output: Output,
     /// Lines of the part being delivered; kept for its capacity.
     text: Vec<u8>,
@@ -77,7 +85,7 @@ impl SinkWriter for PrintWriter {
     fn deliver(&mut self, part: &Part) -> Result<(), DeliveryError> {
         self.text.clear();
         for batch in &part.batches {
-            write_lines(&self.prefix, batch, &mut self.text).map_err(DeliveryError::Fatal)?;
+            write_lines(&self.prefix, &self.primary_key, batch, &mut self.text).map_err(DeliveryError::Fatal)?;
         }
         let mut output = self.output.lock();
         let written = output.write_all(&self.text).and_then(|()| output.flush());
@@ -85,13 +93,12 @@ impl SinkWriter for PrintWriter {
     }
 }
 
-fn write_lines(prefix: &str, batch: &ChangeBatch, text: &mut Vec<u8>) -> Result<()> {
+fn write_lines(prefix: &str, key: &[usize], batch: &ChangeBatch, text: &mut Vec<u8>) -> Result<()> {
     let columns = batch.rows().columns().iter();
     let columns: Vec<_> = columns.map(|c| ArrayFormatter::try_new(c, &FORMAT)).collect::<Result<_, _>>()?;
-    for row in 0..batch.num_rows() {
-        let weight = batch.weight(row);
+    let mut line = |kind: &str, row: usize, times: u64| -> Result<()> {
         let start = text.len();
-        write!(text, "{prefix}{}(", if weight < 0 { "-D" } else { "+I" })?;
+        write!(text, "{prefix}{kind}(")?;
         for (i, column) in columns.iter().enumerate() {
             if i > 0 {
                 text.extend_from_slice(b", ");
@@ -100,8 +107,17 @@ fn write_lines(prefix: &str, batch: &ChangeBatch, text: &mut Vec<u8>) -> Result<
         }
         text.extend_from_slice(b")\n");
         let end = text.len();
-        for _ in 1..weight.unsigned_abs() {
-            text.extend_from_within(start..end);
+        (1..times).for_each(|_| text.extend_from_within(start..end));
+        Ok(())
+    };
+    for change in changes(batch, key)? {
+        match change {
+            Change::Insert { row, times } => line("+I", row, times)?,
+            Change::Delete { row, times } => line("-D", row, times)?,
+            Change::Update { before, after } => {
+                line("-U", before, 1)?;
+                line("+U", after, 1)?;
+            }
         }
     }
     Ok(())
@@ -123,17 +139,30 @@ mod tests {
             ("ts", Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000, -1])), true),
         ]);
         let batch = ChangeBatch::new(rows.expect("a batch"), Some(vec![1, -1, 2].into())).expect("a change");
-        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let output: Output = Arc::clone(&written) as Output;
-        let sink = PrintSink::new("job> ".into(), output);
-        let mut writer = sink.open("job", batch.schema()).expect("a writer");
-        writer.deliver(&Part { id: PartId { epoch: 1, part: 0 }, batches: vec![batch] }).expect("delivered");
+        let printed = |key: Vec<usize>, batch: &ChangeBatch| {
+            let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+            let output: Output = Arc::clone(&written) as Output;
+            let sink = PrintSink::new("job> ".into(), key, output);
+            let mut writer = sink.open("job", batch.schema()).expect("a writer");
+            let part = Part { id: PartId { epoch: 1, part: 0 }, batches: vec![batch.clone()] };
+            writer.deliver(&part).expect("delivered");
+            let bytes = written.lock().clone();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
         assert_eq!(
-            String::from_utf8_lossy(&written.lock()),
+            printed(Vec::new(), &batch),
             "job> +I(1, ann, 12.50, 1970-01-01 00:00:00)\n\
              job> -D(null, null, -0.05, 1970-01-01 00:00:01.500)\n\
              job> +I(3, , 0.00, 1969-12-31 23:59:59.999999)\n\
              job> +I(3, , 0.00, 1969-12-31 23:59:59.999999)\n"
         );
+        let ids = batch.rows().project(&[0]).expect("a column");
+        let ids = arrow::compute::concat_batches(&ids.schema(), [&ids, &ids]).expect("a batch").slice(2, 3);
+        let update = ChangeBatch::new(ids, Some(vec![-1, -1, 1].into())).expect("a change");
+        assert_eq!(printed(vec![0], &update), "job> -D(3)\njob> -D(1)\njob> +I(null)\n");
+        let same = update.slice(0, 1);
+        let both = [same.clone(), same.with_weights(Some(vec![1].into())).expect("a change")];
+        let update = ChangeBatch::concat(&update.schema(), &both).expect("a change");
+        assert_eq!(printed(vec![0], &update), "job> -U(3)\njob> +U(3)\n");
     }
 }

@@ -30,28 +30,47 @@ impl JsonDecoder {
 
 impl Decoder for JsonDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
-        let input = Input { chunk: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
-        let mut columns = Object::new(self.schema.fields(), chunk.len());
-        let mut bad = Vec::new();
-        let mut tombstones = chunk.nulls.iter().peekable();
-        let mut start = 0;
-        for (index, end) in chunk.ends.iter().map(|end| *end as usize).enumerate() {
-            if tombstones.next_if(|null| **null as usize == index).is_none() {
-                let rows = columns.rows();
-                if let Err(failure) = read_message(input, start, end, &mut columns) {
-                    columns.truncate(rows);
-                    bad.push(BadMessage { index, error: failure.into_error() });
-                }
-            }
-            start = end;
-        }
-        let (_, arrays, rows) = columns.finish(input)?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(Decoded { rows: RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?, bad })
+        let (rows, bad) = decode_messages(&self.schema, chunk, read_message)?;
+        Ok(Decoded { rows, weights: None, bad })
     }
 }
 
-fn read_message(input: Input, start: usize, end: usize, columns: &mut Object) -> Scan<()> {
+/// Reads the messages of a chunk, but for tombstones: `read` is given where one starts and ends, and appends its rows.
+/// What it appended of a message that it fails on is taken back.
+pub(super) fn decode_messages(
+    schema: &SchemaRef,
+    chunk: &RawChunk,
+    mut read: impl FnMut(Input, (usize, usize), &mut Object) -> Scan<()>,
+) -> Result<(RecordBatch, Vec<BadMessage>)> {
+    let input = Input { chunk: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
+    let mut columns = Object::new(schema.fields(), chunk.len());
+    let mut bad = Vec::new();
+    let mut tombstones = chunk.nulls.iter().peekable();
+    let mut start = 0;
+    for (index, end) in chunk.ends.iter().map(|end| *end as usize).enumerate() {
+        if tombstones.next_if(|null| **null as usize == index).is_none() {
+            let rows = columns.rows();
+            if let Err(failure) = read(input, (start, end), &mut columns) {
+                columns.truncate(rows);
+                bad.push(BadMessage { index, error: failure.into_error() });
+            }
+        }
+        start = end;
+    }
+    let (_, arrays, rows) = columns.finish(input)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok((RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?, bad))
+}
+
+fn read_message(input: Input, (start, end): (usize, usize), columns: &mut Object) -> Scan<()> {
+    let mut scanner = open_message(input, start, end)?;
+    columns.read(&mut scanner)?;
+    scanner.skip_whitespace();
+    if scanner.peek().is_some() { Err(scanner.expected("nothing after the object")) } else { Ok(()) }
+}
+
+/// A cursor at the brace of the message's object.
+pub(super) fn open_message<'a>(input: Input<'a>, start: usize, end: usize) -> Scan<Scanner<'a>> {
     check_utf8(input, start, end)?;
     let mut scanner = Scanner::new(input.chunk.get(..end).unwrap_or_default(), start);
     scanner.skip_whitespace();
@@ -61,9 +80,7 @@ fn read_message(input: Input, start: usize, end: usize, columns: &mut Object) ->
             Some(_) => found_instead(&mut scanner, "a JSON object"),
         });
     }
-    columns.read(&mut scanner)?;
-    scanner.skip_whitespace();
-    if scanner.peek().is_some() { Err(scanner.expected("nothing after the object")) } else { Ok(()) }
+    Ok(scanner)
 }
 
 /// A whole chunk of UTF-8 is whole messages of UTF-8, unless a character lies across a message's end.

@@ -9,6 +9,7 @@
 //! 3. [`mod@column`]: a growing column for each wanted field; values go from the bytes straight into it.
 //! 4. [`scan`], [`number`], [`datetime`], [`base64`]: the tokens, and what they mean in each SQL type.
 //! 5. [`failure`]: why a message cannot be read, and at which field.
+//! 6. [`debezium`]: messages that are changes of a row instead of a row.
 //!
 //! Writing: [`encode`], with the other halves of [`number`], [`datetime`] and [`base64`].
 //!
@@ -28,6 +29,7 @@
 mod base64;
 mod column;
 mod datetime;
+mod debezium;
 mod decode;
 mod encode;
 mod failure;
@@ -39,6 +41,7 @@ mod tests;
 
 use std::str::FromStr;
 
+pub use debezium::DebeziumDecoder;
 pub use decode::JsonDecoder;
 pub use encode::JsonEncoder;
 

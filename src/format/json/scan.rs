@@ -10,6 +10,7 @@ use super::number::Number;
 const MAX_DEPTH: u32 = 127;
 
 /// A cursor over one message.
+#[derive(Clone)]
 pub(super) struct Scanner<'a> {
     /// The chunk's bytes up to the message's end, so that places are places in the chunk.
     bytes: &'a [u8],

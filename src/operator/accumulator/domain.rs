@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use super::Accumulator;
 use super::column::Accumulated;
 use super::extremum::Extremum;
-use super::multiset::RetractableExtremum;
+use super::retractable::RetractableExtremum;
 use crate::change::bytes::{Reader, corrupt, put_bytes};
 use crate::error::{Error, Result};
 use crate::plan::Changelog;
@@ -24,7 +24,7 @@ pub fn create(max: bool, data_type: &DataType, changelog: Changelog) -> Option<B
     fn over<D: Domain>(max: bool, domain: D, changelog: Changelog) -> Box<dyn Accumulator> {
         match changelog {
             Changelog::AppendOnly => Accumulated::boxed(Extremum { domain, max }),
-            Changelog::Changing => Accumulated::boxed(RetractableExtremum { domain, max }),
+            Changelog::Changing | Changelog::Upsert => Accumulated::boxed(RetractableExtremum { domain, max }),
         }
     }
     let of = data_type.clone();

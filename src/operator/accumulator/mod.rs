@@ -5,7 +5,7 @@
 //! 3. An [`Accumulator`] takes rows, merges with another of its kind (a tick's with the state's), and answers.
 //! 4. All are [`column::Accumulated`], over a [`column::Kind`] that says what one slot's cell is:
 //!    [`count`], [`sum`] (integers and numerics), [`float`] over [`exact`] sums, [`extremum`] (MIN and MAX of append-only
-//!    input) and [`multiset`] (MIN and MAX with retraction), both over the [`domain`]s of comparable types.
+//!    input) and [`retractable`] (MIN and MAX with retraction), both over the [`domain`]s of comparable types.
 //!
 //! Invariants: a row added with weight w and then with -w leaves the answer as it was; the answer depends neither on the
 //! order of rows nor on how they were spread over accumulators that were merged.
@@ -17,7 +17,7 @@ mod exact;
 mod extremum;
 mod float;
 mod input;
-mod multiset;
+mod retractable;
 mod sum;
 
 #[cfg(test)]

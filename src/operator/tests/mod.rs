@@ -2,6 +2,7 @@
 
 mod random;
 mod script;
+mod upsert;
 
 use std::sync::Arc;
 

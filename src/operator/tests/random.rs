@@ -11,7 +11,7 @@ use crate::change::consolidate::consolidate;
 use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, WindowSpec};
 
 /// SplitMix64: enough to make tests differ, and the same everywhere.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -22,29 +22,29 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
-    key: Option<String>,
-    value: Option<i64>,
+pub(super) struct Row {
+    pub(super) key: Option<String>,
+    pub(super) value: Option<i64>,
     /// A small multiple of a power of two, so that an obvious sum is exact.
-    float: Option<f64>,
-    flag: Option<bool>,
-    time: i64,
+    pub(super) float: Option<f64>,
+    pub(super) flag: Option<bool>,
+    pub(super) time: i64,
 }
 
 /// A key's and a group's answers, printed: what is compared.
 type Answers = BTreeMap<String, Vec<String>>;
 
-fn input_schema() -> SchemaRef {
+pub(super) fn input_schema() -> SchemaRef {
     schema(&[
         ("k", SqlType::Text),
         ("v", SqlType::BigInt),
@@ -80,7 +80,7 @@ fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
     (calls, types)
 }
 
-fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch {
+pub(super) fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|(r, _)| r.key.as_deref()).collect::<StringViewArray>()),
         Arc::new(rows.iter().map(|(r, _)| r.value).collect::<Int64Array>()),
@@ -144,7 +144,7 @@ fn apply(answers: &mut Answers, change: &ChangeBatch, key_columns: usize) {
     }
 }
 
-fn random_row(random: &mut Random, keys: u64) -> Row {
+pub(super) fn random_row(random: &mut Random, keys: u64) -> Row {
     Row {
         key: (!random.one_in(10)).then(|| format!("key {}", "x".repeat(random.below(keys) as usize))),
         value: (!random.one_in(8)).then(|| random.below(20) as i64 - 10),

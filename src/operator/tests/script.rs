@@ -25,7 +25,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{col, lit};
 
 use super::*;
-use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, Scalar, WindowSpec};
+use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, Keeps, Scalar, WindowSpec};
 
 fn sql_type(name: &str) -> SqlType {
     match name {
@@ -233,6 +233,17 @@ impl<'a> Script<'a> {
                 };
                 (Op::WindowAggregate { window, time, keys: self.keys(), aggregates, emit }, columns, changelog)
             }
+            "upsert" => {
+                let keeps = match self.option("keeps") {
+                    Some("shown") => Keeps::Shown,
+                    Some("all") => Keeps::All,
+                    _ => Keeps::Nothing,
+                };
+                let with_before = self.operator.contains(&"with_before");
+                let latest = self.option("latest").map(|name| self.index(name));
+                let changelog = if with_before { Changelog::Changing } else { Changelog::Upsert };
+                (Op::Upsert { key: self.keys(), keeps, latest, with_before }, input, changelog)
+            }
             other => panic!("no such operator in scripts: {other}"),
         };
         let columns: Vec<(&str, SqlType)> =
@@ -339,4 +350,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update, }
+scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, upsert, window_aggregate, window_aggregate_update, }

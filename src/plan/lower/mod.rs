@@ -3,7 +3,7 @@
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
 //! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function) and
 //!    [`aggregate`].
-//! 3. [`output`] arranges the result as its sink or view wants it.
+//! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
 //! Invariant: columns are plain positions in a node's output ([`Rows`]); names stop mattering here.
@@ -12,14 +12,17 @@ mod aggregate;
 mod build;
 mod output;
 mod relational;
+mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::logical_expr::LogicalPlan;
 
 use super::relations::{Relation, RelationKind, Relations};
-use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
+use super::stream::{Changelog, Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
+use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result};
+use crate::types::Column;
 use build::Builder;
 
 pub use relational::plan_watermark;
@@ -35,6 +38,14 @@ pub struct Lowering<'a> {
     emit: Emit,
     /// Whether that query groups by a window.
     has_window: bool,
+}
+
+/// A source as it was declared.
+struct Source {
+    name: String,
+    columns: Vec<Column>,
+    watermark: Option<WatermarkClause>,
+    changelog: Changelog,
 }
 
 /// The rows of a relation: a node's output, and where each column of the logical plan is in it.
@@ -104,11 +115,10 @@ impl<'a> Lowering<'a> {
         Ok(plan)
     }
 
-    fn source(&self, name: &str) -> Result<(Relation, Option<crate::catalog::WatermarkClause>)> {
+    fn source(&self, name: &str) -> Result<Source> {
         match self.relations.relation(name) {
-            Ok(Relation { name, columns, kind: RelationKind::Source { watermark } }) => {
-                let kind = RelationKind::Source { watermark: watermark.clone() };
-                Ok((Relation { name, columns, kind }, watermark))
+            Ok(Relation { name, columns, kind: RelationKind::Source { watermark, changelog } }) => {
+                Ok(Source { name, columns, watermark, changelog })
             }
             _ => Err(Error::internal(format!("source \"{name}\" vanished while it was planned"))),
         }

@@ -16,7 +16,7 @@ use crate::plan::query::settle::text_of;
 use crate::plan::query::typing::{call, literal_as, unknown};
 use crate::plan::query::{self};
 use crate::plan::relations::{Relation, RelationKind};
-use crate::plan::stream::{Changelog, Emit, NodeIndex, Op, Output, Target};
+use crate::plan::stream::{Emit, NodeIndex, Op, Output, Target};
 use crate::sql::ast::{EmitClause, InsertStatement, Name};
 use crate::sql::names::nearest;
 use crate::types::{Column, SqlType};
@@ -57,10 +57,7 @@ impl Lowering<'_> {
             outputs.push((expr, column.field()));
         }
         let node = self.arrange(rows.node, outputs)?;
-        let takes_changes = matches!(sink.kind, RelationKind::Sink { takes_changes: true });
-        if self.builder.node(node).changelog == Changelog::Changing && !takes_changes {
-            return Err(changing_into_append_only(&sink.name, self.has_window).at(insert.target.position));
-        }
+        let node = self.taken(node, &sink).map_err(|e| e.at(insert.target.position))?;
         self.outputs.push(Output { node, target: Target::Sink(sink.name) });
         Ok(())
     }
@@ -281,19 +278,6 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
         (a, b) if moment(a) && moment(b) => true,
         (a, b) => a == b,
     }
-}
-
-fn changing_into_append_only(sink: &str, windowed: bool) -> Error {
-    let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
-    let remedy = if windowed {
-        "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that takes \
-         changes; or make a MATERIALIZED VIEW of the query."
-    } else {
-        "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group is \
-         written once; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query."
-    };
-    Error::unsupported(message, remedy)
-        .with_detail("GROUP BY without a window corrects its earlier answers with every row.")
 }
 
 impl super::build::Builder {

@@ -35,9 +35,10 @@ impl Lowering<'_> {
 
     fn scan(&mut self, scan: &TableScan) -> Result<Rows> {
         let name = scan.table_name.table();
-        let (relation, watermark) = self.source(name)?;
+        let relation = self.source(name)?;
         let mut wanted: BTreeSet<usize> = self.wanted.get(name).cloned().unwrap_or_default();
-        let planned = watermark.as_ref().map(|clause| plan_watermark(&relation.name, &relation.columns, clause));
+        let planned =
+            relation.watermark.as_ref().map(|clause| plan_watermark(&relation.name, &relation.columns, clause));
         let planned = planned.transpose()?;
         if let Some(watermark) = &planned {
             wanted.extend(&watermark.columns);
@@ -59,7 +60,7 @@ impl Lowering<'_> {
         let fields: Option<Vec<Field>> = columns.iter().map(|c| relation.columns.get(*c).map(Column::field)).collect();
         let facts = Facts {
             fields: fields.ok_or_else(lost_column)?,
-            changelog: Changelog::AppendOnly,
+            changelog: relation.changelog,
             event_time: watermark.as_ref().map(|w| w.event_time),
             unique_key: None,
         };
@@ -165,9 +166,16 @@ impl Lowering<'_> {
             return Err(here(Error::unsupported(message, hint)));
         };
         if input.changelog == Changelog::Changing {
-            let hint =
-                "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE.";
-            return Err(here(Error::unsupported("a window over a changing result is not supported yet", hint)));
+            let hint = match self.first_change(rows.node) {
+                Some(Op::Scan { .. }) => {
+                    "Use GROUP BY with date_bin() over the column: its groups follow every change."
+                }
+                _ => {
+                    "Put the window in front of the GROUP BY, or make windows of the inner query EMIT ON WINDOW CLOSE."
+                }
+            };
+            let error = Error::unsupported("a window over a changing result is not supported yet", hint);
+            return Err(here(error.with_detail(self.why_it_changes(rows.node))));
         }
         let window = Window { spec: node.window, time, columns: [None; 3] };
         let mut slots = rows.slots;

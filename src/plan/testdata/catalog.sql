@@ -14,7 +14,17 @@ CREATE SOURCE events (
 ) WITH ('connector' = 'test');
 
 CREATE SINK out_orders (customer TEXT, total NUMERIC(38,2)) WITH ('connector' = 'append');
-CREATE SINK upserts (customer TEXT, total NUMERIC(38,2)) WITH ('connector' = 'upsert');
+CREATE SINK upserts (customer TEXT, total NUMERIC(38,2)) WITH ('connector' = 'changes');
+CREATE SOURCE accounts (id BIGINT, owner TEXT, balance NUMERIC(12,2), ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+    WITH ('connector' = 'changelog');
+CREATE SINK by_customer (customer TEXT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
+    WITH ('connector' = 'upsert');
+CREATE SINK by_total (customer TEXT, total NUMERIC(38,2), PRIMARY KEY (total) NOT ENFORCED)
+    WITH ('connector' = 'upsert');
+CREATE SINK audit (customer TEXT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
+    WITH ('connector' = 'changes');
+CREATE SINK latest (customer TEXT, amount NUMERIC(12,2), ts TIMESTAMP(3), PRIMARY KEY (customer) NOT ENFORCED)
+    WITH ('connector' = 'upsert');
 CREATE SINK per_minute (window_start TIMESTAMP(3), customer TEXT, orders BIGINT, amount NUMERIC(38,2))
     WITH ('connector' = 'append');
 CREATE SINK wide (

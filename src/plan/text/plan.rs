@@ -17,7 +17,7 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Node, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec,
 };
 use crate::types::SqlType;
 
@@ -42,6 +42,7 @@ impl StreamPlan {
                 match node.changelog {
                     Changelog::AppendOnly => "append_only",
                     Changelog::Changing => "changing",
+                    Changelog::Upsert => "upsert",
                 },
                 node.event_time.map(|t| format!(" {}", time_text(t))).unwrap_or_default(),
                 node.unique_key.as_ref().map(|k| format!(" key {k:?}")).unwrap_or_default(),
@@ -130,6 +131,16 @@ fn op_text(op: &Op) -> Result<String> {
                 Emit::OnClose => "on_close",
                 Emit::OnUpdate => "on_update",
             }
+        ),
+        Op::Upsert { key, keeps, latest, with_before } => format!(
+            "upsert key {key:?} keeps {}{}{}",
+            match keeps {
+                Keeps::Nothing => "nothing",
+                Keeps::Shown => "shown",
+                Keeps::All => "all",
+            },
+            latest.map(|column| format!(" latest {column}")).unwrap_or_default(),
+            if *with_before { " with_before" } else { "" },
         ),
     })
 }

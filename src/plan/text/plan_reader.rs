@@ -12,8 +12,8 @@ use super::types::read_type;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
-    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op,
+    OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec,
 };
 
 impl StreamPlan {
@@ -112,6 +112,10 @@ fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
                 && is_time(input, time)
                 && output_width == 3 + keys.len() + aggregates.len()
         }
+        Op::Upsert { key, latest, .. } => {
+            let is_time = |column| is_time(input, &EventTime { column, unit: 1 });
+            within(key) && latest.is_none_or(is_time) && output_width == width
+        }
     };
     let distributed = node.inputs.iter().all(|i| match &i.distribution {
         Distribution::Any => true,
@@ -162,6 +166,8 @@ impl Reader<'_> {
         })?;
         let changelog = if self.lexer.word("append_only") {
             Changelog::AppendOnly
+        } else if self.lexer.word("upsert") {
+            Changelog::Upsert
         } else {
             self.lexer.require_word("changing")?;
             Changelog::Changing
@@ -249,7 +255,24 @@ impl Reader<'_> {
             let (keys, aggregates) = (self.keys()?, self.calls()?);
             return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit: self.emit()? });
         }
+        if lexer.word("upsert") {
+            lexer.require_word("key")?;
+            let key = self.columns()?;
+            let keeps = self.keeps()?;
+            let latest = if self.lexer.word("latest") { Some(self.lexer.integer()?) } else { None };
+            return Ok(Op::Upsert { key, keeps, latest, with_before: self.lexer.word("with_before") });
+        }
         Err(lexer.unexpected("an operator"))
+    }
+
+    fn keeps(&mut self) -> Result<Keeps> {
+        self.lexer.require_word("keeps")?;
+        for (word, keeps) in [("nothing", Keeps::Nothing), ("shown", Keeps::Shown), ("all", Keeps::All)] {
+            if self.lexer.word(word) {
+                return Ok(keeps);
+            }
+        }
+        Err(self.lexer.unexpected("what is kept"))
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {

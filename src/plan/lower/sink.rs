@@ -1,0 +1,97 @@
+//! A result's changes in a form that its sink takes.
+
+use super::Lowering;
+use super::build::Facts;
+use crate::connector::Takes;
+use crate::error::{Error, Result};
+use crate::plan::relations::{Relation, RelationKind};
+use crate::plan::stream::{Changelog, Distribution, Emit, Keeps, NodeIndex, Op};
+
+impl Lowering<'_> {
+    /// The node whose output `sink` takes of a result with its columns.
+    ///
+    /// # Errors
+    /// 0A000 if the result changes and the sink can only append.
+    pub(super) fn taken(&mut self, result: NodeIndex, sink: &Relation) -> Result<NodeIndex> {
+        let RelationKind::Sink { takes } = &sink.kind else {
+            return Err(Error::internal(format!("\"{}\" is not a sink", sink.name)));
+        };
+        match takes {
+            Takes::Appends if self.builder.node(result).changelog == Changelog::AppendOnly => Ok(result),
+            Takes::Appends => Err(self.changing_into_append_only(&sink.name, result)),
+            Takes::Changes { key } if key.is_empty() => Ok(result),
+            Takes::Changes { key } => Ok(self.by_key(result, key, true)),
+            Takes::Upserts { key } => Ok(self.by_key(result, key, false)),
+        }
+    }
+
+    /// At most one row for each `key`. Nothing needs to be done for rows that only come, each with a key of its own.
+    fn by_key(&mut self, result: NodeIndex, key: &[usize], with_before: bool) -> NodeIndex {
+        let node = self.builder.node(result);
+        let is_unique = node.unique_key.as_ref().is_some_and(|unique| unique.iter().all(|c| key.contains(c)));
+        let keeps = match node.changelog {
+            Changelog::AppendOnly if is_unique => return result,
+            _ if is_unique => Keeps::Nothing,
+            Changelog::AppendOnly => Keeps::Shown,
+            Changelog::Changing | Changelog::Upsert => Keeps::All,
+        };
+        let latest = node.event_time.map(|time| time.column).filter(|_| !is_unique);
+        let facts = Facts {
+            fields: node.schema.fields().iter().map(|f| f.as_ref().clone()).collect(),
+            changelog: if with_before { Changelog::Changing } else { Changelog::Upsert },
+            event_time: node.event_time,
+            unique_key: Some(key.to_vec()),
+        };
+        let op = Op::Upsert { key: key.to_vec(), keeps, latest, with_before };
+        self.builder.add(op, vec![(result, Distribution::Hash(key.to_vec()))], facts)
+    }
+
+    fn changing_into_append_only(&self, sink: &str, result: NodeIndex) -> Error {
+        let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
+        let windows = match self.first_change(result) {
+            Some(Op::WindowAggregate { .. }) => {
+                "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write"
+            }
+            Some(Op::Aggregate { .. }) => {
+                "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group \
+                 is written once; or write"
+            }
+            _ => "Write",
+        };
+        let hint = format!(
+            "{windows} to a sink that takes changes, such as 'upsert-kafka' or one with 'format' = 'debezium-json'; or \
+             make a MATERIALIZED VIEW of the query."
+        );
+        Error::unsupported(message, hint).with_detail(self.why_it_changes(result))
+    }
+
+    /// The first operator on the way to `result` whose output changes.
+    pub(super) fn first_change(&self, result: NodeIndex) -> Option<&Op> {
+        let mut on_the_way = vec![result];
+        let mut first = None;
+        while let Some(index) = on_the_way.pop() {
+            let node = self.builder.node(index);
+            on_the_way.extend(node.inputs.iter().map(|input| input.node));
+            if node.changelog != Changelog::AppendOnly && first.is_none_or(|first| index < first) {
+                first = Some(index);
+            }
+        }
+        first.map(|index| &self.builder.node(index).op)
+    }
+
+    /// As the DETAIL of an error.
+    pub(super) fn why_it_changes(&self, result: NodeIndex) -> String {
+        match self.first_change(result) {
+            Some(Op::Scan { source, .. }) => {
+                format!("Source \"{source}\" is a changelog, whose rows are updated and deleted.")
+            }
+            Some(Op::WindowAggregate { emit: Emit::OnUpdate, .. }) => {
+                "Windows that EMIT ON UPDATE correct their earlier answers until they close.".into()
+            }
+            Some(Op::Aggregate { .. }) => {
+                "GROUP BY without a window corrects its earlier answers with every row.".into()
+            }
+            _ => "Earlier answers are corrected when later rows come.".into(),
+        }
+    }
+}
