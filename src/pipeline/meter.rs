@@ -86,5 +86,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Window { .. } => "window",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
+        Op::Join { .. } => "join",
+        Op::Union => "union",
     }
 }

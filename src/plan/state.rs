@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Node, Op};
+use super::stream::{JoinKind, Node, Op};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum StateBound {
     Watermark,
     /// Nothing: grows with the number of distinct values of these columns.
     Unbounded { columns: Vec<String> },
+    /// Nothing: grows with every row that comes and is not taken back.
+    EveryRow,
 }
 
 /// The state that a node of `plan` keeps; `None` for a stateless one. `inputs` are the nodes it reads.
@@ -44,7 +46,12 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
-        Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
+        Op::Join { kind, condition, .. } => {
+            let alone = *kind != JoinKind::Inner && condition.is_some();
+            let partners = if alone { ", and how many partners each has" } else { "" };
+            Some(StateInfo { keeps: format!("all rows of both inputs{partners}"), bound: StateBound::EveryRow })
+        }
+        Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
     }
 }
 
@@ -53,6 +60,7 @@ impl fmt::Display for StateBound {
         match self {
             StateBound::OneRow => f.write_str("bounded: never more than that"),
             StateBound::Watermark => f.write_str("bounded by the watermark"),
+            StateBound::EveryRow => f.write_str("unbounded: grows with every row of either input"),
             StateBound::Unbounded { columns } => {
                 write!(f, "unbounded: grows with the number of distinct ({})", columns.join(", "))
             }

@@ -37,7 +37,7 @@ pub fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up(|plan| {
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
         let schema = merge_schema(&plan.inputs());
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
@@ -86,6 +86,15 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             between.low = Box::new(compared(*between.low, ">=", &ty, schema)?);
             between.high = Box::new(compared(*between.high, "<=", &ty, schema)?);
             Ok(Transformed::yes(Expr::Between(between)))
+        }
+        Expr::InSubquery(test) => {
+            let given = test.subquery.subquery.schema();
+            if let (Ok(ty), [other]) = (test.expr.get_type(schema), &given.fields()[..])
+                && !comparable(&ty, other.data_type())
+            {
+                return Err(through(no_operator(&type_name(&ty), "=", &type_name(other.data_type()))));
+            }
+            Ok(Transformed::no(Expr::InSubquery(test)))
         }
         Expr::Like(like) => settle_like(like, schema),
         other => Ok(Transformed::no(other)),
