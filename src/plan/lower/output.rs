@@ -21,6 +21,8 @@ use crate::sql::ast::{EmitClause, InsertStatement, Name};
 use crate::sql::names::nearest;
 use crate::types::{Column, SqlType};
 
+const GROUPS_CHANGE: &str = "GROUP BY without a window corrects its earlier answers with every row.";
+
 impl Lowering<'_> {
     /// Lowers `INSERT INTO sink [(columns)] query`.
     pub fn insert(&mut self, text: &str, insert: &InsertStatement, query: &LogicalPlan) -> Result<()> {
@@ -59,7 +61,7 @@ impl Lowering<'_> {
         let node = self.arrange(rows.node, outputs)?;
         let takes_changes = matches!(sink.kind, RelationKind::Sink { takes_changes: true });
         if self.builder.node(node).changelog == Changelog::Changing && !takes_changes {
-            return Err(changing_into_append_only(&sink.name, self.has_window).at(insert.target.position));
+            return Err(self.changing_into_append_only(&sink.name, node).at(insert.target.position));
         }
         self.outputs.push(Output { node, target: Target::Sink(sink.name) });
         Ok(())
@@ -123,6 +125,34 @@ impl Lowering<'_> {
         let message = format!("\"{}\" is a {}, not a sink", relation.name, relation.kind.noun());
         let hint = "INSERT INTO a sink; CREATE SINK makes one.";
         Err(Error::new(SqlState::WrongObjectType, message).with_hint(hint).at(target.position))
+    }
+
+    fn changing_into_append_only(&self, sink: &str, node: NodeIndex) -> Error {
+        let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
+        let (detail, remedy) = match &self.builder.node(self.first_changing(node)).op {
+            Op::Join { .. } => (
+                "An outer join takes a row back when its partner comes, an anti join too.",
+                "Use an inner join; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query.",
+            ),
+            _ if self.has_window => (
+                GROUPS_CHANGE,
+                "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that \
+                 takes changes; or make a MATERIALIZED VIEW of the query.",
+            ),
+            _ => (
+                GROUPS_CHANGE,
+                "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group \
+                 is written once; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query.",
+            ),
+        };
+        Error::unsupported(message, remedy).with_detail(detail)
+    }
+
+    /// Of the nodes that a changing one gets its changes from, the one that reads nothing but insertions.
+    fn first_changing(&self, node: NodeIndex) -> NodeIndex {
+        let mut inputs = self.builder.node(node).inputs.iter().map(|input| input.node);
+        let changing = inputs.find(|input| self.builder.node(*input).changelog == Changelog::Changing);
+        changing.map_or(node, |input| self.first_changing(input))
     }
 
     /// The query's rows, with every column in them.
@@ -281,19 +311,6 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
         (a, b) if moment(a) && moment(b) => true,
         (a, b) => a == b,
     }
-}
-
-fn changing_into_append_only(sink: &str, windowed: bool) -> Error {
-    let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
-    let remedy = if windowed {
-        "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that takes \
-         changes; or make a MATERIALIZED VIEW of the query."
-    } else {
-        "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group is \
-         written once; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query."
-    };
-    Error::unsupported(message, remedy)
-        .with_detail("GROUP BY without a window corrects its earlier answers with every row.")
 }
 
 impl super::build::Builder {

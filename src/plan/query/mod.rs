@@ -67,7 +67,7 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     Ok(plan)
 }
 
-/// DataFusion's simplifier is not among the rules: it folds with wrapping arithmetic, and `now()` into a constant. Nor is
+/// The rules that run. DataFusion's simplifier is not among the rules: it folds with wrapping arithmetic, and `now()` into a constant. Nor is
 /// the one that finds equi-joins: lowering does, and tells `=` from IS NOT DISTINCT FROM pair by pair.
 fn optimizer() -> Optimizer {
     Optimizer::with_rules(vec![

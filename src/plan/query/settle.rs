@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -28,7 +28,41 @@ use crate::types::SqlType;
 
 /// [`settle`] over every expression of a plan.
 pub fn settle_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewrite(plan, settle)
+    let settled = rewrite(plan, settle)?;
+    settled.apply_with_subqueries(|node| columns_meet(node).map(|()| TreeNodeRecursion::Continue))?;
+    Ok(settled)
+}
+
+/// Columns that set operations and USING lay over each other must be of types that meet.
+fn columns_meet(plan: &LogicalPlan) -> Result<()> {
+    let check = |what: &str, left: &DataType, right: &DataType| match comparable(left, right) {
+        true => Ok(()),
+        false => {
+            let message = format!("{what} types {} and {} cannot be matched", type_name(left), type_name(right));
+            let error = Error::new(SqlState::DatatypeMismatch, message);
+            Err(through(error.with_hint("Cast one of the columns, as in CAST(x AS text).")))
+        }
+    };
+    match plan {
+        LogicalPlan::Union(union) => {
+            let mut inputs = union.inputs.iter().map(|input| input.schema());
+            let Some(first) = inputs.next() else { return Ok(()) };
+            inputs
+                .flat_map(|input| first.fields().iter().zip(input.fields()))
+                .try_for_each(|(left, right)| check("UNION", left.data_type(), right.data_type()))
+        }
+        LogicalPlan::Join(join) => {
+            let what = match join.join_type {
+                JoinType::LeftSemi => "INTERSECT",
+                JoinType::LeftAnti => "EXCEPT",
+                _ => "JOIN/USING",
+            };
+            join.on.iter().try_for_each(|(left, right)| {
+                check(what, &left.get_type(join.left.schema())?, &right.get_type(join.right.schema())?)
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// [`fold`] over every expression of a plan.
@@ -350,7 +384,6 @@ fn evaluate(expr: &Expr) -> Option<ScalarValue> {
 }
 
 fn over_literals(expr: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNodeRecursion;
     let mut all = true;
     let visited = expr.apply_children(|child| {
         all &= matches!(child, Expr::Literal(..));
