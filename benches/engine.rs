@@ -51,6 +51,12 @@ pub fn expect(what: &str, expected: u64, got: u64) -> Result<(), String> {
     if expected == got { Ok(()) } else { Err(format!("{expected} {what} expected, {got} came")) }
 }
 
+const PERSONS: &str = "CREATE SOURCE person (id BIGINT, name TEXT, city TEXT, state TEXT)
+    WITH ('connector' = 'generator', 'kind' = 'nexmark', 'nexmark.table' = 'person', 'number-of-rows' = '{events}')";
+
+const AUCTIONS: &str = "CREATE SOURCE auction (id BIGINT, seller BIGINT, category BIGINT, itemname TEXT)
+    WITH ('connector' = 'generator', 'kind' = 'nexmark', 'nexmark.table' = 'auction', 'number-of-rows' = '{events}')";
+
 /// All bids as they are, all columns digested.
 pub fn q0() -> Result<(), String> {
     let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, channel TEXT, url TEXT,
@@ -76,5 +82,34 @@ pub fn tumble() -> Result<(), String> {
         return Err(format!("{output} groups of {input} rows"));
     }
     report("tumble", "events", EVENTS, took, 6.0);
+    Ok(())
+}
+
+/// Nexmark's query 3: who sells in some states, joined without any bound in time.
+pub fn q3() -> Result<(), String> {
+    let sink = "CREATE SINK out (name TEXT, city TEXT, state TEXT, id BIGINT) WITH ('connector' = 'blackhole')";
+    let job = "CREATE STREAMING JOB q3 AS INSERT INTO out SELECT p.name, p.city, p.state, a.id
+        FROM auction AS a JOIN person AS p ON a.seller = p.id
+        WHERE a.category = 10 AND p.state IN ('OR', 'ID', 'CA')";
+    let (input, output, took) = run(&[PERSONS, AUCTIONS, sink], job, EVENTS)?;
+    expect("input rows", EVENTS / 50 * 4, input)?;
+    if output == 0 {
+        return Err("nobody sells anything".into());
+    }
+    report("q3", "events", EVENTS, took, 4.0);
+    Ok(())
+}
+
+/// Every auction with its seller: all rows of both inputs become state, and each auction comes out.
+pub fn join() -> Result<(), String> {
+    let sink = "CREATE SINK out (id BIGINT, itemname TEXT, name TEXT) WITH ('connector' = 'blackhole')";
+    let job = "CREATE STREAMING JOB sellers AS INSERT INTO out SELECT a.id, a.itemname, p.name
+        FROM auction AS a LEFT JOIN person AS p ON a.seller = p.id";
+    let (input, output, took) = run(&[PERSONS, AUCTIONS, sink], job, EVENTS)?;
+    expect("input rows", EVENTS / 50 * 4, input)?;
+    if output < EVENTS / 50 * 3 {
+        return Err(format!("{output} rows of {} auctions", EVENTS / 50 * 3));
+    }
+    report("join", "rows", EVENTS / 50 * 4, took, 1.0);
     Ok(())
 }

@@ -23,6 +23,8 @@ const BENCHES: &[Bench] = &[
     ("generator", bids::generator),
     ("q0", engine::q0),
     ("tumble", engine::tumble),
+    ("q3", engine::q3),
+    ("join", engine::join),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

@@ -1,6 +1,6 @@
 //! GROUP BY without a window, over append-only or changing input. Each tick's rows are combined by key as they come; at the
 //! tick's end the distinct keys are looked up, merged, and each group whose row changed gives one -1/+1 pair. A group
-//! whose last row is retracted is removed. Without keys there is one row always, from the first tick on.
+//! whose last row is retracted is removed. Without calls it is DISTINCT. Without keys there is one row always, from the first tick on.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
 use crate::change::key::single_group;
 use crate::error::{Error, Result};
+use crate::plan::Changelog;
 use crate::state::{KeyedTable, StateContext, StateTable, TableId};
 
 /// Keys merged at once: each gives at most two rows.
@@ -20,6 +21,8 @@ const KEYS_AT_ONCE: u32 = CHUNK_ROWS as u32 / 2;
 
 pub struct Aggregate {
     schema: SchemaRef,
+    /// DISTINCT over rows that are never taken back: neither are its own.
+    append_only: bool,
     combiner: Combiner,
     table: KeyedTable<Groups>,
     /// There are no keys, and this shard is the one that holds their only group.
@@ -37,7 +40,7 @@ impl Aggregate {
         keys: &[usize],
         calls: &Calls,
         input: &SchemaRef,
-        schema: &SchemaRef,
+        (schema, changelog): (&SchemaRef, Changelog),
         context: &StateContext,
     ) -> Result<Self> {
         let codec = super::key_codec(keys, input)?;
@@ -45,6 +48,7 @@ impl Aggregate {
         let keyless = keys.is_empty();
         Ok(Aggregate {
             schema: Arc::clone(schema),
+            append_only: changelog == Changelog::AppendOnly,
             combiner: Combiner::new(keys, codec, stride, calls, context)?,
             table: KeyedTable::open(context, id, stride, false, Groups::new(calls)?),
             single_group_due: keyless && context.owns(single_group()),
@@ -83,7 +87,12 @@ impl Aggregate {
 
         let index = self.combiner.index();
         let keys = self.combiner.codec().decode((from..to).map(|at| index.key(at)))?;
-        Transition { keys, old, new, presence }.changes(&self.schema).map(Some)
+        let changes = Transition { keys, old, new, presence }.changes(&self.schema)?;
+        match changes {
+            // Each of weight +1: a key comes out once, when it is first there.
+            Some(changes) if self.append_only => changes.with_weights(None).map(|first| Some(Some(first))),
+            changes => Ok(Some(changes)),
+        }
     }
 }
 

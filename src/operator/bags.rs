@@ -48,6 +48,11 @@ impl Bags {
             .map(|(row, weight)| (row.as_ref(), weight))
     }
 
+    /// How often a slot has a row.
+    pub fn weight(&self, slot: u32, row: &[u8]) -> i64 {
+        self.range(slot, row, |_| false).next().filter(|(kept, _)| *kept == row).map_or(0, |(_, weight)| weight)
+    }
+
     /// Distinct rows of a slot.
     pub fn len(&self, slot: u32) -> usize {
         self.bags.get(slot as usize).map_or(0, Multiset::len)
@@ -121,6 +126,7 @@ mod tests {
     fn rows_are_ordered_and_leave_at_weight_zero() {
         let mut bags = bags(&[(b"b", 1), (b"a", 2), (b"c", -1), (b"b", -1)]);
         assert_eq!(seen(&bags), [(b"a".to_vec(), 2), (b"c".to_vec(), -1)]);
+        assert_eq!([&b"a"[..], b"b", b"c", b"d"].map(|row| bags.weight(0, row)), [2, 0, -1, 0]);
         bags.add(0, b"c", 1);
         bags.add(0, b"a", -2);
         assert_eq!((seen(&bags), bags.len(0)), (vec![], 0));

@@ -6,9 +6,11 @@ use super::Operator;
 use super::aggregate::Aggregate;
 use super::filter::Filter;
 use super::group::Calls;
+use super::join::Join;
 use super::project::Project;
 use super::slices::Slices;
 use super::upsert::{Upsert, UpsertPlan};
+use super::union::Union;
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
@@ -42,7 +44,7 @@ pub fn build(
         Op::Window { window, time } => Box::new(Window::new(Slices::new(window)?, *time, &node.schema)),
         Op::Aggregate { keys, aggregates } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, keys.len())?;
-            Box::new(Aggregate::new(table, keys, &calls, input, &node.schema, state)?)
+            Box::new(Aggregate::new(table, keys, &calls, input, (&node.schema, node.changelog), state)?)
         }
         Op::WindowAggregate { window, time, keys, aggregates, emit } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
@@ -53,6 +55,12 @@ pub fn build(
             let plan = UpsertPlan { key, keeps: *keeps, latest: *latest, with_before: *with_before };
             Box::new(Upsert::new(table, &plan, &node.schema, state)?)
         }
+        Op::Join { kind, on, condition } => {
+            let [left, right] = input_schemas else { return Err(Error::internal("a join has two inputs")) };
+            let join = (*kind, &on[..], condition.as_ref());
+            Box::new(Join::new(table, join, [left, right], (&node.schema, node.changelog), state)?)
+        }
+        Op::Union => Box::new(Union::new(&node.schema)),
         Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
     })
 }

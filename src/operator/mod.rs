@@ -12,10 +12,11 @@
 //! Where things are:
 //!
 //! - [`build()`] makes the operator of a plan's node; [`Checked`] holds any operator to the contract, in tests.
-//! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
+//! - `filter`, `project`, `window`, `union` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
 //! - `upsert` stands in front of sinks that keep one row a key.
+//! - `join` matches the rows of two inputs by key.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -31,11 +32,13 @@ mod chunks;
 mod combine;
 mod filter;
 mod group;
+mod join;
 mod multiset;
 mod net;
 mod project;
 mod slices;
 mod upsert;
+mod union;
 mod window;
 mod window_aggregate;
 

@@ -87,5 +87,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
         Op::Upsert { .. } => "upsert",
+        Op::Join { .. } => "join",
+        Op::Union => "union",
     }
 }

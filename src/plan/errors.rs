@@ -164,6 +164,16 @@ fn plan_error(message: &str) -> Error {
     if message.starts_with("Cannot create filter with non-boolean predicate") {
         return not_boolean("WHERE", message.rsplit("returning ").next().unwrap_or_default());
     }
+    if let Some(ty) = message.strip_prefix("Join condition must be boolean type, but got ") {
+        return not_boolean("JOIN/ON", ty);
+    }
+    if let Some(op) = message.strip_suffix(" queries have different number of columns") {
+        let message = format!("each {op} query must have the same number of columns");
+        return Error::new(SqlState::SyntaxError, message);
+    }
+    if message.starts_with("Too many columns! The subquery should only return one column") {
+        return Error::new(SqlState::SyntaxError, "subquery has too many columns");
+    }
     if message.starts_with("Unary operator 'NOT' requires a boolean") {
         return not_boolean("NOT", message.rsplit("got ").next().unwrap_or_default());
     }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::Scalar;
 use super::state::state_of;
 use super::stream::{
-    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind,
 };
 
 /// The plan as people read it, one line after the other.
@@ -99,7 +99,32 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
         Op::WindowAggregate { keys, .. } => format!("Window Aggregate by {}", keys_of(inputs, keys)),
         Op::Upsert { key, .. } => format!("Upsert by {}", keys_of(inputs, key)),
+        Op::Join { kind, on, .. } => {
+            let kind = match kind {
+                JoinKind::Inner if on.is_empty() => "Cross Join",
+                JoinKind::Inner => "Inner Join",
+                JoinKind::Left => "Left Join",
+                JoinKind::Right => "Right Join",
+                JoinKind::Full => "Full Join",
+                JoinKind::Semi => "Semi Join",
+                JoinKind::Anti => "Anti Join",
+            };
+            if on.is_empty() { kind.into() } else { format!("{kind} on {}", equalities(inputs, on)) }
+        }
+        Op::Union => "Union All".into(),
     }
+}
+
+fn equalities(inputs: &[&Node], on: &[JoinKey]) -> String {
+    let [left, right] = inputs else { return String::new() };
+    let pairs: Vec<String> = on
+        .iter()
+        .map(|key| {
+            let sign = if key.null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+            format!("{} {sign} {}", column(left, key.left), column(right, key.right))
+        })
+        .collect();
+    format!("({})", pairs.join(" AND "))
 }
 
 fn keys_of(inputs: &[&Node], keys: &[usize]) -> String {
@@ -136,6 +161,13 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
         }
         Op::Window { window, time: t } => vec![format!("Window: {}", window_text(window, &time(t.column)))],
         Op::Aggregate { aggregates, .. } => calls(aggregates, inputs),
+        Op::Join { on, condition, .. } => {
+            let condition = condition.iter().map(|c| format!("Condition: {}", readable(c)));
+            let one_shard =
+                on.is_empty().then(|| "Runs on one shard: no columns of its inputs must be equal".to_string());
+            condition.chain(one_shard).collect()
+        }
+        Op::Union => Vec::new(),
         Op::WindowAggregate { window, time: t, aggregates, emit, .. } => {
             let mut lines = vec![format!("Window: {}", window_text(window, &time(t.column)))];
             lines.extend(calls(aggregates, inputs));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Keeps, Node, Op};
+use super::stream::{Keeps, Node, Op, JoinKind};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,12 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             })
         }
         Op::Upsert { keeps: Keeps::Nothing, .. } => None,
-        Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
+        Op::Join { kind, condition, .. } => {
+            let alone = *kind != JoinKind::Inner && condition.is_some();
+            let partners = if alone { ", and how many partners each has" } else { "" };
+            Some(StateInfo { keeps: format!("all rows of both inputs{partners}"), bound: StateBound::InputRows })
+        }
+        Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
     }
 }
 
@@ -67,7 +72,7 @@ impl fmt::Display for StateBound {
             StateBound::Unbounded { columns } => {
                 write!(f, "unbounded: grows with the number of distinct ({})", columns.join(", "))
             }
-            StateBound::InputRows => f.write_str("unbounded: grows with the rows of the input"),
+            StateBound::InputRows => f.write_str("unbounded: grows with every row that comes and is not taken back"),
         }
     }
 }

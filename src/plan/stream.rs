@@ -1,9 +1,11 @@
 //! The stream plan: our operators, as lowered from DataFusion's logical plan. What runs, what is stored (see [`super::text`])
 //! and what EXPLAIN shows.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::scalar::Scalar;
 pub use crate::change::Changelog;
@@ -128,6 +130,90 @@ pub enum Keeps {
     Shown,
     /// All of them: when the one that is shown is deleted, another takes its place.
     All,
+    /// A regular join of two inputs. Output: the left columns, then (unless semi or anti) the right ones.
+    Join {
+        kind: JoinKind,
+        /// Pairs of columns that must be equal. None: every row meets every row, on one shard.
+        on: Vec<JoinKey>,
+        /// What else must be true of a pair, over [`pair_schema`].
+        condition: Option<Scalar>,
+    },
+    /// UNION ALL of inputs whose columns are of the same types.
+    Union,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JoinKind {
+    Inner,
+    /// Left rows without partner come with nulls.
+    Left,
+    /// Right rows without partner come with nulls.
+    Right,
+    Full,
+    /// Left rows that have a partner, as often as they are there.
+    Semi,
+    /// Left rows that have none.
+    Anti,
+}
+
+impl JoinKind {
+    pub const ALL: [JoinKind; 6] =
+        [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::Semi, JoinKind::Anti];
+
+    /// Whether pairs come out, not left rows alone.
+    pub fn gives_pairs(self) -> bool {
+        !matches!(self, JoinKind::Semi | JoinKind::Anti)
+    }
+}
+
+/// As stored plans and EXPLAIN name it.
+impl fmt::Display for JoinKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+            JoinKind::Right => "right",
+            JoinKind::Full => "full",
+            JoinKind::Semi => "semi",
+            JoinKind::Anti => "anti",
+        })
+    }
+}
+
+/// A column of each input, of one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinKey {
+    pub left: usize,
+    pub right: usize,
+    /// IS NOT DISTINCT FROM: null meets null. (`=` never matches null.)
+    pub null_safe: bool,
+}
+
+/// The columns of both inputs of a join side by side, with unique names: what its condition is computed over.
+pub fn pair_schema(left: &SchemaRef, right: &SchemaRef) -> SchemaRef {
+    let fields = left.fields().iter().chain(right.fields()).map(|f| f.as_ref().clone());
+    Arc::new(Schema::new(unique_names(fields.collect())))
+}
+
+/// Fields with a number behind each name that was there before.
+pub(super) fn unique_names(fields: Vec<Field>) -> Vec<Field> {
+    let mut taken = HashSet::new();
+    fields
+        .into_iter()
+        .map(|field| {
+            if taken.insert(field.name().clone()) {
+                return field;
+            }
+            let mut number = 1;
+            loop {
+                let name = format!("{}_{number}", field.name());
+                if taken.insert(name.clone()) {
+                    return field.with_name(name);
+                }
+                number += 1;
+            }
+        })
+        .collect()
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -40,7 +40,7 @@ use crate::memory::Budget;
 
 pub use backend::{Backend, EachChange, EachEntry, EachFound, Page, STATE_KEY_PREFIX, TableId};
 pub use index::KeyIndex;
-pub use table::{KeyedTable, Scan};
+pub use table::{KeyedTable, NO_SLOT, Scan};
 
 /// What lies beneath the tables in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

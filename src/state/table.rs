@@ -60,8 +60,8 @@ impl Scan {
     }
 }
 
-/// Marks a position of a lookup that has no slot yet.
-const NO_SLOT: u32 = u32::MAX;
+/// Where a lookup or a probe found nothing (yet). No key ever gets this slot.
+pub const NO_SLOT: u32 = u32::MAX;
 
 impl<V: Values> KeyedTable<V> {
     /// `stride`: bytes of every key, if they are all alike (of a timed table, its time included).
@@ -84,6 +84,52 @@ impl<V: Values> KeyedTable<V> {
     /// The slots of keys `range` of `keys` (which are distinct), in that order, into `slots`. A key that is not there
     /// gets a slot with the initial value. `Pending`: nothing happened; ask again.
     pub fn lookup(&mut self, keys: &KeyIndex, range: Range<u32>, slots: &mut Vec<u32>) -> Result<Poll<()>> {
+        if self.find(keys, &range, slots)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        let missing = std::mem::take(&mut self.missing_at);
+        self.give_slots(keys, &range, &missing, slots)?;
+        self.missing_at = missing;
+        // A removed entry that is asked for again starts anew: its value was reset when it was removed.
+        for slot in slots.iter() {
+            if self.changes.mark(*slot).has(Mark::REMOVED) {
+                self.revive(*slot)?;
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// As [`KeyedTable::lookup`], but a key that is not there gets [`NO_SLOT`] and leaves no trace.
+    pub fn probe(&mut self, keys: &KeyIndex, range: Range<u32>, slots: &mut Vec<u32>) -> Result<Poll<()>> {
+        if self.index.is_empty() && self.backend.is_empty() {
+            slots.clear();
+            slots.resize(range.len(), NO_SLOT);
+            return Ok(Poll::Ready(()));
+        }
+        if self.find(keys, &range, slots)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        for slot in slots.iter_mut() {
+            if self.changes.mark(*slot).has(Mark::REMOVED) {
+                *slot = NO_SLOT;
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// A slot with the initial value for a key that a probe did not find.
+    pub fn put(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
+        match self.index.find(hash, key) {
+            Some(slot) => {
+                self.revive(slot)?;
+                Ok(slot)
+            }
+            None => self.insert(hash, key),
+        }
+    }
+
+    /// The slots of the keys that are there, removed ones included; the positions of the others into `missing_at`.
+    fn find(&mut self, keys: &KeyIndex, range: &Range<u32>, slots: &mut Vec<u32>) -> Result<Poll<()>> {
         slots.clear();
         self.missing_at.clear();
         for (position, at) in range.clone().enumerate() {
@@ -93,39 +139,35 @@ impl<V: Values> KeyedTable<V> {
                 self.missing_at.push(position as u32);
             }
         }
+        if self.missing_at.is_empty() || self.backend.is_empty() {
+            return Ok(Poll::Ready(()));
+        }
+        self.missing.clear();
         let missing = std::mem::take(&mut self.missing_at);
-        let ask = !missing.is_empty() && !self.backend.is_empty();
-        if ask {
-            self.missing.clear();
-            for position in &missing {
-                self.missing.push(&self.state_key(keys.key(range.start + position)));
+        for position in &missing {
+            self.missing.push(&self.state_key(keys.key(range.start + position)));
+        }
+        // The answer comes as bytes; slots are given once it is there.
+        let mut answers = Vec::new();
+        let mut note = |at: usize, value: &[u8]| {
+            answers.push((at, value.to_vec()));
+            Ok(())
+        };
+        if self.backend.get(&self.missing, &mut note)?.is_pending() {
+            slots.clear();
+            return Ok(Poll::Pending);
+        }
+        for (at, value) in answers {
+            let Some(position) = missing.get(at) else { continue };
+            let key = range.start + position;
+            let slot = self.insert(keys.hash(key), keys.key(key))?;
+            self.values.decode(slot, &value)?;
+            if let Some(place) = slots.get_mut(*position as usize) {
+                *place = slot;
             }
-            // The answer comes as bytes; slots are given once it is there.
-            let mut answers = Vec::new();
-            let mut note = |at: usize, value: &[u8]| {
-                answers.push((at, value.to_vec()));
-                Ok(())
-            };
-            if self.backend.get(&self.missing, &mut note)?.is_pending() {
-                slots.clear();
-                return Ok(Poll::Pending);
-            }
-            self.give_slots(keys, &range, &missing, slots)?;
-            for (at, value) in answers {
-                if let Some(slot) = missing.get(at).and_then(|position| slots.get(*position as usize)) {
-                    self.values.decode(*slot, &value)?;
-                }
-            }
-        } else {
-            self.give_slots(keys, &range, &missing, slots)?;
         }
         self.missing_at = missing;
-        // A removed entry that is asked for again starts anew: its value was reset when it was removed.
-        for slot in slots.iter() {
-            if self.changes.mark(*slot).has(Mark::REMOVED) {
-                self.revive(*slot)?;
-            }
-        }
+        self.missing_at.retain(|position| slots.get(*position as usize) == Some(&NO_SLOT));
         Ok(Poll::Ready(()))
     }
 

@@ -188,8 +188,13 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = inputs.keys.iter().map(|k| schema.field(*k).clone()).collect();
         let width = fields.len();
         fields.extend(inputs.results);
-        let facts =
-            Facts { changelog: Changelog::Changing, event_time: None, unique_key: Some((0..width).collect()), fields };
+        // DISTINCT: what is there stays, if nothing is taken back.
+        let distinct = inputs.calls.is_empty() && width > 0;
+        let changelog = match self.builder.node(inputs.node).changelog {
+            Changelog::AppendOnly if distinct => Changelog::AppendOnly,
+            _ => Changelog::Changing,
+        };
+        let facts = Facts { changelog, event_time: None, unique_key: Some((0..width).collect()), fields };
         let distribution = Distribution::Hash(inputs.keys.clone());
         let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls };
         let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);

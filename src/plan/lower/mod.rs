@@ -1,8 +1,8 @@
 //! From settled logical plans to one stream plan.
 //!
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
-//! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function) and
-//!    [`aggregate`].
+//! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function),
+//!    [`aggregate`], [`join`] and [`union`].
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
@@ -10,9 +10,11 @@
 
 mod aggregate;
 mod build;
+mod join;
 mod output;
 mod relational;
 mod sink;
+mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
 

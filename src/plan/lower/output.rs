@@ -187,7 +187,7 @@ impl Lowering<'_> {
 
     /// A projection to exactly these columns; none if the rows are that already. Fused with a projection in front whose
     /// values it only passes on.
-    fn arrange(&mut self, input: NodeIndex, outputs: Vec<(Expr, Field)>) -> Result<NodeIndex> {
+    pub(super) fn arrange(&mut self, input: NodeIndex, outputs: Vec<(Expr, Field)>) -> Result<NodeIndex> {
         let schema = self.builder.schema(input);
         let same = schema.fields().len() == outputs.len()
             && outputs.iter().zip(schema.fields()).all(|((expr, field), had)| {

@@ -25,6 +25,8 @@ impl Lowering<'_> {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowNode>() {
                 Some(window) => self.window(window),
                 None => Err(unsupported(plan)),
@@ -268,7 +270,7 @@ fn unsupported(plan: &LogicalPlan) -> Error {
     let shown = shown.split(':').next().unwrap_or_default().to_lowercase();
     Error::unsupported(
         format!("{shown} is not supported in a streaming query yet"),
-        "Streaming queries can filter, compute, and group; windows are TUMBLE.",
+        "Streaming queries can filter, compute, join, unite and group; windows are TUMBLE.",
     )
 }
 

@@ -56,6 +56,7 @@ impl Lowering<'_> {
                 "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group \
                  is written once; or write"
             }
+            Some(Op::Join { .. }) => "Use an inner join; or write",
             _ => "Write",
         };
         let hint = format!(
@@ -90,6 +91,9 @@ impl Lowering<'_> {
             }
             Some(Op::Aggregate { .. }) => {
                 "GROUP BY without a window corrects its earlier answers with every row.".into()
+            }
+            Some(Op::Join { .. }) => {
+                "An outer join takes a row back when its partner comes, an anti join too.".into()
             }
             _ => "Earlier answers are corrected when later rows come.".into(),
         }

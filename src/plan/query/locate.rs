@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::error::{Error, SqlState};
 use crate::sql::places::Places;
 
+use super::subquery::SUBQUERY;
+
 /// Adds a position to an error about a function, a literal or a type that stands in `query`.
 pub fn locate(error: Error, query: &Query, text: &str) -> Error {
     if error.position().is_some() {
@@ -40,12 +42,14 @@ enum Wanted {
     AnyAggregate,
     Literal(String),
     Type(String),
+    SubQuery,
 }
 
 fn wanted(error: &Error) -> Option<Wanted> {
     let message = error.message();
     let quoted = || message.rsplit_once(": \"").and_then(|(_, rest)| rest.strip_suffix('"')).map(str::to_string);
     match error.state() {
+        SqlState::FeatureNotSupported if message.contains(SUBQUERY) => Some(Wanted::SubQuery),
         SqlState::UndefinedFunction | SqlState::FeatureNotSupported => {
             let rest = message.strip_prefix("aggregate ").unwrap_or(message);
             let rest = rest.strip_prefix("function ")?;
@@ -81,6 +85,7 @@ impl Visitor for Finder {
                 typed.value.value.clone().into_string().is_some_and(|s| s == *text)
             }
             (Wanted::Type(name), Expr::Cast { data_type, .. }) => data_type.to_string().eq_ignore_ascii_case(name),
+            (Wanted::SubQuery, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }) => true,
             _ => false,
         };
         match found {

@@ -6,8 +6,8 @@
 //!    ([`typing`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes.
 //! 4. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
 //!    coercion.
-//! 5. Two of DataFusion's optimizer rules, by name: push filters down, prune columns. DataFusion's simplifier is not
-//!    among them: it folds with wrapping arithmetic, and `now()` into a constant.
+//! 5. Some of DataFusion's optimizer rules, by name: sub-queries become joins ([`subquery`] refuses those that cannot),
+//!    filters go down, columns that nobody needs go.
 //!
 //! What does not live here: stream plans. What comes out is DataFusion's logical plan over our window nodes, with every
 //! type settled.
@@ -17,6 +17,7 @@ pub mod locate;
 pub mod naming;
 pub mod refuse;
 pub mod settle;
+pub mod subquery;
 pub mod types;
 pub mod typing;
 pub mod window;
@@ -24,11 +25,17 @@ pub mod window;
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
@@ -50,13 +57,35 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     let context = Context::new(relations, text);
     let planner = SqlToRel::new_with_options(&context, context.parser_options());
     let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
+    subquery::check(&plan)?;
     let plan = settle::settle_plan(plan)?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;
     let plan = settle::fold_plan(plan)?;
-    let optimizer = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
-    let config = OptimizerContext::new().with_skip_failing_rules(false);
-    optimizer.optimize(plan, &config, |_, _| {})
+    let plan = optimizer().optimize(plan, &optimizer_context(), |_, _| {})?;
+    subquery::check_none_left(&plan)?;
+    Ok(plan)
+}
+
+/// The rules that run. DataFusion's simplifier is not among the rules: it folds with wrapping arithmetic, and `now()` into a constant. Nor is
+/// the one that finds equi-joins: lowering does, and tells `=` from IS NOT DISTINCT FROM pair by pair.
+fn optimizer() -> Optimizer {
+    Optimizer::with_rules(vec![
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ])
+}
+
+fn optimizer_context() -> OptimizerContext {
+    let mut options = ConfigOptions::default();
+    // Every scalar sub-query becomes a join: nothing could run one on the side.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    OptimizerContext::new_with_config_options(Arc::new(options)).with_skip_failing_rules(false)
 }
 
 /// Plans an expression over the columns of `schema` (a WATERMARK clause). `text` is what its places refer to.

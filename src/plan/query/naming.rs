@@ -124,6 +124,8 @@ fn column_name(expr: &Expr) -> Option<String> {
     Some(match expr {
         Expr::Identifier(ident) => fold(ident),
         Expr::CompoundIdentifier(parts) => fold(parts.last()?),
+        Expr::Subquery(query) => return first_column(query),
+        Expr::Exists { .. } => "exists".into(),
         Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last()? {
             AccessExpr::Dot(field) => return column_name(field),
             AccessExpr::Subscript(_) => return None,
@@ -149,6 +151,16 @@ fn column_name(expr: &Expr) -> Option<String> {
         Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".into(),
         _ => return None,
     })
+}
+
+/// A sub-query that stands for a value is named as its one column is.
+fn first_column(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.first()? {
+        SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+        SelectItem::UnnamedExpr(expr) => column_name(expr),
+        _ => None,
+    }
 }
 
 fn last_part(name: &ObjectName) -> Option<String> {

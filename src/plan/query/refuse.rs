@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Query, Select, SetExpr,
-    SetOperator, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Join, JoinConstraint,
+    JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -67,15 +67,14 @@ impl Refusals<'_> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(_) | SetExpr::Table(_) => ControlFlow::Continue(()),
-            SetExpr::SetOperation { op, right, .. } => {
-                let hint = match op {
-                    SetOperator::Union => {
-                        "Give each query its own INSERT into the same sink: AS (INSERT INTO s SELECT ...; INSERT INTO s \
-                         SELECT ...)."
-                    }
-                    _ => "Filter with WHERE instead.",
-                };
-                self.refuse(right.span(), format!("{op} is not supported in a streaming query yet"), hint)
+            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+                let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+                if all && *op != SetOperator::Union {
+                    let hint = format!("{op} without ALL is: it gives each row once.");
+                    return self.refuse(right.span(), format!("{op} ALL is not supported in a streaming query"), &hint);
+                }
+                self.body(left)?;
+                self.body(right)
             }
             SetExpr::Values(_) => {
                 let hint = "Read from a source; the generator and file connectors make rows too.";
@@ -86,29 +85,20 @@ impl Refusals<'_> {
     }
 
     fn select(&self, select: &Select) -> Flow {
-        if let Some(distinct) = &select.distinct
-            && !matches!(distinct, Distinct::All)
-        {
+        if let Some(Distinct::On(_)) = &select.distinct {
             let span = select.select_token.0.span;
-            let hint = "GROUP BY the same columns: that gives each distinct row once.";
-            return self.refuse(span, "SELECT DISTINCT is not supported in a streaming query yet", hint);
+            let hint = "SELECT DISTINCT without ON is; min and max pick one value of a group.";
+            return self.refuse(span, "SELECT DISTINCT ON is not supported in a streaming query yet", hint);
         }
         if select.projection.is_empty() {
             let span = select.select_token.0.span;
             return self.refuse(span, "a streaming query must return a column", "Name one behind SELECT.");
         }
-        match select.from.as_slice() {
-            [] => {
-                let hint = "Name a source in FROM.";
-                return self.refuse(select.select_token.0.span, "a streaming query must read from a source", hint);
-            }
-            [_, second, ..] => return self.join(second.relation.span()),
-            [one] => {
-                if let Some(join) = one.joins.first() {
-                    return self.join(join.relation.span());
-                }
-            }
+        if select.from.is_empty() {
+            let hint = "Name a source in FROM.";
+            return self.refuse(select.select_token.0.span, "a streaming query must read from a source", hint);
         }
+        select.from.iter().flat_map(|from| &from.joins).try_for_each(|join| self.join(join))?;
         if let GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
             let sets = exprs.iter().find(|e| matches!(e, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
             if sets.is_some() || !modifiers.is_empty() {
@@ -130,19 +120,40 @@ impl Refusals<'_> {
         ControlFlow::Continue(())
     }
 
-    fn join(&self, span: Span) -> Flow {
-        let hint = "Make each input a materialized view of its own, and join the views when reading them with SELECT.";
-        self.refuse(span, "joins are not supported in a streaming query yet", hint)
+    fn join(&self, join: &Join) -> Flow {
+        let span = join.relation.span();
+        match &join.join_operator {
+            // The one column that USING makes of two would be the left one, which is null where the left row is missing.
+            JoinOperator::Right(constraint)
+            | JoinOperator::RightOuter(constraint)
+            | JoinOperator::FullOuter(constraint)
+                if matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural) =>
+            {
+                let hint = "Write ON, and coalesce(l.column, r.column) in the SELECT list.";
+                self.refuse(span, "USING and NATURAL are not supported in RIGHT and FULL joins yet", hint)
+            }
+            JoinOperator::Join(_)
+            | JoinOperator::Inner(_)
+            | JoinOperator::Left(_)
+            | JoinOperator::LeftOuter(_)
+            | JoinOperator::Right(_)
+            | JoinOperator::RightOuter(_)
+            | JoinOperator::FullOuter(_)
+            | JoinOperator::CrossJoin(JoinConstraint::None)
+            | JoinOperator::LeftSemi(_)
+            | JoinOperator::LeftAnti(_)
+            | JoinOperator::RightSemi(_)
+            | JoinOperator::RightAnti(_) => ControlFlow::Continue(()),
+            _ => {
+                let hint = "INNER, LEFT, RIGHT, FULL and CROSS JOIN are supported.";
+                self.refuse(span, "this kind of join is not supported in a streaming query", hint)
+            }
+        }
     }
 
     fn over(&self, span: Span) -> Flow {
         let hint = "Use GROUP BY, over a window of event time such as TUMBLE if the state must stay bounded.";
         self.refuse(span, "window functions with OVER are not supported in a streaming query yet", hint)
-    }
-
-    fn subquery(&self, span: Span) -> Flow {
-        let hint = "Sub-queries can stand in FROM and in WITH.";
-        self.refuse(span, "a sub-query in an expression is not supported in a streaming query yet", hint)
     }
 
     fn function(&self, function: &Function) -> Flow {
@@ -218,7 +229,9 @@ impl Visitor for Refusals<'_> {
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
                 self.refuse(factor.span(), "LATERAL is not supported in a streaming query", "Use a plain sub-query.")
             }
-            TableFactor::NestedJoin { .. } => self.join(factor.span()),
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                table_with_joins.joins.iter().try_for_each(|join| self.join(join))
+            }
             TableFactor::Table { .. } | TableFactor::Derived { .. } | TableFactor::TableFunction { .. } => {
                 ControlFlow::Continue(())
             }
@@ -238,8 +251,6 @@ impl Visitor for Refusals<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         match expr {
-            Expr::Subquery(_) if self.window_arguments() => ControlFlow::Continue(()),
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.subquery(expr.span()),
             Expr::Function(function) => self.function(function),
             Expr::SimilarTo { .. } => {
                 self.refuse(expr.span(), "SIMILAR TO is not supported", "Use LIKE, or ~ with a regular expression.")

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -28,7 +28,41 @@ use crate::types::SqlType;
 
 /// [`settle`] over every expression of a plan.
 pub fn settle_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewrite(plan, settle)
+    let settled = rewrite(plan, settle)?;
+    settled.apply_with_subqueries(|node| columns_meet(node).map(|()| TreeNodeRecursion::Continue))?;
+    Ok(settled)
+}
+
+/// Columns that set operations and USING lay over each other must be of types that meet.
+fn columns_meet(plan: &LogicalPlan) -> Result<()> {
+    let check = |what: &str, left: &DataType, right: &DataType| match comparable(left, right) {
+        true => Ok(()),
+        false => {
+            let message = format!("{what} types {} and {} cannot be matched", type_name(left), type_name(right));
+            let error = Error::new(SqlState::DatatypeMismatch, message);
+            Err(through(error.with_hint("Cast one of the columns, as in CAST(x AS text).")))
+        }
+    };
+    match plan {
+        LogicalPlan::Union(union) => {
+            let mut inputs = union.inputs.iter().map(|input| input.schema());
+            let Some(first) = inputs.next() else { return Ok(()) };
+            inputs
+                .flat_map(|input| first.fields().iter().zip(input.fields()))
+                .try_for_each(|(left, right)| check("UNION", left.data_type(), right.data_type()))
+        }
+        LogicalPlan::Join(join) => {
+            let what = match join.join_type {
+                JoinType::LeftSemi => "INTERSECT",
+                JoinType::LeftAnti => "EXCEPT",
+                _ => "JOIN/USING",
+            };
+            join.on.iter().try_for_each(|(left, right)| {
+                check(what, &left.get_type(join.left.schema())?, &right.get_type(join.right.schema())?)
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// [`fold`] over every expression of a plan.
@@ -37,7 +71,7 @@ pub fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up(|plan| {
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
         let schema = merge_schema(&plan.inputs());
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
@@ -86,6 +120,15 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             between.low = Box::new(compared(*between.low, ">=", &ty, schema)?);
             between.high = Box::new(compared(*between.high, "<=", &ty, schema)?);
             Ok(Transformed::yes(Expr::Between(between)))
+        }
+        Expr::InSubquery(test) => {
+            let given = test.subquery.subquery.schema();
+            if let (Ok(ty), [other]) = (test.expr.get_type(schema), &given.fields()[..])
+                && !comparable(&ty, other.data_type())
+            {
+                return Err(through(no_operator(&type_name(&ty), "=", &type_name(other.data_type()))));
+            }
+            Ok(Transformed::no(Expr::InSubquery(test)))
         }
         Expr::Like(like) => settle_like(like, schema),
         other => Ok(Transformed::no(other)),
@@ -341,7 +384,6 @@ fn evaluate(expr: &Expr) -> Option<ScalarValue> {
 }
 
 fn over_literals(expr: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNodeRecursion;
     let mut all = true;
     let visited = expr.apply_children(|child| {
         all &= matches!(child, Expr::Literal(..));

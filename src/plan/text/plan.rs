@@ -17,7 +17,7 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind,
 };
 use crate::types::SqlType;
 
@@ -142,7 +142,21 @@ fn op_text(op: &Op) -> Result<String> {
             latest.map(|column| format!(" latest {column}")).unwrap_or_default(),
             if *with_before { " with_before" } else { "" },
         ),
+        Op::Join { kind, on, condition } => join_text(*kind, on, condition.as_ref())?,
+        Op::Union => "union".into(),
     })
+}
+
+fn join_text(kind: JoinKind, on: &[JoinKey], condition: Option<&Scalar>) -> Result<String> {
+    let on: Vec<String> = on
+        .iter()
+        .map(|key| format!("{}{}{}", key.left, if key.null_safe { " is " } else { " = " }, key.right))
+        .collect();
+    let condition = match condition {
+        Some(condition) => format!(" condition {}", print(condition.expr())?),
+        None => String::new(),
+    };
+    Ok(format!("join {kind} on [{}]{condition}", on.join(", ")))
 }
 
 fn calls_text(calls: &[AggregateCall]) -> String {

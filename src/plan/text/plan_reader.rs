@@ -12,8 +12,7 @@ use super::types::read_type;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op,
-    OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema,
 };
 
 impl StreamPlan {
@@ -55,16 +54,21 @@ impl StreamPlan {
                 .filter(|input| input.node < index)
                 .filter_map(|input| self.nodes.get(input.node))
                 .collect();
-            let wanted = usize::from(!matches!(node.op, Op::Scan { .. }));
-            if inputs.len() != wanted || node.inputs.len() != wanted {
+            let fits = match node.op {
+                Op::Scan { .. } => inputs.is_empty(),
+                Op::Join { .. } => inputs.len() == 2,
+                Op::Union => !inputs.is_empty(),
+                _ => inputs.len() == 1,
+            };
+            if !fits || node.inputs.len() != inputs.len() {
                 return Err(fail("has a wrong number of inputs"));
             }
-            let input = inputs.first().map(|i| &i.schema);
-            if !in_bounds(node, input) {
+            let schemas: Vec<&SchemaRef> = inputs.iter().map(|i| &i.schema).collect();
+            if !in_bounds(node, &schemas) {
                 return Err(fail("refers to a column that does not exist"));
             }
-            for (expr, schema) in expressions(node, input) {
-                expr.compile(schema).map_err(|e| fail("cannot compute an expression").with_detail(e.message()))?;
+            for (expr, schema) in expressions(node, &schemas) {
+                expr.compile(&schema).map_err(|e| fail("cannot compute an expression").with_detail(e.message()))?;
             }
         }
         if self.outputs.iter().any(|o| o.node >= self.nodes.len()) {
@@ -75,18 +79,20 @@ impl StreamPlan {
 }
 
 /// A node's expressions, each with the schema it stands over.
-fn expressions<'a>(node: &'a Node, input: Option<&'a SchemaRef>) -> Vec<(&'a Scalar, &'a SchemaRef)> {
-    match (&node.op, input) {
-        (Op::Scan { watermark: Some(watermark), .. }, _) => vec![(&watermark.expr, &node.schema)],
-        (Op::Filter { predicate }, Some(input)) => vec![(predicate, input)],
-        (Op::Project { exprs }, Some(input)) => exprs.iter().map(|e| (e, input)).collect(),
+fn expressions<'a>(node: &'a Node, inputs: &[&SchemaRef]) -> Vec<(&'a Scalar, SchemaRef)> {
+    match (&node.op, inputs) {
+        (Op::Scan { watermark: Some(watermark), .. }, _) => vec![(&watermark.expr, Arc::clone(&node.schema))],
+        (Op::Filter { predicate }, [input]) => vec![(predicate, Arc::clone(input))],
+        (Op::Project { exprs }, [input]) => exprs.iter().map(|e| (e, Arc::clone(input))).collect(),
+        (Op::Join { condition: Some(condition), .. }, [left, right]) => vec![(condition, pair_schema(left, right))],
         _ => Vec::new(),
     }
 }
 
-fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
+fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
     let output_width = node.schema.fields().len();
-    let width = input.map_or(0, |s| s.fields().len());
+    let width_of = |port: usize| inputs.get(port).map_or(0, |s| s.fields().len());
+    let (input, width) = (inputs.first().copied(), width_of(0));
     let within = |columns: &[usize]| columns.iter().all(|c| *c < width);
     let is_time = |schema: Option<&SchemaRef>, time: &EventTime| {
         let field = schema.and_then(|s| s.fields().get(time.column));
@@ -116,10 +122,22 @@ fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
             let is_time = |column| is_time(input, &EventTime { column, unit: 1 });
             within(key) && latest.is_none_or(is_time) && output_width == width
         }
+        Op::Join { kind, on, .. } => {
+            let right = if kind.gives_pairs() { width_of(1) } else { 0 };
+            let types = |key: &JoinKey| {
+                let ty = |port: usize, at: usize| Some(inputs.get(port)?.fields().get(at)?.data_type());
+                ty(0, key.left).is_some() && ty(0, key.left) == ty(1, key.right)
+            };
+            output_width == width + right && on.iter().all(types)
+        }
+        Op::Union => inputs.iter().all(|input| {
+            let types = input.fields().iter().zip(node.schema.fields());
+            input.fields().len() == output_width && types.into_iter().all(|(a, b)| a.data_type() == b.data_type())
+        }),
     };
-    let distributed = node.inputs.iter().all(|i| match &i.distribution {
+    let distributed = node.inputs.iter().enumerate().all(|(port, i)| match &i.distribution {
         Distribution::Any => true,
-        Distribution::Hash(columns) => within(columns),
+        Distribution::Hash(columns) => columns.iter().all(|c| *c < width_of(port)),
     });
     op && distributed
         && node.event_time.as_ref().is_none_or(|t| is_time(Some(&node.schema), t))
@@ -250,6 +268,12 @@ impl Reader<'_> {
         if lexer.word("aggregate") {
             return Ok(Op::Aggregate { keys: self.keys()?, aggregates: self.calls()? });
         }
+        if lexer.word("join") {
+            return self.join();
+        }
+        if lexer.word("union") {
+            return Ok(Op::Union);
+        }
         if lexer.word("window_aggregate") {
             let (window, time) = (self.window()?, self.time()?);
             let (keys, aggregates) = (self.keys()?, self.calls()?);
@@ -273,6 +297,24 @@ impl Reader<'_> {
             }
         }
         Err(self.lexer.unexpected("what is kept"))
+    }
+
+    fn join(&mut self) -> Result<Op> {
+        let lexer = &mut self.lexer;
+        let Some(kind) = JoinKind::ALL.into_iter().find(|kind| lexer.word(&kind.to_string())) else {
+            return Err(lexer.unexpected("a kind of join"));
+        };
+        lexer.require_word("on")?;
+        let on = lexer.list("[", "]", |lexer| {
+            let left = lexer.integer()?;
+            let null_safe = lexer.word("is");
+            if !null_safe {
+                lexer.require("=")?;
+            }
+            Ok(JoinKey { left, right: lexer.integer()?, null_safe })
+        })?;
+        let condition = if lexer.word("condition") { Some(Scalar::new(read_expr(lexer)?)) } else { None };
+        Ok(Op::Join { kind, on, condition })
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {
