@@ -109,6 +109,16 @@ pub enum Op {
         aggregates: Vec<AggregateCall>,
         emit: Emit,
     },
+    /// A regular join of two inputs. Output: the left columns, then (unless semi or anti) the right ones.
+    Join {
+        kind: JoinKind,
+        /// Pairs of columns that must be equal. None: every row meets every row, on one shard.
+        on: Vec<JoinKey>,
+        /// What else must be true of a pair, over [`pair_schema`].
+        condition: Option<Scalar>,
+    },
+    /// UNION ALL of inputs whose columns are of the same types.
+    Union,
     /// In front of a sink that keeps one row for each `key`: by the tick's end at most one change of each, and none if
     /// what it shows did not change.
     Upsert {
@@ -130,16 +140,6 @@ pub enum Keeps {
     Shown,
     /// All of them: when the one that is shown is deleted, another takes its place.
     All,
-    /// A regular join of two inputs. Output: the left columns, then (unless semi or anti) the right ones.
-    Join {
-        kind: JoinKind,
-        /// Pairs of columns that must be equal. None: every row meets every row, on one shard.
-        on: Vec<JoinKey>,
-        /// What else must be true of a pair, over [`pair_schema`].
-        condition: Option<Scalar>,
-    },
-    /// UNION ALL of inputs whose columns are of the same types.
-    Union,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
