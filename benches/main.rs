@@ -19,6 +19,8 @@ const BENCHES: &[Bench] = &[
     ("generator", bids::generator),
     ("q0", engine::q0),
     ("tumble", engine::tumble),
+    ("top_n", engine::top_n),
+    ("dedup", engine::dedup),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

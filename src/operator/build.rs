@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::group::Calls;
 use super::project::Project;
 use super::slices::Slices;
+use super::top_n::{Plan, TopN};
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
@@ -47,6 +48,11 @@ pub fn build(
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
             let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
             Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+        }
+        Op::TopN { partition, order, ranks, ranked, at_once } => {
+            let (ranks, ranked, at_once) = (*ranks, *ranked, *at_once);
+            let plan = Plan { partition, order, ranks, ranked, at_once, changelog: *changelog };
+            Box::new(TopN::new(table, &plan, input, &node.schema, state)?)
         }
         Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
     })

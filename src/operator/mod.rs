@@ -15,6 +15,7 @@
 //! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -33,7 +34,9 @@ mod group;
 mod multiset;
 mod net;
 mod project;
+mod ranks;
 mod slices;
+mod top_n;
 mod window;
 mod window_aggregate;
 

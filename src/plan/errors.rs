@@ -161,6 +161,10 @@ fn plan_error(message: &str) -> Error {
         let message = format!("GROUP BY position {position} is not in select list");
         return Error::new(SqlState::InvalidColumnReference, message);
     }
+    if message.starts_with("SELECT DISTINCT ON expressions must match") {
+        return Error::new(SqlState::InvalidColumnReference, message)
+            .with_hint("ORDER BY the columns of DISTINCT ON first, and then by what chooses among their rows.");
+    }
     if message.starts_with("Cannot create filter with non-boolean predicate") {
         return not_boolean("WHERE", message.rsplit("returning ").next().unwrap_or_default());
     }

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::Scalar;
 use super::state::state_of;
 use super::stream::{
-    AggregateCall, Changelog, Distribution, Emit, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, Node, NodeIndex, Op, RankFunction, Ranks, SortColumn, StreamPlan,
+    Target, WindowSpec,
 };
 
 /// The plan as people read it, one line after the other.
@@ -97,6 +98,8 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
         Op::WindowAggregate { keys, .. } => format!("Window Aggregate by {}", keys_of(inputs, keys)),
+        Op::TopN { partition, .. } if partition.is_empty() => "Top-N".into(),
+        Op::TopN { partition, .. } => format!("Top-N by {}", keys_of(inputs, partition)),
     }
 }
 
@@ -143,7 +146,40 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             });
             lines
         }
+        Op::TopN { order, ranks, at_once, .. } => top_n(order, *ranks, *at_once, inputs),
     }
+}
+
+fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) -> Vec<String> {
+    let Ranks { function, first, last } = ranks;
+    let what = if function == RankFunction::RowNumber { "rows".into() } else { format!("{} ", function.name()) };
+    let what = what.trim_end();
+    let mut lines = Vec::new();
+    if !order.is_empty() {
+        let name = |index: usize| inputs.first().map(|i| column(i, index)).unwrap_or_default();
+        let order: Vec<String> = order
+            .iter()
+            .map(|sort| {
+                let direction = if sort.direction.descending { " DESC" } else { "" };
+                let nulls = match (sort.direction.nulls_first, sort.direction.descending) {
+                    (true, false) => " NULLS FIRST",
+                    (false, true) => " NULLS LAST",
+                    _ => "",
+                };
+                format!("{}{direction}{nulls}", name(sort.column))
+            })
+            .collect();
+        lines.push(format!("Order: {}", order.join(", ")));
+    }
+    lines.push(match (first, last) {
+        (first, i64::MAX) => format!("Keeps: {what} from {first} on"),
+        (first, last) if first >= last => format!("Keeps: {what} {last}"),
+        (first, last) => format!("Keeps: {what} {first} to {last}"),
+    });
+    if at_once {
+        lines.push("Emits: once, since a partition's rows come within one tick".into());
+    }
+    lines
 }
 
 fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {

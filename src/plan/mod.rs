@@ -35,7 +35,7 @@ pub use scalar::Scalar;
 pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
     AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
-    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    Output, RankFunction, Ranks, ScanWatermark, SortColumn, StreamPlan, Target, WindowSpec,
 };
 
 use crate::catalog::WatermarkClause;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Node, Op};
+use super::stream::{Changelog, Node, Op, RankFunction, Ranks};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +15,14 @@ pub struct StateInfo {
 /// What keeps state from growing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateBound {
-    /// One entry, whatever comes.
+    /// One entry, or a fixed number of them, whatever comes.
     OneRow,
     /// Entries go when the watermark passes their window.
     Watermark,
     /// Nothing: grows with the number of distinct values of these columns.
     Unbounded { columns: Vec<String> },
+    /// Nothing: grows with the input's rows, until they are deleted.
+    InputRows,
 }
 
 /// The state that a node of `plan` keeps; `None` for a stateless one. `inputs` are the nodes it reads.
@@ -44,8 +46,33 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
+        Op::TopN { at_once: true, .. } => None,
+        Op::TopN { partition, ranks, .. } => {
+            let columns = names(partition);
+            let changing = inputs.iter().any(|input| input.changelog == Changelog::Changing);
+            Some(top_n(*ranks, columns, changing))
+        }
         Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
     }
+}
+
+/// Over append-only input a row beyond the last rank can never come back; over changing input it can.
+fn top_n(ranks: Ranks, columns: Vec<String>, changing: bool) -> StateInfo {
+    let kept = match (changing || ranks.last == i64::MAX, ranks.function, ranks.last) {
+        (true, ..) => "all rows".to_string(),
+        (false, RankFunction::RowNumber, 1) => "one row".to_string(),
+        (false, RankFunction::RowNumber, last) => format!("{last} rows"),
+        (false, _, last) => format!("the rows of rank {last} and less"),
+    };
+    let bound = match (changing || ranks.last == i64::MAX, ranks.function) {
+        (true, _) => StateBound::InputRows,
+        (false, RankFunction::RowNumber) if columns.is_empty() => StateBound::OneRow,
+        (false, RankFunction::RowNumber) => StateBound::Unbounded { columns: columns.clone() },
+        // Peers are without number.
+        (false, _) => StateBound::InputRows,
+    };
+    let keeps = if columns.is_empty() { kept } else { format!("{kept} for each ({})", columns.join(", ")) };
+    StateInfo { keeps, bound }
 }
 
 impl fmt::Display for StateBound {
@@ -56,6 +83,7 @@ impl fmt::Display for StateBound {
             StateBound::Unbounded { columns } => {
                 write!(f, "unbounded: grows with the number of distinct ({})", columns.join(", "))
             }
+            StateBound::InputRows => f.write_str("unbounded: grows with the rows of the input"),
         }
     }
 }

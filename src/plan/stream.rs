@@ -6,6 +6,7 @@ use std::fmt;
 use arrow::datatypes::SchemaRef;
 
 use super::scalar::Scalar;
+use crate::change::key::Direction;
 
 /// Stable across restarts: state is kept under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +115,60 @@ pub enum Op {
         aggregates: Vec<AggregateCall>,
         emit: Emit,
     },
+    /// The rows of each partition whose ranks are within bounds. Output: the input's columns, then the rank if asked for.
+    TopN {
+        partition: Vec<usize>,
+        /// Ties are broken by the row's bytes.
+        order: Vec<SortColumn>,
+        ranks: Ranks,
+        /// The rank is the output's last column.
+        ranked: bool,
+        /// All rows of a partition come within one tick, so each partition is answered once, and nothing is kept.
+        at_once: bool,
+    },
+}
+
+/// A column that rows are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SortColumn {
+    pub column: usize,
+    pub direction: Direction,
+}
+
+/// The ranks that a Top-N keeps: `first..=last`, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ranks {
+    pub function: RankFunction,
+    pub first: i64,
+    pub last: i64,
+}
+
+/// How rows of a partition are numbered. Peers are rows that ORDER BY does not tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RankFunction {
+    /// 1, 2, 3, ...: each row its own.
+    RowNumber,
+    /// One more than the rows in front of its peers.
+    Rank,
+    /// One more than the groups of peers in front of its own.
+    DenseRank,
+}
+
+impl RankFunction {
+    pub const ALL: [RankFunction; 3] = [RankFunction::RowNumber, RankFunction::Rank, RankFunction::DenseRank];
+
+    /// As SQL and stored plans name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RankFunction::RowNumber => "row_number",
+            RankFunction::Rank => "rank",
+            RankFunction::DenseRank => "dense_rank",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|function| function.name() == name)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod random;
 mod script;
+mod top_n;
 
 use std::sync::Arc;
 

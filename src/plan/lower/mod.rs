@@ -1,8 +1,8 @@
 //! From settled logical plans to one stream plan.
 //!
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
-//! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function) and
-//!    [`aggregate`].
+//! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function),
+//!    [`aggregate`] and [`top_n`].
 //! 3. [`output`] arranges the result as its sink or view wants it.
 //! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
@@ -12,6 +12,7 @@ mod aggregate;
 mod build;
 mod output;
 mod relational;
+mod top_n;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use build::Builder;
 
 pub use relational::plan_watermark;
+pub use top_n::TOP_N_HINT;
 
 /// Lowers the queries of one job or view.
 pub struct Lowering<'a> {
@@ -52,6 +54,8 @@ enum Slot {
     Column(usize),
     /// A column of the window function in front, which the aggregate behind may compute by itself.
     Virtual(WindowColumn),
+    /// Nowhere: a rank that nobody reads.
+    Unread,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

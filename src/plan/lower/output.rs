@@ -4,6 +4,7 @@ use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::sql::sqlparser::ast::{Distinct, SetExpr, Spanned};
 use std::sync::Arc;
 
 use super::build::sql_type_of;
@@ -17,8 +18,9 @@ use crate::plan::query::typing::{call, literal_as, unknown};
 use crate::plan::query::{self};
 use crate::plan::relations::{Relation, RelationKind};
 use crate::plan::stream::{Changelog, Emit, NodeIndex, Op, Output, Target};
-use crate::sql::ast::{EmitClause, InsertStatement, Name};
+use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::sql::names::nearest;
+use crate::sql::places::Places;
 use crate::types::{Column, SqlType};
 
 impl Lowering<'_> {
@@ -37,6 +39,7 @@ impl Lowering<'_> {
             let position = insert.columns.get(given).map_or(insert.target.position, |n| n.position);
             return Err(Error::new(SqlState::SyntaxError, message).at(position));
         }
+        refuse_order(insert, text)?;
         self.begin(insert.emit, Emit::OnClose);
         let literals = literals(query);
         let rows = self.result(query)?;
@@ -59,7 +62,8 @@ impl Lowering<'_> {
         let node = self.arrange(rows.node, outputs)?;
         let takes_changes = matches!(sink.kind, RelationKind::Sink { takes_changes: true });
         if self.builder.node(node).changelog == Changelog::Changing && !takes_changes {
-            return Err(changing_into_append_only(&sink.name, self.has_window).at(insert.target.position));
+            let cause = self.cause_of_changes(node);
+            return Err(changing_into_append_only(&sink.name, cause, self.has_window).at(insert.target.position));
         }
         self.outputs.push(Output { node, target: Target::Sink(sink.name) });
         Ok(())
@@ -123,6 +127,16 @@ impl Lowering<'_> {
         let message = format!("\"{}\" is a {}, not a sink", relation.name, relation.kind.noun());
         let hint = "INSERT INTO a sink; CREATE SINK makes one.";
         Err(Error::new(SqlState::WrongObjectType, message).with_hint(hint).at(target.position))
+    }
+
+    /// The first operator on the way to `node` whose answers change.
+    fn cause_of_changes(&self, node: NodeIndex) -> &Op {
+        let node = self.builder.node(node);
+        let changing = |input: &&crate::plan::Input| self.builder.node(input.node).changelog == Changelog::Changing;
+        match node.inputs.iter().find(changing) {
+            Some(input) => self.cause_of_changes(input.node),
+            None => &node.op,
+        }
     }
 
     /// The query's rows, with every column in them.
@@ -283,8 +297,33 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
-fn changing_into_append_only(sink: &str, windowed: bool) -> Error {
+/// A sink takes rows one after the other as they come: there is nothing to sort.
+fn refuse_order(insert: &InsertStatement, text: &str) -> Result<()> {
+    let query = &insert.query;
+    match &query.order_by {
+        Some(order) if query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(query) => {
+            let hint = "Leave ORDER BY out, or add a LIMIT; rows are sorted when a materialized view is read with SELECT.";
+            let error = Error::unsupported("ORDER BY without LIMIT is not supported in a streaming job", hint);
+            let start = order.span().start;
+            Err(if start.line == 0 { error } else { error.at(Places::new(text).position(start)) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_distinct_on(query: &Query) -> bool {
+    matches!(query.body.as_ref(), SetExpr::Select(select) if matches!(select.distinct, Some(Distinct::On(_))))
+}
+
+fn changing_into_append_only(sink: &str, cause: &Op, windowed: bool) -> Error {
     let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
+    if let Op::TopN { .. } = cause {
+        let remedy = "Rank the groups of windows that close, with window_start and window_end in PARTITION BY and EMIT ON \
+                      WINDOW CLOSE, so that each window is written once; or write to a sink that takes changes; or make a \
+                      MATERIALIZED VIEW of the query.";
+        return Error::unsupported(message, remedy)
+            .with_detail("The first rows of an order are corrected whenever a row comes that precedes them.");
+    }
     let remedy = if windowed {
         "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that takes \
          changes; or make a MATERIALIZED VIEW of the query."

@@ -47,7 +47,8 @@ fn wanted(error: &Error) -> Option<Wanted> {
     let quoted = || message.rsplit_once(": \"").and_then(|(_, rest)| rest.strip_suffix('"')).map(str::to_string);
     match error.state() {
         SqlState::UndefinedFunction | SqlState::FeatureNotSupported => {
-            let rest = message.strip_prefix("aggregate ").unwrap_or(message);
+            let kind = ["aggregate ", "window "].into_iter().find_map(|kind| message.strip_prefix(kind));
+            let rest = kind.unwrap_or(message);
             let rest = rest.strip_prefix("function ")?;
             let name = rest.split(['(', ' ']).next()?;
             Some(Wanted::Function(name.to_string()))

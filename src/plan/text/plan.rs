@@ -17,7 +17,8 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Node, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Node, Op, SortColumn, StreamPlan, Target,
+    WindowSpec,
 };
 use crate::types::SqlType;
 
@@ -131,7 +132,22 @@ fn op_text(op: &Op) -> Result<String> {
                 Emit::OnUpdate => "on_update",
             }
         ),
+        Op::TopN { partition, order, ranks, ranked, at_once } => format!(
+            "top_n {} {} to {} partition {partition:?} order [{}]{}{}",
+            ranks.function.name(),
+            ranks.first,
+            ranks.last,
+            order.iter().map(sort_text).collect::<Vec<_>>().join(", "),
+            if *ranked { " ranked" } else { "" },
+            if *at_once { " at_once" } else { "" },
+        ),
     })
+}
+
+fn sort_text(sort: &SortColumn) -> String {
+    let direction = if sort.direction.descending { "desc" } else { "asc" };
+    let nulls = if sort.direction.nulls_first { "nulls_first" } else { "nulls_last" };
+    format!("{} {direction} {nulls}", sort.column)
 }
 
 fn calls_text(calls: &[AggregateCall]) -> String {

@@ -10,10 +10,11 @@ use super::lexer::{Lexer, Token};
 use super::plan::VERSION;
 use super::types::read_type;
 use crate::error::{Error, Result, SqlState};
+use crate::change::key::Direction;
 use crate::plan::Scalar;
 use crate::plan::stream::{
     AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
-    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    Output, RankFunction, Ranks, ScanWatermark, SortColumn, StreamPlan, Target, WindowSpec,
 };
 
 impl StreamPlan {
@@ -111,6 +112,9 @@ fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
                 && calls(aggregates)
                 && is_time(input, time)
                 && output_width == 3 + keys.len() + aggregates.len()
+        }
+        Op::TopN { partition, order, ranked, .. } => {
+            within(partition) && order.iter().all(|o| o.column < width) && output_width == width + usize::from(*ranked)
         }
     };
     let distributed = node.inputs.iter().all(|i| match &i.distribution {
@@ -249,7 +253,41 @@ impl Reader<'_> {
             let (keys, aggregates) = (self.keys()?, self.calls()?);
             return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit: self.emit()? });
         }
+        if lexer.word("top_n") {
+            return self.top_n();
+        }
         Err(lexer.unexpected("an operator"))
+    }
+
+    fn top_n(&mut self) -> Result<Op> {
+        let mark = self.lexer.mark();
+        let Some(function) = RankFunction::by_name(&self.lexer.name()?) else {
+            self.lexer.reset(mark);
+            return Err(self.lexer.error("no such way of ranking"));
+        };
+        let first = self.lexer.integer()?;
+        self.lexer.require_word("to")?;
+        let ranks = Ranks { function, first, last: self.lexer.integer()? };
+        if ranks.first < 1 {
+            return Err(self.lexer.error("a rank below 1"));
+        }
+        self.lexer.require_word("partition")?;
+        let partition = self.columns()?;
+        self.lexer.require_word("order")?;
+        let order = self.lexer.list("[", "]", |lexer| {
+            let column = lexer.integer()?;
+            let descending = lexer.word("desc");
+            if !descending {
+                lexer.require_word("asc")?;
+            }
+            let nulls_first = lexer.word("nulls_first");
+            if !nulls_first {
+                lexer.require_word("nulls_last")?;
+            }
+            Ok(SortColumn { column, direction: Direction { descending, nulls_first } })
+        })?;
+        let (ranked, at_once) = (self.lexer.word("ranked"), self.lexer.word("at_once"));
+        Ok(Op::TopN { partition, order, ranks, ranked, at_once })
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {
