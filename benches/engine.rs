@@ -82,7 +82,7 @@ pub fn tumble() -> Result<(), String> {
 /// The ten highest bids of each auction, with rank: Nexmark's q19, into a sink that takes changes.
 pub fn top_n() -> Result<(), String> {
     let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, datetime TIMESTAMP(3), place BIGINT)
-        WITH ('connector' = 'blackhole', 'changes' = 'true')";
+        WITH ('connector' = 'blackhole')";
     let job = "CREATE STREAMING JOB top_n AS INSERT INTO out
         SELECT auction, bidder, price, datetime, place FROM (SELECT *, ROW_NUMBER() OVER
         (PARTITION BY auction ORDER BY price DESC) AS place FROM bid) AS b WHERE place <= 10";
@@ -92,14 +92,14 @@ pub fn top_n() -> Result<(), String> {
 /// The last bid of each bidder on each auction: Nexmark's q18.
 pub fn dedup() -> Result<(), String> {
     let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, datetime TIMESTAMP(3))
-        WITH ('connector' = 'blackhole', 'changes' = 'true')";
+        WITH ('connector' = 'blackhole')";
     let job = "CREATE STREAMING JOB dedup AS INSERT INTO out
         SELECT auction, bidder, price, datetime FROM (SELECT *, ROW_NUMBER() OVER
         (PARTITION BY bidder, auction ORDER BY datetime DESC) AS place FROM bid) AS b WHERE place = 1";
     ranked("dedup", sink, job, 2.5)
 }
 
-/// Bids of a run that ranks them.
+/// Events of a run that ranks bids, all of which it keeps or looks at.
 const RANKED_EVENTS: u64 = 5_000_000;
 
 fn ranked(name: &str, sink: &str, job: &str, estimate: f64) -> Result<(), String> {
