@@ -224,7 +224,9 @@ impl TickRows {
                 continue;
             }
             let full = self.bags.len(slot) >= enough;
-            if full && function == RankFunction::RowNumber && self.bags.last(slot).is_none_or(|last| last < bytes.as_slice())
+            if full
+                && function == RankFunction::RowNumber
+                && self.bags.last(slot).is_none_or(|last| last < bytes.as_slice())
             {
                 continue;
             }

@@ -152,8 +152,11 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
 
 fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) -> Vec<String> {
     let Ranks { function, first, last } = ranks;
-    let what = if function == RankFunction::RowNumber { "rows".into() } else { format!("{} ", function.name()) };
-    let what = what.trim_end();
+    let what = match function {
+        RankFunction::RowNumber => "row",
+        RankFunction::Rank => "rank",
+        RankFunction::DenseRank => "dense rank",
+    };
     let mut lines = Vec::new();
     if !order.is_empty() {
         let name = |index: usize| inputs.first().map(|i| column(i, index)).unwrap_or_default();
@@ -172,9 +175,10 @@ fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) ->
         lines.push(format!("Order: {}", order.join(", ")));
     }
     lines.push(match (first, last) {
-        (first, i64::MAX) => format!("Keeps: {what} from {first} on"),
-        (first, last) if first >= last => format!("Keeps: {what} {last}"),
-        (first, last) => format!("Keeps: {what} {first} to {last}"),
+        (first, i64::MAX) => format!("Keeps: {what}s from {first} on"),
+        (first, last) if first == last => format!("Keeps: {what} {last}"),
+        (first, last) if first > last => "Keeps: nothing".into(),
+        (first, last) => format!("Keeps: {what}s {first} to {last}"),
     });
     if at_once {
         lines.push("Emits: once, since a partition's rows come within one tick".into());

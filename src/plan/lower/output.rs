@@ -302,7 +302,8 @@ fn refuse_order(insert: &InsertStatement, text: &str) -> Result<()> {
     let query = &insert.query;
     match &query.order_by {
         Some(order) if query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(query) => {
-            let hint = "Leave ORDER BY out, or add a LIMIT; rows are sorted when a materialized view is read with SELECT.";
+            let hint =
+                "Leave ORDER BY out, or add a LIMIT; rows are sorted when a materialized view is read with SELECT.";
             let error = Error::unsupported("ORDER BY without LIMIT is not supported in a streaming job", hint);
             let start = order.span().start;
             Err(if start.line == 0 { error } else { error.at(Places::new(text).position(start)) })

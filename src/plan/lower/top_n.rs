@@ -80,10 +80,14 @@ impl<'p> RankedRows<'p> {
                 Some(function) => Ok((function, call)),
                 None => Err(without_bound(call.fun.name())),
             },
-            _ => Err(Error::unsupported(
-                "several window functions in one query are not supported in a streaming query",
+            [_, second, ..] => Err(Error::unsupported(
+                format!(
+                    "window function {} beside another one is not supported in a streaming query",
+                    second.fun.name()
+                ),
                 "Give each its own sub-query, with its own condition such as rn <= 10.",
             )),
+            [] => Err(Error::internal("a window without functions")),
         }
     }
 }
@@ -176,6 +180,10 @@ impl Lowering<'_> {
                 }
                 other => *other,
             });
+        }
+        if outputs.is_empty() {
+            // count(*) alone: rows must come from some column.
+            outputs.push((self.builder.column(rows.node, 0), self.builder.schema(rows.node).field(0).clone()));
         }
         let mut partition = Vec::new();
         for expr in top_n.partition.iter().filter(|e| !is_literal(e)) {

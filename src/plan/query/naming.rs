@@ -45,9 +45,10 @@ impl VisitorMut for Namer {
     }
 }
 
-/// FETCH FIRST n ROWS ONLY as LIMIT n: DataFusion has only that.
+/// FETCH FIRST n ROWS ONLY as LIMIT n: DataFusion has only that. Other forms stay, to be refused.
 fn fetch_as_limit(query: &mut Query) {
-    let Some(fetch) = query.fetch.take() else { return };
+    let limited = matches!(query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. }));
+    let Some(fetch) = query.fetch.take_if(|fetch| !fetch.with_ties && !fetch.percent && !limited) else { return };
     let quantity = fetch.quantity.unwrap_or_else(|| Expr::value(Value::Number("1".into(), false)));
     match &mut query.limit_clause {
         Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(quantity),

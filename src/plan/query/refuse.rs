@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, LimitClause, OrderByKind, Query,
-    Select, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, LimitClause, Query, Select,
+    SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor, visit_expressions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -48,11 +48,6 @@ impl Refusals<'_> {
         {
             return self.refuse(with.with_token.0.span, "WITH RECURSIVE is not supported", "Plain WITH is.");
         }
-        if let Some(order) = &query.order_by
-            && matches!(order.kind, OrderByKind::All(_))
-        {
-            return self.refuse(order.span(), "ORDER BY ALL is not supported", "Name the columns to order by.");
-        }
         self.limit(query)?;
         if !query.locks.is_empty() {
             return self.refuse(Span::empty(), "FOR UPDATE is not supported in a streaming query", "Leave it out.");
@@ -61,6 +56,16 @@ impl Refusals<'_> {
     }
 
     fn limit(&self, query: &Query) -> Flow {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            let offset = offset.as_ref().map(|offset| &offset.value);
+            for (clause, value) in [("LIMIT", limit.as_ref()), ("OFFSET", offset)] {
+                let named = |e: &Expr| matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let Some(span) = value.and_then(|value| find(value, named)) else { continue };
+                let message = format!("argument of {clause} must not contain variables");
+                let error = Error::new(SqlState::InvalidColumnReference, message).with_hint("Write a whole number.");
+                return ControlFlow::Break(Box::new(self.at(error, span)));
+            }
+        }
         if let Some(LimitClause::LimitOffset { limit_by, .. }) = &query.limit_clause
             && let Some(by) = limit_by.first()
         {
@@ -138,6 +143,13 @@ impl Refusals<'_> {
                 return self.refuse(span, "GROUPING SETS, CUBE and ROLLUP are not supported yet", hint);
             }
         }
+        for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
+            let ranking = |e: &Expr| matches!(e, Expr::Function(function) if function.over.is_some());
+            let Some(span) = condition.as_ref().and_then(|condition| find(condition, ranking)) else { continue };
+            let message = format!("window functions are not allowed in {clause}");
+            let error = Error::new(SqlState::WindowingError, message).with_hint(TOP_N_HINT);
+            return ControlFlow::Break(Box::new(self.at(error, span)));
+        }
         if select.into.is_some() {
             let hint = "Write INSERT INTO sink SELECT ... in a streaming job.";
             return self.refuse(Span::empty(), "SELECT INTO is not supported", hint);
@@ -206,6 +218,15 @@ impl Refusals<'_> {
 
 fn known(span: Span) -> Option<Span> {
     (span.start.line > 0).then_some(span)
+}
+
+/// The place of the first part of an expression that is wanted.
+fn find(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> Option<Span> {
+    let found = visit_expressions(expr, |part| match wanted(part) {
+        true => ControlFlow::Break(part.span()),
+        false => ControlFlow::Continue(()),
+    });
+    found.break_value()
 }
 
 fn is_window_function(factor: &TableFactor) -> bool {

@@ -9,8 +9,8 @@ use super::expr_reader::read_expr;
 use super::lexer::{Lexer, Token};
 use super::plan::VERSION;
 use super::types::read_type;
-use crate::error::{Error, Result, SqlState};
 use crate::change::key::Direction;
+use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
     AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
