@@ -210,8 +210,7 @@ impl TickRows {
         keys.hash_into(&mut hashes);
         let sort_keys = ranking.order.encode(&pick(&self.order)?, batch.num_rows())?;
         let rows = encode_rows(batch.rows())?;
-        let Ranks { function, last, .. } = ranking.ranks;
-        let enough = usize::try_from(last.max(0)).unwrap_or(usize::MAX);
+        let first_only = drops_beyond && ranking.ranks.function == RankFunction::RowNumber;
         let mut bytes = Vec::new();
         for (row, hash) in hashes.iter().enumerate() {
             let slot = self.index.find_or_insert(*hash, keys.get(row));
@@ -219,25 +218,28 @@ impl TickRows {
             bytes.clear();
             sort_keys.write(row, &mut bytes);
             bytes.extend_from_slice(rows.get(row));
-            if !drops_beyond {
-                self.bags.add(slot, &bytes, batch.weight(row));
-                continue;
-            }
-            let full = self.bags.len(slot) >= enough;
-            if full
-                && function == RankFunction::RowNumber
-                && self.bags.last(slot).is_none_or(|last| last < bytes.as_slice())
-            {
-                continue;
-            }
-            self.bags.add(slot, &bytes, batch.weight(row));
-            if self.bags.len(slot) >= enough.saturating_mul(2) {
-                let within = ranking.within(self.bags.rows(slot));
-                self.bags.truncate(slot, within);
+            match first_only {
+                true => self.add_first(slot, &bytes, batch.weight(row), ranking),
+                false => self.bags.add(slot, &bytes, batch.weight(row)),
             }
         }
         self.account.set(self.index.bytes() + self.bags.bytes());
         Ok(())
+    }
+
+    /// Adds a row unless as many as have a row number stand in front of it. Twice as many may gather before those beyond
+    /// leave, so that looking for them costs little.
+    fn add_first(&mut self, slot: u32, row: &[u8], weight: i64, ranking: &Ranking) {
+        let enough = usize::try_from(ranking.ranks.last.max(0)).unwrap_or(usize::MAX);
+        let full = self.bags.len(slot) >= enough;
+        if full && self.bags.last(slot).is_none_or(|last| last < row) {
+            return;
+        }
+        self.bags.add(slot, row, weight);
+        if self.bags.len(slot) >= enough.saturating_mul(2) {
+            let within = ranking.within(self.bags.rows(slot));
+            self.bags.truncate(slot, within);
+        }
     }
 
     /// Partitions of the tick so far.
