@@ -113,3 +113,35 @@ pub fn join() -> Result<(), String> {
     report("join", "rows", EVENTS / 50 * 4, took, 1.0);
     Ok(())
 }
+/// The ten highest bids of each auction, with rank: Nexmark's q19, into a sink that takes changes.
+pub fn top_n() -> Result<(), String> {
+    let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, datetime TIMESTAMP(3), place BIGINT)
+        WITH ('connector' = 'blackhole')";
+    let job = "CREATE STREAMING JOB top_n AS INSERT INTO out
+        SELECT auction, bidder, price, datetime, place FROM (SELECT *, ROW_NUMBER() OVER
+        (PARTITION BY auction ORDER BY price DESC) AS place FROM bid) AS b WHERE place <= 10";
+    ranked("top_n", sink, job, 4.0)
+}
+
+/// The last bid of each bidder on each auction: Nexmark's q18.
+pub fn dedup() -> Result<(), String> {
+    let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, datetime TIMESTAMP(3))
+        WITH ('connector' = 'blackhole')";
+    let job = "CREATE STREAMING JOB dedup AS INSERT INTO out
+        SELECT auction, bidder, price, datetime FROM (SELECT *, ROW_NUMBER() OVER
+        (PARTITION BY bidder, auction ORDER BY datetime DESC) AS place FROM bid) AS b WHERE place = 1";
+    ranked("dedup", sink, job, 2.5)
+}
+
+/// Events of a run that ranks bids, all of which it keeps or looks at.
+const RANKED_EVENTS: u64 = 5_000_000;
+
+fn ranked(name: &str, sink: &str, job: &str, estimate: f64) -> Result<(), String> {
+    let (input, output, took) = run(&[BIDS, sink], job, RANKED_EVENTS)?;
+    expect("input rows", RANKED_EVENTS / 50 * 46, input)?;
+    if output == 0 {
+        return Err("nothing came out".into());
+    }
+    report(name, "events", RANKED_EVENTS, took, estimate);
+    Ok(())
+}

@@ -25,6 +25,8 @@ const BENCHES: &[Bench] = &[
     ("tumble", engine::tumble),
     ("q3", engine::q3),
     ("join", engine::join),
+    ("top_n", engine::top_n),
+    ("dedup", engine::dedup),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

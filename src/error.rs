@@ -39,6 +39,8 @@ sql_states! {
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",
     InvalidParameterValue = "22023",
+    InvalidRowCountInLimit = "2201W",
+    InvalidRowCountInOffset = "2201X",
     InvalidTextRepresentation = "22P02",
     /// Input bytes that their format cannot read.
     BadCopyFileFormat = "22P04",
@@ -62,6 +64,7 @@ sql_states! {
     UndefinedObject = "42704",
     DuplicateObject = "42710",
     GroupingError = "42803",
+    WindowingError = "42P20",
     DatatypeMismatch = "42804",
     WrongObjectType = "42809",
     UndefinedFunction = "42883",

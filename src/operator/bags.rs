@@ -58,6 +58,23 @@ impl Bags {
         self.bags.get(slot as usize).map_or(0, Multiset::len)
     }
 
+    /// The greatest row of a slot.
+    pub fn last(&self, slot: u32) -> Option<&[u8]> {
+        self.bags.get(slot as usize)?.last().map(AsRef::as_ref)
+    }
+
+    /// Keeps the first `rows` distinct rows of a slot.
+    pub fn truncate(&mut self, slot: u32, rows: usize) {
+        let Some(bag) = self.bags.get_mut(slot as usize) else { return };
+        let places = bag.bytes();
+        while bag.len() > rows
+            && let Some(row) = bag.pop_last()
+        {
+            self.held = self.held.saturating_sub(row.len());
+        }
+        self.held = (self.held + bag.bytes()).saturating_sub(places);
+    }
+
     fn take(&mut self, slot: u32) {
         if let Some(bag) = self.bags.get_mut(slot as usize) {
             let rows: usize = bag.iter().map(|(row, _)| row.len()).sum();
@@ -147,6 +164,9 @@ mod tests {
             let found: Vec<i64> = bags.range(0, &from, |row| row > &last[..]).map(|(_, weight)| weight).collect();
             let wanted: Vec<i64> = (rows / 2..rows.min(rows / 2 + 4)).map(|row| i64::from(row) + 1).collect();
             assert_eq!(found, wanted);
+            assert_eq!(bags.last(0), rows.checked_sub(1).map(u16::to_be_bytes).as_ref().map(|row| &row[..]));
+            bags.truncate(0, 3);
+            assert_eq!(seen(&bags), seen(&back)[..usize::from(rows.min(3))]);
             bags.reset(0);
             assert_eq!((bags.len(0), bags.held), (0, 0));
             assert!(bytes.is_empty() || back.decode(0, &bytes[..bytes.len() - 1]).is_err());

@@ -11,6 +11,7 @@ use super::project::Project;
 use super::slices::Slices;
 use super::upsert::{Upsert, UpsertPlan};
 use super::union::Union;
+use super::top_n::{Plan, TopN};
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
@@ -61,6 +62,11 @@ pub fn build(
             Box::new(Join::new(table, join, [left, right], (&node.schema, node.changelog), state)?)
         }
         Op::Union => Box::new(Union::new(&node.schema)),
+        Op::TopN { partition, order, ranks, ranked, at_once } => {
+            let (ranks, ranked, at_once) = (*ranks, *ranked, *at_once);
+            let plan = Plan { partition, order, ranks, ranked, at_once, changelog: *changelog };
+            Box::new(TopN::new(table, &plan, input, &node.schema, state)?)
+        }
         Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
     })
 }

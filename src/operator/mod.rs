@@ -17,6 +17,7 @@
 //!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
 //! - `upsert` stands in front of sinks that keep one row a key.
 //! - `join` matches the rows of two inputs by key.
+//! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -36,9 +37,11 @@ mod join;
 mod multiset;
 mod net;
 mod project;
+mod ranks;
 mod slices;
 mod upsert;
 mod union;
+mod top_n;
 mod window;
 mod window_aggregate;
 

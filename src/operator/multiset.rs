@@ -69,6 +69,28 @@ impl<T: Ord> Multiset<T> {
         }
     }
 
+    /// The greatest value.
+    pub fn last(&self) -> Option<&T> {
+        match self {
+            Multiset::Few(values) => values.last().map(|(value, _)| value),
+            Multiset::Many(values) => values.last_key_value().map(|(value, _)| value),
+        }
+    }
+
+    /// Takes the greatest value out, however often it is there.
+    pub fn pop_last(&mut self) -> Option<T> {
+        match self {
+            Multiset::Few(values) => values.pop().map(|(value, _)| value),
+            Multiset::Many(values) => {
+                let popped = values.pop_last().map(|(value, _)| value);
+                if values.len() <= FEW / 2 {
+                    *self = Multiset::Few(std::mem::take(values).into_iter().collect());
+                }
+                popped
+            }
+        }
+    }
+
     /// Distinct values whose count is not zero.
     pub fn len(&self) -> usize {
         match self {

@@ -317,6 +317,8 @@ impl Core {
             if at == main || self.readings[at].1.positions() != self.readings[main].1.positions() {
                 continue;
             }
+            // The main one may be ahead in time alone: at its end, say. Its watermark makes a tick of its own.
+            self.due |= self.readings[at].1.watermark() != self.readings[main].1.watermark();
             let (from, to) = (self.readings[at].0, self.readings[main].0);
             // The main reading may know more of time (that its source has ended): a tick tells its new members.
             self.due = true;

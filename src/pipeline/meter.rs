@@ -89,5 +89,6 @@ fn name_of(op: &Op) -> &'static str {
         Op::Upsert { .. } => "upsert",
         Op::Join { .. } => "join",
         Op::Union => "union",
+        Op::TopN { .. } => "top-n",
     }
 }

@@ -161,6 +161,21 @@ fn plan_error(message: &str) -> Error {
         let message = format!("GROUP BY position {position} is not in select list");
         return Error::new(SqlState::InvalidColumnReference, message);
     }
+    if message.starts_with("SELECT DISTINCT ON expressions must match") {
+        return Error::new(SqlState::InvalidColumnReference, message)
+            .with_hint("ORDER BY the columns of DISTINCT ON first, and then by what chooses among their rows.");
+    }
+    if let Some(rest) = message.strip_prefix("Expected ")
+        && let Some((clause, _)) = rest.split_once(" to be an integer or null, but got ")
+    {
+        let message = format!("argument of {clause} must be type bigint");
+        return Error::new(SqlState::DatatypeMismatch, message).with_hint("Write a whole number.");
+    }
+    if let Some(rest) = message.strip_prefix("Order by column out of bounds, specified: ") {
+        let position = rest.split(',').next().unwrap_or_default();
+        let message = format!("ORDER BY position {position} is not in select list");
+        return Error::new(SqlState::InvalidColumnReference, message);
+    }
     if message.starts_with("Cannot create filter with non-boolean predicate") {
         return not_boolean("WHERE", message.rsplit("returning ").next().unwrap_or_default());
     }

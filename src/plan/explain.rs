@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::Scalar;
 use super::state::state_of;
 use super::stream::{
-    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind,
+    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, RankFunction, Ranks, SortColumn,
 };
 
 /// The plan as people read it, one line after the other.
@@ -112,6 +112,8 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
             if on.is_empty() { kind.into() } else { format!("{kind} on {}", equalities(inputs, on)) }
         }
         Op::Union => "Union All".into(),
+        Op::TopN { partition, .. } if partition.is_empty() => "Top-N".into(),
+        Op::TopN { partition, .. } => format!("Top-N by {}", keys_of(inputs, partition)),
     }
 }
 
@@ -178,6 +180,7 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             lines
         }
         Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
+        Op::TopN { order, ranks, at_once, .. } => top_n(order, *ranks, *at_once, inputs),
     }
 }
 
@@ -191,6 +194,42 @@ fn upserts(keeps: Keeps, latest: Option<String>, with_before: bool) -> Vec<Strin
         true => "Emits: what a key's row was and what it is, once a tick".into(),
         false => "Emits: a key's last row, or that none is left, once a tick".into(),
     });
+    lines
+}
+
+fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) -> Vec<String> {
+    let Ranks { function, first, last } = ranks;
+    let what = match function {
+        RankFunction::RowNumber => "row",
+        RankFunction::Rank => "rank",
+        RankFunction::DenseRank => "dense rank",
+    };
+    let mut lines = Vec::new();
+    if !order.is_empty() {
+        let name = |index: usize| inputs.first().map(|i| column(i, index)).unwrap_or_default();
+        let order: Vec<String> = order
+            .iter()
+            .map(|sort| {
+                let direction = if sort.direction.descending { " DESC" } else { "" };
+                let nulls = match (sort.direction.nulls_first, sort.direction.descending) {
+                    (true, false) => " NULLS FIRST",
+                    (false, true) => " NULLS LAST",
+                    _ => "",
+                };
+                format!("{}{direction}{nulls}", name(sort.column))
+            })
+            .collect();
+        lines.push(format!("Order: {}", order.join(", ")));
+    }
+    lines.push(match (first, last) {
+        (first, i64::MAX) => format!("Keeps: {what}s from {first} on"),
+        (first, last) if first == last => format!("Keeps: {what} {last}"),
+        (first, last) if first > last => "Keeps: nothing".into(),
+        (first, last) => format!("Keeps: {what}s {first} to {last}"),
+    });
+    if at_once {
+        lines.push("Emits: once, since a partition's rows come within one tick".into());
+    }
     lines
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Keeps, Node, Op, JoinKind};
+use super::stream::{Keeps, Node, Op, JoinKind, Changelog, RankFunction, Ranks};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct StateInfo {
 /// What keeps state from growing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateBound {
-    /// One entry, whatever comes.
+    /// One entry, or a fixed number of them, whatever comes.
     OneRow,
     /// Entries go when the watermark passes their window.
     Watermark,
@@ -61,7 +61,32 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             Some(StateInfo { keeps: format!("all rows of both inputs{partners}"), bound: StateBound::InputRows })
         }
         Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
+        Op::TopN { at_once: true, .. } => None,
+        Op::TopN { partition, ranks, .. } => {
+            let columns = names(partition);
+            let changing = inputs.iter().any(|input| input.changelog == Changelog::Changing);
+            Some(top_n(*ranks, columns, changing))
+        }
     }
+}
+
+/// Over append-only input a row beyond the last rank can never come back; over changing input it can.
+fn top_n(ranks: Ranks, columns: Vec<String>, changing: bool) -> StateInfo {
+    let kept = match (changing || ranks.last == i64::MAX, ranks.function, ranks.last) {
+        (true, ..) => "all rows".to_string(),
+        (false, RankFunction::RowNumber, 1) => "one row".to_string(),
+        (false, RankFunction::RowNumber, last) => format!("{last} rows"),
+        (false, _, last) => format!("the rows of rank {last} and less"),
+    };
+    let bound = match (changing || ranks.last == i64::MAX, ranks.function) {
+        (true, _) => StateBound::InputRows,
+        (false, RankFunction::RowNumber) if columns.is_empty() => StateBound::OneRow,
+        (false, RankFunction::RowNumber) => StateBound::Unbounded { columns: columns.clone() },
+        // Peers are without number.
+        (false, _) => StateBound::InputRows,
+    };
+    let keeps = if columns.is_empty() { kept } else { format!("{kept} for each ({})", columns.join(", ")) };
+    StateInfo { keeps, bound }
 }
 
 impl fmt::Display for StateBound {

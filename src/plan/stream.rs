@@ -9,6 +9,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::scalar::Scalar;
 pub use crate::change::Changelog;
+use crate::change::key::Direction;
 
 /// Stable across restarts: state is kept under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +120,17 @@ pub enum Op {
     },
     /// UNION ALL of inputs whose columns are of the same types.
     Union,
+    /// The rows of each partition whose ranks are within bounds. Output: the input's columns, then the rank if asked for.
+    TopN {
+        partition: Vec<usize>,
+        /// Ties are broken by the row's bytes.
+        order: Vec<SortColumn>,
+        ranks: Ranks,
+        /// The rank is the output's last column.
+        ranked: bool,
+        /// All rows of a partition come within one tick, so each partition is answered once, and nothing is kept.
+        at_once: bool,
+    },
     /// In front of a sink that keeps one row for each `key`: by the tick's end at most one change of each, and none if
     /// what it shows did not change.
     Upsert {
@@ -214,6 +226,49 @@ pub(super) fn unique_names(fields: Vec<Field>) -> Vec<Field> {
             }
         })
         .collect()
+}
+
+/// A column that rows are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SortColumn {
+    pub column: usize,
+    pub direction: Direction,
+}
+
+/// The ranks that a Top-N keeps: `first..=last`, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ranks {
+    pub function: RankFunction,
+    pub first: i64,
+    pub last: i64,
+}
+
+/// How rows of a partition are numbered. Peers are rows that ORDER BY does not tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RankFunction {
+    /// 1, 2, 3, ...: each row its own.
+    RowNumber,
+    /// One more than the rows in front of its peers.
+    Rank,
+    /// One more than the groups of peers in front of its own.
+    DenseRank,
+}
+
+impl RankFunction {
+    pub const ALL: [RankFunction; 3] = [RankFunction::RowNumber, RankFunction::Rank, RankFunction::DenseRank];
+
+    /// As SQL and stored plans name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RankFunction::RowNumber => "row_number",
+            RankFunction::Rank => "rank",
+            RankFunction::DenseRank => "dense_rank",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|function| function.name() == name)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

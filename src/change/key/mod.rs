@@ -16,10 +16,12 @@
 //! 1. [`KeyCodec::encode`] (`encode`) writes columns into [`Keys`].
 //! 2. [`fn@hash`] and [`key_group`] deal encoded keys into key groups; [`shard_of`] groups to shards.
 //! 3. [`KeyCodec::decode`] (`decode`) reads columns back.
+//! 4. [`OrderCodec`] (`order`) writes sort keys: columns descending or ascending, nulls first or last.
 
 mod decode;
 mod encode;
 mod hash;
+mod order;
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -29,6 +31,7 @@ use crate::types::SqlType;
 pub use decode::leading_time;
 pub use encode::TIME_WIDTH;
 pub use hash::{KEY_GROUPS, groups_of, hash, key_group, shard_of, single_group};
+pub use order::{Direction, OrderCodec, SortKeys};
 
 /// Of both the encoding and the hash.
 pub const KEY_VERSION: u8 = 1;

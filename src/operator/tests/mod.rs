@@ -4,6 +4,7 @@ mod join;
 mod random;
 mod script;
 mod upsert;
+mod top_n;
 
 use std::sync::Arc;
 

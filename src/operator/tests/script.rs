@@ -26,6 +26,10 @@ use datafusion::prelude::{col, lit};
 
 use super::*;
 use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, Keeps, Scalar, WindowSpec};
+use crate::change::key::Direction;
+use crate::plan::{
+    AggregateCall, AggregateFunction, Emit, EventTime, RankFunction, Ranks, Scalar, SortColumn, WindowSpec,
+};
 
 fn sql_type(name: &str) -> SqlType {
     match name {
@@ -195,6 +199,22 @@ impl<'a> Script<'a> {
         (spec, EventTime { column, unit })
     }
 
+    /// `partition=k order=v:desc,t ranks=row_number:1:3 ranked`
+    fn top_n(&self) -> Op {
+        let partition = self.option("partition").map_or(Vec::new(), |key| vec![self.index(key)]);
+        let order = self.option("order").map_or(Vec::new(), |order| order.split(',').collect());
+        let sort = |text: &str| {
+            let descending = text.ends_with(":desc");
+            let column = self.index(text.split(':').next().unwrap());
+            SortColumn { column, direction: Direction { descending, nulls_first: descending } }
+        };
+        let ranks: Vec<&str> = self.option("ranks").unwrap().split(':').collect();
+        let function = RankFunction::by_name(ranks[0]).unwrap();
+        let ranks = Ranks { function, first: ranks[1].parse().unwrap(), last: ranks[2].parse().unwrap() };
+        let ranked = self.operator.contains(&"ranked");
+        Op::TopN { partition, order: order.into_iter().map(sort).collect(), ranks, ranked, at_once: false }
+    }
+
     /// The operator, the schema of its output and its kind of changelog.
     fn plan(&self) -> (Op, SchemaRef, Changelog) {
         let column = |at: &usize| (self.input.field(*at).name().clone(), SqlType::from_field(self.input.field(*at)));
@@ -243,6 +263,11 @@ impl<'a> Script<'a> {
                 let latest = self.option("latest").map(|name| self.index(name));
                 let changelog = if with_before { Changelog::Changing } else { Changelog::Upsert };
                 (Op::Upsert { key: self.keys(), keeps, latest, with_before }, input, changelog)
+            }
+            "top_n" => {
+                let op = self.top_n();
+                let ranked = self.operator.contains(&"ranked").then(|| ("rank".to_string(), SqlType::BigInt));
+                (op, input.into_iter().chain(ranked).collect(), Changelog::Changing)
             }
             other => panic!("no such operator in scripts: {other}"),
         };
@@ -350,4 +375,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, upsert, window_aggregate, window_aggregate_update, }
+scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update, top_n, upsert, }

@@ -2,16 +2,18 @@
 //!
 //! 1. [`aggregate`]: sum and avg with PostgreSQL's result types.
 //! 2. [`scalar`]: what PostgreSQL does and DataFusion does otherwise: text of values, checked division, declared lengths.
+//! 3. [`window`]: the ranking functions, with bigint results.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
 pub mod scalar;
+pub mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 /// Functions that read the clock: refused, since a replay would give another answer.
 pub const CLOCK_FUNCTIONS: &[&str] = &[
@@ -33,6 +35,7 @@ const POSTGRES_NAMES: &[(&str, &str)] = &[("sign", "signum"), ("ceiling", "ceil"
 pub struct Functions {
     scalar: HashMap<String, Arc<ScalarUDF>>,
     aggregate: HashMap<String, Arc<AggregateUDF>>,
+    window: HashMap<String, Arc<WindowUDF>>,
 }
 
 static FUNCTIONS: LazyLock<Functions> = LazyLock::new(Functions::collect);
@@ -44,7 +47,7 @@ pub fn functions() -> &'static Functions {
 
 impl Functions {
     fn collect() -> Self {
-        let mut all = Functions { scalar: HashMap::new(), aggregate: HashMap::new() };
+        let mut all = Functions { scalar: HashMap::new(), aggregate: HashMap::new(), window: HashMap::new() };
         let scalars = datafusion::functions::all_default_functions()
             .into_iter()
             .chain(datafusion::functions_nested::all_default_nested_functions())
@@ -68,6 +71,7 @@ impl Functions {
             }
             all.aggregate.insert(function.name().to_string(), function);
         }
+        all.window.extend(window::all().map(|function| (function.name().to_string(), function)));
         all
     }
 
@@ -80,8 +84,19 @@ impl Functions {
         self.aggregate.get(name).cloned()
     }
 
+    /// The ranking functions, which only stand in front of OVER.
+    pub fn window(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.window.get(name).cloned()
+    }
+
     pub fn scalar_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.scalar.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    pub fn window_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.window.keys().cloned().collect();
         names.sort();
         names
     }

@@ -249,7 +249,7 @@ fn aggregate_of(expr: &Expr) -> Result<&AggregateExpr> {
 }
 
 /// What a computed key is called inside: people see it in EXPLAIN.
-fn key_name(expr: &Expr) -> &str {
+pub(super) fn key_name(expr: &Expr) -> &str {
     match expr {
         Expr::Alias(alias) => key_name(&alias.expr),
         Expr::Column(column) => &column.name,
@@ -268,6 +268,7 @@ fn counts_rows(function: AggregateFunction, argument: &Expr) -> bool {
 fn window_column(slot: Option<Slot>, rows: &Rows) -> Option<WindowColumn> {
     match slot? {
         Slot::Virtual(column) => Some(column),
+        Slot::Unread => None,
         Slot::Column(index) => {
             let window = rows.window.as_ref()?;
             WindowColumn::ALL.into_iter().find(|c| window.columns[c.index()] == Some(index))

@@ -2,7 +2,7 @@
 //!
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
 //! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function),
-//!    [`aggregate`], [`join`] and [`union`].
+//!    [`aggregate`], [`join`], [`union`] and [`top_n`].
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
@@ -15,6 +15,7 @@ mod output;
 mod relational;
 mod sink;
 mod union;
+mod top_n;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ use crate::types::Column;
 use build::Builder;
 
 pub use relational::plan_watermark;
+pub use top_n::TOP_N_HINT;
 
 /// Lowers the queries of one job or view.
 pub struct Lowering<'a> {
@@ -65,6 +67,8 @@ enum Slot {
     Column(usize),
     /// A column of the window function in front, which the aggregate behind may compute by itself.
     Virtual(WindowColumn),
+    /// Nowhere: a rank that nobody reads.
+    Unread,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::sql::sqlparser::ast::{Distinct, SetExpr, Spanned};
 use std::sync::Arc;
 
 use super::build::sql_type_of;
@@ -17,8 +18,9 @@ use crate::plan::query::typing::{call, literal_as, unknown};
 use crate::plan::query::{self};
 use crate::plan::relations::{Relation, RelationKind};
 use crate::plan::stream::{Emit, NodeIndex, Op, Output, Target};
-use crate::sql::ast::{EmitClause, InsertStatement, Name};
+use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::sql::names::nearest;
+use crate::sql::places::Places;
 use crate::types::{Column, SqlType};
 
 impl Lowering<'_> {
@@ -37,6 +39,7 @@ impl Lowering<'_> {
             let position = insert.columns.get(given).map_or(insert.target.position, |n| n.position);
             return Err(Error::new(SqlState::SyntaxError, message).at(position));
         }
+        refuse_order(insert, text)?;
         self.begin(insert.emit, Emit::OnClose);
         let literals = literals(query);
         let rows = self.result(query)?;
@@ -278,6 +281,25 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
         (a, b) if moment(a) && moment(b) => true,
         (a, b) => a == b,
     }
+}
+
+/// A sink takes rows one after the other as they come: there is nothing to sort.
+fn refuse_order(insert: &InsertStatement, text: &str) -> Result<()> {
+    let query = &insert.query;
+    match &query.order_by {
+        Some(order) if query.limit_clause.is_none() && query.fetch.is_none() && !is_distinct_on(query) => {
+            let hint =
+                "Leave ORDER BY out, or add a LIMIT; rows are sorted when a materialized view is read with SELECT.";
+            let error = Error::unsupported("ORDER BY without LIMIT is not supported in a streaming job", hint);
+            let start = order.span().start;
+            Err(if start.line == 0 { error } else { error.at(Places::new(text).position(start)) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_distinct_on(query: &Query) -> bool {
+    matches!(query.body.as_ref(), SetExpr::Select(select) if matches!(select.distinct, Some(Distinct::On(_))))
 }
 
 impl super::build::Builder {

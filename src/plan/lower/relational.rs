@@ -8,6 +8,7 @@ use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, TableScan};
 
 use super::build::{Facts, plain};
+use super::top_n::{RankedRows, unbounded};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result, SqlState};
@@ -19,6 +20,9 @@ use crate::types::{Column, schema_of};
 
 impl Lowering<'_> {
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<Rows> {
+        if let Some(ranked) = RankedRows::of(plan) {
+            return self.ranked_rows(&ranked, true);
+        }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
@@ -27,6 +31,10 @@ impl Lowering<'_> {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            // Without a LIMIT an order says nothing: rows of a result have none.
+            LogicalPlan::Sort(sort) => self.lower(&sort.input),
+            LogicalPlan::Window(window) => Err(unbounded(window)),
             LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowNode>() {
                 Some(window) => self.window(window),
                 None => Err(unsupported(plan)),
@@ -77,15 +85,19 @@ impl Lowering<'_> {
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Rows> {
-        let mut rows = self.lower(&filter.input)?;
-        let schema = filter.input.schema();
+        let rows = self.lower(&filter.input)?;
         if has_aggregate(&filter.predicate) {
             return Err(aggregate_in_where());
         }
-        if uses_virtual(&filter.predicate, schema, &rows) {
+        self.filtered(rows, &filter.predicate, filter.input.schema())
+    }
+
+    /// The rows for which `predicate` is true; `schema` is what it is over.
+    pub(super) fn filtered(&mut self, mut rows: Rows, predicate: &Expr, schema: &DFSchema) -> Result<Rows> {
+        if uses_virtual(predicate, schema, &rows) {
             rows = self.materialise(rows);
         }
-        let predicate = self.resolve(&filter.predicate, schema, &rows)?;
+        let predicate = self.resolve(predicate, schema, &rows)?;
         if matches!(&predicate, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) {
             return Ok(rows);
         }
@@ -104,7 +116,15 @@ impl Lowering<'_> {
     /// A projection that computes nothing only moves slots. One that does carries along what the aggregate behind a
     /// window function will need.
     fn projection(&mut self, projection: &Projection) -> Result<Rows> {
-        let mut rows = self.lower(&projection.input)?;
+        let rows = match RankedRows::of(&projection.input) {
+            Some(ranked) => self.ranked_rows(&ranked, projection.expr.iter().any(|e| ranked.reads_rank(e)))?,
+            None => self.lower(&projection.input)?,
+        };
+        self.projected(projection, rows)
+    }
+
+    /// [`Lowering::projection`] over the rows of its input.
+    pub(super) fn projected(&mut self, projection: &Projection, mut rows: Rows) -> Result<Rows> {
         let schema = projection.input.schema();
         let exprs: Vec<Expr> = projection.expr.iter().map(|e| e.clone().unalias_nested().data).collect();
         if exprs.iter().any(|e| !matches!(e, Expr::Column(_)) && uses_virtual(e, schema, &rows)) {

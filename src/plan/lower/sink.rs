@@ -57,6 +57,10 @@ impl Lowering<'_> {
                  is written once; or write"
             }
             Some(Op::Join { .. }) => "Use an inner join; or write",
+            Some(Op::TopN { .. }) => {
+                "Rank the groups of windows that close, with window_start and window_end in PARTITION BY and EMIT ON WINDOW \
+                 CLOSE, so that each window is written once; or write"
+            }
             _ => "Write",
         };
         let hint = format!(
@@ -91,6 +95,9 @@ impl Lowering<'_> {
             }
             Some(Op::Aggregate { .. }) => {
                 "GROUP BY without a window corrects its earlier answers with every row.".into()
+            }
+            Some(Op::TopN { .. }) => {
+                "The first rows of an order are corrected whenever a row comes that precedes them.".into()
             }
             Some(Op::Join { .. }) => {
                 "An outer join takes a row back when its partner comes, an anti join too.".into()

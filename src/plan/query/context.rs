@@ -115,8 +115,8 @@ impl ContextProvider for Context<'_> {
         functions().aggregate(name)
     }
 
-    fn get_window_meta(&self, _: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        functions().window(name)
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
@@ -140,6 +140,6 @@ impl ContextProvider for Context<'_> {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        functions().window_names()
     }
 }

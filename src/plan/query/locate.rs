@@ -51,7 +51,8 @@ fn wanted(error: &Error) -> Option<Wanted> {
     match error.state() {
         SqlState::FeatureNotSupported if message.contains(SUBQUERY) => Some(Wanted::SubQuery),
         SqlState::UndefinedFunction | SqlState::FeatureNotSupported => {
-            let rest = message.strip_prefix("aggregate ").unwrap_or(message);
+            let kind = ["aggregate ", "window "].into_iter().find_map(|kind| message.strip_prefix(kind));
+            let rest = kind.unwrap_or(message);
             let rest = rest.strip_prefix("function ")?;
             let name = rest.split(['(', ' ']).next()?;
             Some(Wanted::Function(name.to_string()))

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
-    Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName,
+    Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
@@ -29,6 +29,7 @@ impl VisitorMut for Namer {
         if let SetExpr::Select(select) = query.body.as_mut() {
             name_select(select);
         }
+        fetch_as_limit(query);
         ControlFlow::Continue(())
     }
 
@@ -41,6 +42,19 @@ impl VisitorMut for Namer {
             *expr = operator;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// FETCH FIRST n ROWS ONLY as LIMIT n: DataFusion has only that. Other forms stay, to be refused.
+fn fetch_as_limit(query: &mut Query) {
+    let limited = matches!(query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. }));
+    let Some(fetch) = query.fetch.take_if(|fetch| !fetch.with_ties && !fetch.percent && !limited) else { return };
+    let quantity = fetch.quantity.unwrap_or_else(|| Expr::value(Value::Number("1".into(), false)));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(quantity),
+        clause => {
+            *clause = Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
+        }
     }
 }
 

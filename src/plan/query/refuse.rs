@@ -4,14 +4,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Join, JoinConstraint,
-    JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, LimitClause, visit_expressions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::{Error, Result, SqlState};
 use crate::plan::functions::CLOCK_FUNCTIONS;
-use crate::plan::stream::AggregateFunction;
+use crate::plan::lower::TOP_N_HINT;
+use crate::plan::stream::{AggregateFunction, RankFunction};
 use crate::sql::places::Places;
 
 /// Refuses a query that streaming cannot run, as far as its syntax tells.
@@ -47,20 +47,45 @@ impl Refusals<'_> {
         {
             return self.refuse(with.with_token.0.span, "WITH RECURSIVE is not supported", "Plain WITH is.");
         }
-        if let Some(order) = &query.order_by {
-            let hint = "A stream has no end to sort at: leave ORDER BY out, and sort when reading a materialized view \
-                        with SELECT.";
-            return self.refuse(order.span(), "ORDER BY is not supported in a streaming query", hint);
-        }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let span = query.limit_clause.as_ref().map_or_else(Span::empty, Spanned::span);
-            let hint = "Leave it out, and limit when reading a materialized view with SELECT.";
-            return self.refuse(span, "LIMIT and OFFSET are not supported in a streaming query", hint);
-        }
+        self.limit(query)?;
         if !query.locks.is_empty() {
             return self.refuse(Span::empty(), "FOR UPDATE is not supported in a streaming query", "Leave it out.");
         }
         self.body(&query.body)
+    }
+
+    fn limit(&self, query: &Query) -> Flow {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            let offset = offset.as_ref().map(|offset| &offset.value);
+            for (clause, value) in [("LIMIT", limit.as_ref()), ("OFFSET", offset)] {
+                let named = |e: &Expr| matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let Some(span) = value.and_then(|value| find(value, named)) else { continue };
+                let message = format!("argument of {clause} must not contain variables");
+                let error = Error::new(SqlState::InvalidColumnReference, message).with_hint("Write a whole number.");
+                return ControlFlow::Break(Box::new(self.at(error, span)));
+            }
+        }
+        if let Some(LimitClause::LimitOffset { limit_by, .. }) = &query.limit_clause
+            && let Some(by) = limit_by.first()
+        {
+            let message = "LIMIT BY is not supported in a streaming query";
+            return self.refuse(by.span(), message, TOP_N_HINT);
+        }
+        let Some(fetch) = &query.fetch else { return ControlFlow::Continue(()) };
+        let span = fetch.quantity.as_ref().map_or_else(Span::empty, Spanned::span);
+        if fetch.with_ties {
+            let hint = "Rank the rows: SELECT ... FROM (SELECT *, RANK() OVER (ORDER BY a) AS r FROM t) WHERE r <= 10.";
+            return self.refuse(span, "FETCH FIRST ... WITH TIES is not supported in a streaming query", hint);
+        }
+        if fetch.percent {
+            let message = "FETCH FIRST ... PERCENT is not supported in a streaming query";
+            return self.refuse(span, message, "Write a number of rows.");
+        }
+        if matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. })) {
+            let error = Error::new(SqlState::SyntaxError, "multiple LIMIT clauses not allowed");
+            return ControlFlow::Break(Box::new(self.at(error, span)));
+        }
+        ControlFlow::Continue(())
     }
 
     fn body(&self, body: &SetExpr) -> Flow {
@@ -107,11 +132,12 @@ impl Refusals<'_> {
                 return self.refuse(span, "GROUPING SETS, CUBE and ROLLUP are not supported yet", hint);
             }
         }
-        if let Some(qualify) = &select.qualify {
-            return self.refuse(qualify.span(), "QUALIFY is not supported yet", "Filter with WHERE or HAVING.");
-        }
-        if let Some(window) = select.named_window.first() {
-            return self.over(window.span());
+        for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
+            let ranking = |e: &Expr| matches!(e, Expr::Function(function) if function.over.is_some());
+            let Some(span) = condition.as_ref().and_then(|condition| find(condition, ranking)) else { continue };
+            let message = format!("window functions are not allowed in {clause}");
+            let error = Error::new(SqlState::WindowingError, message).with_hint(TOP_N_HINT);
+            return ControlFlow::Break(Box::new(self.at(error, span)));
         }
         if select.into.is_some() {
             let hint = "Write INSERT INTO sink SELECT ... in a streaming job.";
@@ -151,17 +177,24 @@ impl Refusals<'_> {
         }
     }
 
-    fn over(&self, span: Span) -> Flow {
-        let hint = "Use GROUP BY, over a window of event time such as TUMBLE if the state must stay bounded.";
-        self.refuse(span, "window functions with OVER are not supported in a streaming query yet", hint)
+    fn over(&self, name: &str, span: Span) -> Flow {
+        let message = format!("{name} with OVER is not supported in a streaming query yet");
+        let hint = "GROUP BY gives one row a group, over a window of event time such as TUMBLE if the state must stay \
+                    bounded. With OVER, only ROW_NUMBER, RANK and DENSE_RANK are supported, under a condition such as \
+                    rn <= 10.";
+        self.refuse(span, message, hint)
     }
 
     fn function(&self, function: &Function) -> Flow {
         let name = function.name.0.last().and_then(|p| p.as_ident()).map(|i| i.value.to_ascii_lowercase());
         let name = name.unwrap_or_default();
         let span = function.span();
-        if function.over.is_some() {
-            return self.over(span);
+        if function.over.is_some() && RankFunction::by_name(&name).is_none() {
+            return self.over(&name, span);
+        }
+        if function.over.is_none() && RankFunction::by_name(&name).is_some() {
+            let error = Error::new(SqlState::WindowingError, format!("window function {name} requires an OVER clause"));
+            return ControlFlow::Break(Box::new(self.at(error.with_hint(TOP_N_HINT), span)));
         }
         if CLOCK_FUNCTIONS.contains(&name.as_str()) {
             let hint = "Its value would change with every replay. Use the event-time column, or window_start and \
@@ -195,6 +228,15 @@ impl Refusals<'_> {
 
 fn known(span: Span) -> Option<Span> {
     (span.start.line > 0).then_some(span)
+}
+
+/// The place of the first part of an expression that is wanted.
+fn find(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> Option<Span> {
+    let found = visit_expressions(expr, |part| match wanted(part) {
+        true => ControlFlow::Break(part.span()),
+        false => ControlFlow::Continue(()),
+    });
+    found.break_value()
 }
 
 fn is_window_function(factor: &TableFactor) -> bool {

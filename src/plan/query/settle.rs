@@ -15,7 +15,7 @@ use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Volatility, lit,
+    ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Volatility, WindowFrame, lit,
 };
 
 use super::typing::{binary, call, cast, literal_as, unknown};
@@ -23,6 +23,7 @@ use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
 use crate::plan::functions::scalar;
 use crate::plan::scalar::Scalar;
+use crate::plan::stream::RankFunction;
 use crate::plan::text::expr::print;
 use crate::types::SqlType;
 
@@ -131,6 +132,11 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Ok(Transformed::no(Expr::InSubquery(test)))
         }
         Expr::Like(like) => settle_like(like, schema),
+        // A rank depends on no frame; the one that is there by default asks for types that can be added to.
+        Expr::WindowFunction(mut call) if RankFunction::by_name(call.fun.name()).is_some() => {
+            call.params.window_frame = WindowFrame::new(None);
+            Ok(Transformed::yes(Expr::WindowFunction(call)))
+        }
         other => Ok(Transformed::no(other)),
     }
 }

@@ -17,7 +17,7 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, SortColumn,
 };
 use crate::types::SqlType;
 
@@ -144,6 +144,15 @@ fn op_text(op: &Op) -> Result<String> {
         ),
         Op::Join { kind, on, condition } => join_text(*kind, on, condition.as_ref())?,
         Op::Union => "union".into(),
+        Op::TopN { partition, order, ranks, ranked, at_once } => format!(
+            "top_n {} {} to {} partition {partition:?} order [{}]{}{}",
+            ranks.function.name(),
+            ranks.first,
+            ranks.last,
+            order.iter().map(sort_text).collect::<Vec<_>>().join(", "),
+            if *ranked { " ranked" } else { "" },
+            if *at_once { " at_once" } else { "" },
+        ),
     })
 }
 
@@ -157,6 +166,12 @@ fn join_text(kind: JoinKind, on: &[JoinKey], condition: Option<&Scalar>) -> Resu
         None => String::new(),
     };
     Ok(format!("join {kind} on [{}]{condition}", on.join(", ")))
+}
+
+fn sort_text(sort: &SortColumn) -> String {
+    let direction = if sort.direction.descending { "desc" } else { "asc" };
+    let nulls = if sort.direction.nulls_first { "nulls_first" } else { "nulls_last" };
+    format!("{} {direction} {nulls}", sort.column)
 }
 
 fn calls_text(calls: &[AggregateCall]) -> String {

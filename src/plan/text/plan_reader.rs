@@ -9,10 +9,11 @@ use super::expr_reader::read_expr;
 use super::lexer::{Lexer, Token};
 use super::plan::VERSION;
 use super::types::read_type;
+use crate::change::key::Direction;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn,
 };
 
 impl StreamPlan {
@@ -134,6 +135,9 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
             let types = input.fields().iter().zip(node.schema.fields());
             input.fields().len() == output_width && types.into_iter().all(|(a, b)| a.data_type() == b.data_type())
         }),
+        Op::TopN { partition, order, ranked, .. } => {
+            within(partition) && order.iter().all(|o| o.column < width) && output_width == width + usize::from(*ranked)
+        }
     };
     let distributed = node.inputs.iter().enumerate().all(|(port, i)| match &i.distribution {
         Distribution::Any => true,
@@ -286,6 +290,9 @@ impl Reader<'_> {
             let latest = if self.lexer.word("latest") { Some(self.lexer.integer()?) } else { None };
             return Ok(Op::Upsert { key, keeps, latest, with_before: self.lexer.word("with_before") });
         }
+        if lexer.word("top_n") {
+            return self.top_n();
+        }
         Err(lexer.unexpected("an operator"))
     }
 
@@ -315,6 +322,37 @@ impl Reader<'_> {
         })?;
         let condition = if lexer.word("condition") { Some(Scalar::new(read_expr(lexer)?)) } else { None };
         Ok(Op::Join { kind, on, condition })
+    }
+
+    fn top_n(&mut self) -> Result<Op> {
+        let mark = self.lexer.mark();
+        let Some(function) = RankFunction::by_name(&self.lexer.name()?) else {
+            self.lexer.reset(mark);
+            return Err(self.lexer.error("no such way of ranking"));
+        };
+        let first = self.lexer.integer()?;
+        self.lexer.require_word("to")?;
+        let ranks = Ranks { function, first, last: self.lexer.integer()? };
+        if ranks.first < 1 {
+            return Err(self.lexer.error("a rank below 1"));
+        }
+        self.lexer.require_word("partition")?;
+        let partition = self.columns()?;
+        self.lexer.require_word("order")?;
+        let order = self.lexer.list("[", "]", |lexer| {
+            let column = lexer.integer()?;
+            let descending = lexer.word("desc");
+            if !descending {
+                lexer.require_word("asc")?;
+            }
+            let nulls_first = lexer.word("nulls_first");
+            if !nulls_first {
+                lexer.require_word("nulls_last")?;
+            }
+            Ok(SortColumn { column, direction: Direction { descending, nulls_first } })
+        })?;
+        let (ranked, at_once) = (self.lexer.word("ranked"), self.lexer.word("at_once"));
+        Ok(Op::TopN { partition, order, ranks, ranked, at_once })
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {

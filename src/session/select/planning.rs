@@ -180,7 +180,8 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.tables.state().window_functions().get(plain(name)).cloned()
+        let name = plain(name);
+        functions().window(name).or_else(|| self.tables.state().window_functions().get(name).cloned())
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {

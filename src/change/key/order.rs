@@ -1,0 +1,174 @@
+//! Sort keys: ORDER BY as bytes. Comparing two byte by byte orders them as SQL orders their columns, each ascending or
+//! descending, nulls first or last.
+//!
+//! A column is encoded as in a key. Of a descending one every byte behind the tag is flipped, those that close a text
+//! included: a text is never greater than one it begins. The tag of a null is less or greater than that of a value. No
+//! sort key begins another, so rows may stand behind them.
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+
+use super::{Form, KeyCodec, Keys, NULL, PRESENT};
+use crate::error::Result;
+
+/// In front of a null that sorts before every value.
+const NULL_FIRST: u8 = 0;
+
+/// How a column is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Direction {
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// Encodes sort keys over columns of certain types.
+#[derive(Debug, Clone)]
+pub struct OrderCodec {
+    columns: Vec<(KeyCodec, Direction)>,
+}
+
+/// The sort keys of a batch, a column at a time.
+pub struct SortKeys<'a> {
+    columns: Vec<(Keys, &'a Direction)>,
+}
+
+impl OrderCodec {
+    /// # Errors
+    /// `0A000` for a type that has no order.
+    pub fn new<'a>(columns: impl IntoIterator<Item = (&'a DataType, Direction)>) -> Result<Self> {
+        let columns = columns.into_iter().map(|(ty, direction)| Ok((KeyCodec::new([ty])?, direction)));
+        Ok(OrderCodec { columns: columns.collect::<Result<_>>()? })
+    }
+
+    /// # Errors
+    /// If the columns are not of this codec's types.
+    pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<SortKeys<'_>> {
+        let encoded = self.columns.iter().enumerate().map(|(i, (codec, direction))| {
+            let mut keys = Keys::new(codec.stride());
+            codec.encode(columns.get(i..i + 1).unwrap_or_default(), rows, &mut keys)?;
+            Ok((keys, direction))
+        });
+        Ok(SortKeys { columns: encoded.collect::<Result<_>>()? })
+    }
+
+    /// Bytes cut behind the sort key that they begin with. Damaged bytes are cut somewhere.
+    pub fn split<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let mut rest = bytes;
+        for (codec, direction) in &self.columns {
+            for (form, _) in &codec.columns {
+                let width = match form.width() {
+                    Some(width) => width,
+                    None => text_width(*form, rest, direction.descending),
+                };
+                rest = rest.get(width..).unwrap_or_default();
+            }
+        }
+        bytes.split_at_checked(bytes.len() - rest.len()).unwrap_or((bytes, &[]))
+    }
+}
+
+/// Bytes of an encoded text with its tag: up to the first zero that is not followed by FF, both flipped if descending.
+fn text_width(form: Form, bytes: &[u8], descending: bool) -> usize {
+    debug_assert!(form.width().is_none());
+    let Some((&PRESENT, text)) = bytes.split_first() else { return 1 };
+    let flip = if descending { 0xff } else { 0 };
+    let mut at = 0;
+    loop {
+        match text.get(at..).and_then(|rest| rest.iter().position(|b| *b == flip)) {
+            Some(zero) if text.get(at + zero + 1) == Some(&!flip) => at += zero + 2,
+            Some(zero) => return 1 + at + zero + 2,
+            None => return bytes.len(),
+        }
+    }
+}
+
+impl SortKeys<'_> {
+    /// Appends the sort key of a row.
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) {
+        for (keys, direction) in &self.columns {
+            let Some((tag, value)) = keys.get(row).split_first() else { continue };
+            out.push(if *tag == NULL && direction.nulls_first { NULL_FIRST } else { *tag });
+            match direction.descending {
+                true => out.extend(value.iter().map(|byte| !byte)),
+                false => out.extend_from_slice(value),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BinaryViewArray, Float64Array, Int64Array, StringViewArray};
+
+    use super::*;
+
+    const DIRECTIONS: [Direction; 4] = [
+        Direction { descending: false, nulls_first: false },
+        Direction { descending: false, nulls_first: true },
+        Direction { descending: true, nulls_first: false },
+        Direction { descending: true, nulls_first: true },
+    ];
+
+    /// Checks that sort keys order `values`, which are given in ascending order, null last.
+    fn check(values: ArrayRef) {
+        let rows = values.len();
+        for direction in DIRECTIONS {
+            let codec = OrderCodec::new([(values.data_type(), direction)]).unwrap();
+            let keys = codec.encode(&[Arc::clone(&values)], rows).unwrap();
+            let mut order: Vec<usize> = (0..rows - 1).collect();
+            if direction.descending {
+                order.reverse();
+            }
+            order.insert(if direction.nulls_first { 0 } else { rows - 1 }, rows - 1);
+            let encoded: Vec<Vec<u8>> = order
+                .iter()
+                .map(|row| {
+                    let mut bytes = Vec::new();
+                    keys.write(*row, &mut bytes);
+                    bytes
+                })
+                .collect();
+            for pair in encoded.windows(2) {
+                assert!(pair[0] < pair[1], "{direction:?}: {pair:?}");
+                assert!(!pair[1].starts_with(&pair[0]), "{direction:?}: {pair:?}");
+            }
+            for key in &encoded {
+                for behind in [&[][..], &[0], &[0xff, 0xff], &[0, 0]] {
+                    let both = [key, behind].concat();
+                    assert_eq!(codec.split(&both), (&key[..], behind), "{direction:?}");
+                }
+                assert!(key.is_empty() || codec.split(&key[..key.len() - 1]).1.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn sort_keys_order_as_values_do_in_every_direction() {
+        check(Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(-1), Some(0), Some(i64::MAX), None])));
+        check(Arc::new(Float64Array::from(vec![Some(-1.5), Some(-0.0), Some(2.0), Some(f64::NAN), None])));
+        let texts = ["", "\0", "\0\0", "\0a", "a", "a\0", "a\0b", "aa", "ab", "b", "é"];
+        check(Arc::new(texts.into_iter().map(Some).chain([None]).collect::<StringViewArray>()));
+        let bytes: [&[u8]; 7] = [b"", b"\0", b"\0\xff", b"\x01", b"\xfe", b"\xff", b"\xff\xff"];
+        check(Arc::new(bytes.into_iter().map(Some).chain([None]).collect::<BinaryViewArray>()));
+    }
+
+    #[test]
+    fn later_columns_break_ties_and_keys_without_columns_are_empty() {
+        let [ascending, .., descending] = DIRECTIONS;
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "a", "b"]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 0]));
+        let types = [(texts.data_type(), descending), (numbers.data_type(), ascending)];
+        let codec = OrderCodec::new(types).unwrap();
+        let keys = codec.encode(&[Arc::clone(&texts), Arc::clone(&numbers)], 3).unwrap();
+        let encoded = |row| {
+            let mut bytes = Vec::new();
+            keys.write(row, &mut bytes);
+            bytes
+        };
+        assert!(encoded(2) < encoded(0) && encoded(0) < encoded(1));
+        assert_eq!(codec.split(&encoded(1)).0, encoded(1));
+        assert_eq!(OrderCodec::new([]).unwrap().split(b"row"), (&b""[..], &b"row"[..]));
+    }
+}
