@@ -14,7 +14,8 @@ const MAX_DEPTH: usize = 200;
 
 /// PostgreSQL's dialect, except that
 /// - `FROM t EMIT ON ...` does not take EMIT for an alias,
-/// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`.
+/// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`,
+/// - IS DISTINCT FROM binds as IS does.
 #[derive(Debug)]
 pub struct TidemillDialect;
 
@@ -80,6 +81,21 @@ impl Dialect for TidemillDialect {
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         table_argument(parser)
+    }
+
+    /// sqlparser takes all that follows IS [NOT] DISTINCT FROM for its right side, AND and OR too.
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        const IS_NOT: [Keyword; 4] = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
+        const IS: [Keyword; 3] = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
+        let same = parser.parse_keywords(&IS_NOT);
+        if !same && !parser.parse_keywords(&IS) {
+            return None;
+        }
+        let left = Box::new(left.clone());
+        Some(parser.parse_subexpr(self.prec_value(Precedence::Is)).map(Box::new).map(|right| match same {
+            true => Expr::IsNotDistinctFrom(left, right),
+            false => Expr::IsDistinctFrom(left, right),
+        }))
     }
 
     fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
