@@ -48,7 +48,7 @@ pub fn build(
             let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
             Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
         }
-        Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
+        Op::Scan { .. } | Op::ViewScan { .. } => return Err(Error::internal("a scan is no operator")),
     })
 }
 

@@ -44,7 +44,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
-        Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
+        Op::Scan { .. } | Op::ViewScan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } => None,
     }
 }
 

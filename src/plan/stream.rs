@@ -89,6 +89,11 @@ pub enum Op {
         columns: Vec<usize>,
         watermark: Option<ScanWatermark>,
     },
+    /// Reads a materialized view of the same pipeline: its rows, then what each tick changes. Only `columns` of it.
+    ViewScan {
+        view: String,
+        columns: Vec<usize>,
+    },
     Filter {
         predicate: Scalar,
     },
@@ -114,6 +119,13 @@ pub enum Op {
         aggregates: Vec<AggregateCall>,
         emit: Emit,
     },
+}
+
+impl Op {
+    /// Whether rows enter the plan here.
+    pub fn is_scan(&self) -> bool {
+        matches!(self, Op::Scan { .. } | Op::ViewScan { .. })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::logical_expr::LogicalPlan;
 
-use super::relations::{Relation, RelationKind, Relations};
+use super::relations::Relations;
 use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
 use crate::error::{Error, Result};
 use build::Builder;
@@ -104,15 +104,6 @@ impl<'a> Lowering<'a> {
         Ok(plan)
     }
 
-    fn source(&self, name: &str) -> Result<(Relation, Option<crate::catalog::WatermarkClause>)> {
-        match self.relations.relation(name) {
-            Ok(Relation { name, columns, kind: RelationKind::Source { watermark } }) => {
-                let kind = RelationKind::Source { watermark: watermark.clone() };
-                Ok((Relation { name, columns, kind }, watermark))
-            }
-            _ => Err(Error::internal(format!("source \"{name}\" vanished while it was planned"))),
-        }
-    }
 }
 
 fn collect_scans(plan: &LogicalPlan, wanted: &mut BTreeMap<String, BTreeSet<usize>>) {

@@ -55,7 +55,7 @@ impl StreamPlan {
                 .filter(|input| input.node < index)
                 .filter_map(|input| self.nodes.get(input.node))
                 .collect();
-            let wanted = usize::from(!matches!(node.op, Op::Scan { .. }));
+            let wanted = usize::from(!node.op.is_scan());
             if inputs.len() != wanted || node.inputs.len() != wanted {
                 return Err(fail("has a wrong number of inputs"));
             }
@@ -100,6 +100,7 @@ fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
             columns.len() == output_width
                 && watermark.as_ref().is_none_or(|w| is_time(Some(&node.schema), &w.event_time))
         }
+        Op::ViewScan { columns, .. } => columns.len() == output_width,
         Op::Filter { .. } => output_width == width,
         Op::Project { exprs } => exprs.len() == output_width,
         Op::Window { time, .. } => output_width == width + 3 && is_time(input, time),
@@ -231,6 +232,10 @@ impl Reader<'_> {
                 None
             };
             return Ok(Op::Scan { source, columns, watermark });
+        }
+        if lexer.word("view_scan") {
+            let view = lexer.name()?;
+            return Ok(Op::ViewScan { view, columns: self.columns()? });
         }
         if lexer.word("filter") {
             return Ok(Op::Filter { predicate: Scalar::new(read_expr(lexer)?) });
