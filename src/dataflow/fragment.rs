@@ -14,7 +14,7 @@ use crate::change::{ChangeBatch, Watermark};
 use crate::clock::Micros;
 use crate::error::{Error, Result};
 use crate::operator::{self, Operator, Pull, TickEnd};
-use crate::plan::{Changelog, NodeIndex, Op, StreamPlan};
+use crate::plan::{Changelog, NodeIndex, StreamPlan};
 use crate::state::StateContext;
 
 use super::exchange::Router;

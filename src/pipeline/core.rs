@@ -188,6 +188,7 @@ impl Core {
             failed: member.failed.clone(),
             buffered_bytes: readings.iter().map(|reading| reading.buffered_bytes()).sum(),
             trouble: readings.iter().find_map(|reading| reading.trouble()),
+            waiting: member.waits_for_views(),
             finished: readings.iter().all(|reading| reading.watermarks.all_finished()),
         }
     }

@@ -185,9 +185,12 @@ impl Runner {
                 }
             }
             match self.tick_loop.tick().await {
-                Ok(Some(mut result)) => {
+                Ok(Some(result)) => {
                     self.publish(result.tick, &result.changed);
-                    self.hand_out(result.tick, std::mem::take(&mut result.results)).await;
+                    for (ticks, message) in self.messages(result.tick, result.results) {
+                        // Waits for a job whose outbox is full; one that has ended takes nothing more.
+                        ticks.send(message).await;
+                    }
                     self.tell.send_replace(Progress { settled: false, over: false });
                 }
                 Ok(None) => {
@@ -243,15 +246,16 @@ impl Runner {
         Ok(())
     }
 
-    /// Gives each job its results. Waits for a job whose outbox is full; one that has ended takes nothing more.
-    async fn hand_out(&mut self, tick: u64, mut results: Vec<(ObjectId, Vec<Vec<ChangeBatch>>)>) {
+    /// For each job its results.
+    fn messages(&self, tick: u64, mut results: Vec<(ObjectId, Vec<Vec<ChangeBatch>>)>) -> Vec<(JobTicks, JobTick)> {
         let core = self.tick_loop.core();
-        for (id, ticks) in &self.jobs {
-            let Some(member) = core.members().iter().find(|member| member.id == *id) else { continue };
+        let message = |(id, ticks): &(ObjectId, JobTicks)| {
+            let member = core.members().iter().find(|member| member.id == *id)?;
             let outputs = results.iter_mut().find(|(of, _)| of == id).map(|(_, outputs)| std::mem::take(outputs));
-            let message = JobTick { tick, outputs: outputs.unwrap_or_default(), standing: core.standing(member) };
-            let _ = ticks.send(message).await;
-        }
+            let standing = core.standing(member);
+            Some((ticks.clone(), JobTick { tick, outputs: outputs.unwrap_or_default(), standing }))
+        };
+        self.jobs.iter().filter_map(message).collect()
     }
 
     /// Publishes the views as of `tick`: those that changed, those that have caught up, those that failed.

@@ -27,6 +27,7 @@ use crate::types::schema_of;
 use super::core::Core;
 use super::database::{DatabasePipeline, NewKind, NewMember};
 use super::delivery::blocking;
+use super::follow::InHand;
 use super::job::{Job, JobSink, OnEnd, Ticks};
 use super::meter::Meter;
 use super::reading::{CutPolicy, Reading, needs};
@@ -238,11 +239,12 @@ impl Engine {
 
     /// Waits until everything that can be read now has been read, computed and delivered.
     pub async fn settled(&self) {
+        // Jobs over views come to rest after the views.
+        self.database.settled().await;
         let jobs: Vec<_> = self.jobs.lock().values().cloned().collect();
         for job in jobs {
             job.settled().await;
         }
-        self.database.settled().await;
     }
 
     /// Makes every pipeline look at its inputs and the clock (a test has moved it).
@@ -376,7 +378,7 @@ impl Engine {
             core.add(id, &name, fragment, None, &mut opener)?;
             Ok(Ticks::Own(Box::new(TickLoop::new(core, to_wake, clock, pool, meter))))
         };
-        Job::spawn(status, wake, sinks, metrics, start, self.on_end())
+        Job::spawn(status, (wake, InHand::default()), sinks, metrics, start, self.on_end())
     }
 
     /// A job that reads views runs in the database pipeline.
@@ -399,6 +401,7 @@ impl Engine {
         };
         // The job's task takes results from the first tick on: it must be there before.
         let (wake, metrics) = (Arc::new(Notify::new()), self.metrics.job(&object.name));
+        let wake = (wake, follower.in_hand());
         let running = Job::spawn(status, wake, sinks, metrics, move || Ok(Ticks::Database(follower)), self.on_end());
         self.database.add(member).await?;
         Ok(running)

@@ -5,6 +5,7 @@
 //! loop would.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
@@ -35,6 +36,8 @@ pub struct Standing {
     pub buffered_bytes: usize,
     /// No input will ever come again.
     pub finished: bool,
+    /// The views that it reads have not caught up yet.
+    pub waiting: bool,
 }
 
 /// The job's end of the channel.
@@ -43,23 +46,59 @@ pub struct Follower {
     progress: watch::Receiver<Progress>,
     /// Came while the job waited.
     waiting: Option<JobTick>,
-    pub standing: Standing,
+    /// As of the last tick; `None` before the first.
+    standing: Option<Standing>,
+    in_hand: InHand,
+    /// The last tick given out is still in hand.
+    holds: bool,
 }
 
+/// Ticks on their way to the job, and the one that it has in hand: while there are any, the job has not come to rest.
+pub type InHand = Arc<AtomicUsize>;
+
 /// The database pipeline's end.
-pub type JobTicks = mpsc::Sender<JobTick>;
+#[derive(Clone)]
+pub struct JobTicks {
+    ticks: mpsc::Sender<JobTick>,
+    in_hand: InHand,
+}
+
+impl JobTicks {
+    /// Waits while the job has as many ticks as it may have. One that has ended takes nothing more.
+    pub async fn send(&self, tick: JobTick) {
+        self.in_hand.fetch_add(1, Ordering::AcqRel);
+        if self.ticks.send(tick).await.is_err() {
+            self.in_hand.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
 
 impl Follower {
     pub fn new(progress: watch::Receiver<Progress>) -> (JobTicks, Follower) {
         let (sender, ticks) = mpsc::channel(TICKS);
-        (sender, Follower { ticks, progress, waiting: None, standing: Standing::default() })
+        let in_hand = InHand::default();
+        let follower =
+            Follower { ticks, progress, waiting: None, standing: None, in_hand: Arc::clone(&in_hand), holds: false };
+        (JobTicks { ticks: sender, in_hand }, follower)
     }
 
-    /// The next tick, if it is there.
+    pub fn in_hand(&self) -> InHand {
+        Arc::clone(&self.in_hand)
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing.clone().unwrap_or_default()
+    }
+
+    /// The next tick, if it is there; whoever asks is done with the last one.
     pub fn next(&mut self) -> Option<JobTick> {
+        if std::mem::take(&mut self.holds) {
+            self.in_hand.fetch_sub(1, Ordering::AcqRel);
+        }
         let next = self.waiting.take().or_else(|| self.ticks.try_recv().ok());
         if let Some(tick) = &next {
-            self.standing = tick.standing.clone();
+            self.standing = Some(tick.standing.clone());
+            self.holds = true;
         }
         next
     }
@@ -78,6 +117,7 @@ impl Follower {
 
     /// Whether all input that exists now has gone through and was taken.
     pub fn is_at_end(&self) -> bool {
-        self.waiting.is_none() && self.ticks.is_empty() && self.progress.borrow().settled
+        let begun = self.standing.as_ref().is_some_and(|standing| !standing.waiting);
+        begun && self.waiting.is_none() && self.ticks.is_empty() && self.progress.borrow().settled
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::change::{ChangeBatch, Watermark};
 use crate::connector::Payload;
 use crate::dataflow::scan::{Decoded, Scan};
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 use super::core::ReadingId;
 use super::member::panic_text;

@@ -1,6 +1,7 @@
 //! A streaming job at work: a tick loop whose results go through outboxes to sinks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::metrics::JobMetrics;
 
 use super::delivery::Delivery;
-use super::follow::{Follower, Standing};
+use super::follow::{Follower, InHand, Standing};
 use super::status::{JobState, JobStatus};
 use super::tick_loop::TickLoop;
 
@@ -51,7 +52,7 @@ impl Ticks {
                 let core = tick_loop.core();
                 core.members().first().map(|member| core.standing(member)).unwrap_or_default()
             }
-            Ticks::Database(follower) => follower.standing.clone(),
+            Ticks::Database(follower) => follower.standing(),
         }
     }
 
@@ -90,6 +91,8 @@ pub struct Job {
     task: Mutex<Option<JoinHandle<()>>>,
     /// Notified whenever the status changes.
     changed: watch::Receiver<u64>,
+    /// Ticks that it has yet to take from the database pipeline.
+    in_hand: InHand,
 }
 
 /// What a job tells whoever keeps it when it comes to its end by itself.
@@ -99,7 +102,7 @@ impl Job {
     /// Starts a job; `start` opens its sources. A failure to start is a state of the job.
     pub fn spawn(
         status: JobStatus,
-        wake: Arc<Notify>,
+        (wake, in_hand): (Arc<Notify>, InHand),
         sinks: Vec<JobSink>,
         metrics: JobMetrics,
         start: impl FnOnce() -> Result<Ticks> + Send + 'static,
@@ -110,7 +113,7 @@ impl Job {
         let (tell, changed) = watch::channel(0);
         let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new() };
         let task = tokio::spawn(runner.run(sinks, start, on_end));
-        Job { status, order, wake, task: Mutex::new(Some(task)), changed }
+        Job { status, order, wake, task: Mutex::new(Some(task)), changed, in_hand }
     }
 
     /// A job that does not run, as the catalog remembers it.
@@ -118,7 +121,7 @@ impl Job {
         let (_, changed) = watch::channel(0);
         let (order, _) = watch::channel(Order::Cancel);
         let status = Arc::new(Mutex::new(status));
-        Job { status, order, wake: Arc::default(), task: Mutex::new(None), changed }
+        Job { status, order, wake: Arc::default(), task: Mutex::new(None), changed, in_hand: InHand::default() }
     }
 
     pub fn status(&self) -> JobStatus {
@@ -168,7 +171,8 @@ impl Job {
             let _ = changed.borrow_and_update();
             {
                 let status = self.status.lock();
-                if status.settled || status.state.is_over() {
+                let at_rest = status.settled && self.in_hand.load(Ordering::Acquire) == 0;
+                if at_rest || status.state.is_over() {
                     return;
                 }
             }
