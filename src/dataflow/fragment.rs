@@ -14,7 +14,7 @@ use crate::change::{ChangeBatch, Watermark};
 use crate::clock::Micros;
 use crate::error::{Error, Result};
 use crate::operator::{self, Operator, Pull, TickEnd};
-use crate::plan::{Changelog, NodeIndex, Op, StreamPlan};
+use crate::plan::{Changelog, NodeIndex, StreamPlan};
 use crate::state::StateContext;
 
 use super::exchange::Router;
@@ -163,7 +163,7 @@ impl Fragment {
             for (operator, &index) in content.nodes.iter().enumerate() {
                 let node = &self.plan.nodes[index];
                 let watermarks: Vec<_> = node.inputs.iter().map(|i| self.watermarks[i.node]).collect();
-                if !matches!(node.op, Op::Scan { .. })
+                if !node.op.is_scan()
                     && let Some(worker) = self.shards[stage].first()
                 {
                     let behind = worker.stage.operators()[operator].watermark(&watermarks);
@@ -242,7 +242,7 @@ impl Fragment {
 
 fn build(plan: &StreamPlan, index: NodeIndex, state: &StateContext) -> Result<Box<dyn Operator>> {
     let node = &plan.nodes[index];
-    if let Op::Scan { .. } = node.op {
+    if node.op.is_scan() {
         return Ok(Box::new(ScanPort { waiting: None }));
     }
     let schemas: Vec<SchemaRef> = node.inputs.iter().map(|i| Arc::clone(&plan.nodes[i.node].schema)).collect();

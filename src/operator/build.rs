@@ -67,7 +67,7 @@ pub fn build(
             let plan = Plan { partition, order, ranks, ranked, at_once, changelog: *changelog };
             Box::new(TopN::new(table, &plan, input, &node.schema, state)?)
         }
-        Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
+        Op::Scan { .. } | Op::ViewScan { .. } => return Err(Error::internal("a scan is no operator")),
     })
 }
 

@@ -6,21 +6,23 @@
 //! Readings of one source: the first is the *main* one, shared by all fragments that have caught up. A new fragment gets a
 //! reading of its own at its start positions, which never passes the main one, and joins it where they meet.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::catalog::ObjectId;
-use crate::change::{ChangeBatch, Changelog, Watermark};
+use crate::change::ChangeBatch;
 use crate::clock::Micros;
-use crate::connector::{Payload, Positions};
-use crate::dataflow::scan::{Decoded, Scan};
-use crate::dataflow::{Fragment, FragmentStats, ScanInput, pool};
-use crate::error::{Error, Result};
-use crate::plan::{NodeIndex, Op, StreamPlan};
+use crate::connector::Positions;
+use crate::dataflow::{Fragment, pool};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Op, StreamPlan};
 use crate::table::View;
 
+use super::follow::Standing;
+use super::input::{Chunk, ChunkState};
+use super::member::{Feed, Inflow, Member, MemberStats, Origin, Run, ViewOutflow, projection};
 use super::reading::{CutChunk, CutPolicy, Reading, needs};
+use super::status::Counts;
 
 /// Identifies a reading within a core.
 pub type ReadingId = u64;
@@ -35,37 +37,6 @@ pub struct Core {
     next_reading: ReadingId,
     /// A tick is due although no input came: a fragment is new.
     due: bool,
-}
-
-/// A job's or a view's plan at work.
-pub struct Member {
-    pub id: ObjectId,
-    pub name: String,
-    pub fragment: Fragment,
-    feeds: Vec<Feed>,
-    /// The view that its result changes; a job's result is handed out instead.
-    pub view: Option<View>,
-    /// Set when it failed: it no longer takes part.
-    pub failed: Option<Error>,
-    pub stats: MemberStats,
-}
-
-/// Which reading feeds a scan of the plan.
-struct Feed {
-    node: NodeIndex,
-    reading: ReadingId,
-    /// For each column of the scan: its place in the reading's rows.
-    projection: Vec<usize>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-pub struct MemberStats {
-    pub input_rows: u64,
-    pub input_bytes: u64,
-    pub output_rows: u64,
-    pub bad_rows: u64,
-    pub watermark: Option<Watermark>,
-    pub fragment: FragmentStats,
 }
 
 /// A tick's input.
@@ -126,6 +97,11 @@ impl Core {
         let mut feeds = Vec::new();
         let mut opened: Vec<(ReadingId, Reading)> = Vec::new();
         for (node, scan) in plan.nodes.iter().enumerate() {
+            if let Op::ViewScan { view, columns } = &scan.op {
+                let from = Origin::View { id: self.view_named(view)?, begun: false };
+                feeds.push(Feed { node, from, projection: columns.clone() });
+                continue;
+            }
             let Op::Scan { source, columns, .. } = &scan.op else { continue };
             let known = opened.iter().position(|(_, reading)| reading.name() == source);
             let (reading, columns_read) = match known.and_then(|at| opened.get(at)) {
@@ -137,7 +113,8 @@ impl Core {
                     (*reading, opened.columns())
                 }
             };
-            feeds.push(Feed { node, reading, projection: projection(columns, columns_read) });
+            let from = Origin::Reading(reading);
+            feeds.push(Feed { node, from, projection: projection(columns, columns_read) });
         }
         self.readings.append(&mut opened);
         self.members.push(Member {
@@ -153,6 +130,12 @@ impl Core {
         Ok(())
     }
 
+    fn view_named(&self, name: &str) -> Result<ObjectId> {
+        let found = self.members.iter().find(|member| member.view.is_some() && member.name == name);
+        let missing = || Error::new(SqlState::UndefinedTable, format!("materialized view \"{name}\" does not exist"));
+        found.map(|member| member.id).ok_or_else(missing)
+    }
+
     pub fn remove(&mut self, id: ObjectId) {
         self.members.retain(|member| member.id != id);
         self.drop_unread();
@@ -161,18 +144,53 @@ impl Core {
     /// Closes readings that feed nobody.
     fn drop_unread(&mut self) {
         let members = &self.members;
-        let read = |id: ReadingId| {
-            members.iter().filter(|m| m.failed.is_none()).any(|m| m.feeds.iter().any(|f| f.reading == id))
-        };
+        let read =
+            |id: ReadingId| members.iter().filter(|m| m.failed.is_none()).any(|m| m.feeds.iter().any(|f| f.reads(id)));
         self.readings.retain(|(id, _)| read(*id));
     }
 
-    /// Whether all readings of `member` are main ones: it has seen what the others have seen.
+    /// Whether all readings of `member` (and of the views that it reads) are main ones: it has seen what the others have
+    /// seen.
     pub fn caught_up(&self, member: &Member) -> bool {
-        member.feeds.iter().all(|feed| {
-            let reading = self.readings.iter().position(|(id, _)| *id == feed.reading);
-            reading.is_none_or(|at| self.main_of(at) == at)
+        member.feeds.iter().all(|feed| match feed.from {
+            Origin::Reading(reading) => {
+                let reading = self.readings.iter().position(|(id, _)| *id == reading);
+                reading.is_none_or(|at| self.main_of(at) == at)
+            }
+            Origin::View { id, begun } => {
+                begun && self.members.iter().find(|other| other.id == id).is_some_and(|view| self.caught_up(view))
+            }
         })
+    }
+
+    /// The readings that feed `member`, also by way of views.
+    fn readings_of<'a>(&'a self, member: &'a Member) -> Vec<&'a Reading> {
+        let mut all = Vec::new();
+        for feed in &member.feeds {
+            match feed.from {
+                Origin::Reading(reading) => {
+                    all.extend(self.readings.iter().filter(|(id, _)| *id == reading).map(|(_, reading)| reading));
+                }
+                Origin::View { id, .. } => {
+                    let view = self.members.iter().find(|other| other.id == id);
+                    all.extend(view.into_iter().flat_map(|view| self.readings_of(view)));
+                }
+            }
+        }
+        all
+    }
+
+    /// How a member stands now.
+    pub fn standing(&self, member: &Member) -> Standing {
+        let readings = self.readings_of(member);
+        Standing {
+            counts: Counts::of(member, self.tick),
+            failed: member.failed.clone(),
+            buffered_bytes: readings.iter().map(|reading| reading.buffered_bytes()).sum(),
+            trouble: readings.iter().find_map(|reading| reading.trouble()),
+            waiting: member.waits_for_views(),
+            finished: readings.iter().all(|reading| reading.watermarks.all_finished()),
+        }
     }
 
     /// The main reading of the source that the reading at `at` reads: the oldest.
@@ -237,7 +255,7 @@ impl Core {
         for (reading, chunks) in cut.chunks {
             let Some(at) = self.readings.iter().position(|(id, _)| *id == reading) else { continue };
             let scan = self.readings[at].1.scan();
-            work.extend(chunks.into_iter().map(|chunk| Work::new(reading, Arc::clone(&scan), chunk)));
+            work.extend(chunks.into_iter().map(|chunk| Chunk::new(reading, Arc::clone(&scan), chunk)));
         }
         let bytes = work.iter().map(|w| w.bytes).sum();
         // The steps of a work item keep their errors, so these two cannot fail.
@@ -262,14 +280,15 @@ impl Core {
         let result = self.run_members(cut.now, &work, bytes);
         self.join_readings();
         self.drop_unread();
+        self.due |= !self.beginners().is_empty();
         result
     }
 
     /// The watermark in front of each chunk: from chunk to chunk of a partition in order.
-    fn set_fronts(&mut self, work: &mut [Work]) {
+    fn set_fronts(&mut self, work: &mut [Chunk]) {
         for item in work {
             let Some((_, reading)) = self.readings.iter_mut().find(|(id, _)| *id == item.reading) else { continue };
-            if let WorkState::Decoded(decoded, front) = &mut item.state {
+            if let ChunkState::Decoded(decoded, front) = &mut item.state {
                 *front = reading.watermarks.of(item.partition);
                 reading.watermarks.advance(item.partition, decoded.watermark);
                 item.bad = decoded.bad;
@@ -285,29 +304,62 @@ impl Core {
         }
     }
 
-    fn run_members(&mut self, now: Micros, work: &[Work], bytes: usize) -> TickResult {
+    fn run_members(&mut self, now: Micros, work: &[Chunk], bytes: usize) -> TickResult {
         let tick = self.tick;
-        let watermarks: Vec<_> = self.readings.iter().map(|(id, reading)| (*id, reading.watermark())).collect();
-        let mut runs: Vec<Run> = self.members.iter_mut().filter(|m| m.failed.is_none()).map(Run::new).collect();
-        // A member's failure stays with the member.
-        let _ = pool::for_each(&mut runs, bytes, |run| {
-            let inputs = run.member.inputs(work, &watermarks);
-            run.outcome = run.member.tick(tick, now, inputs);
-            Ok(())
-        });
+        let watermarks = self.readings.iter().map(|(id, reading)| (*id, reading.watermark())).collect();
+        let mut inflow = Inflow { chunks: work, watermarks, views: BTreeMap::new() };
+        let beginners = self.beginners();
         let mut result = TickResult { tick, ..TickResult::default() };
-        for run in runs {
-            match run.outcome {
-                Ok(outputs) if run.member.view.is_some() => {
-                    if outputs.iter().any(|o| !o.is_empty()) {
-                        result.changed.push(run.member.id);
-                    }
+        let levels = self.levels();
+        for level in 0..=levels.iter().copied().max().unwrap_or_default() {
+            let here = self.members.iter_mut().zip(&levels).filter(|(m, at)| **at == level && m.failed.is_none());
+            let mut runs: Vec<Run> = here.map(|(member, _)| Run::new(member)).collect();
+            // A member's failure stays with the member.
+            let _ = pool::for_each(&mut runs, bytes, |run| {
+                let begin = beginners.contains(&run.member.id);
+                let inputs = run.member.inputs(&inflow, begin);
+                run.outcome = run.member.tick(tick, now, inputs);
+                Ok(())
+            });
+            for Run { member, outcome } in runs {
+                match outcome {
+                    Ok(outputs) => match &member.view {
+                        Some(view) => {
+                            if outputs.iter().any(|o| !o.is_empty()) {
+                                result.changed.push(member.id);
+                            }
+                            let changes = outputs.into_iter().flatten().collect();
+                            let watermark = member.output_watermark();
+                            let outflow = ViewOutflow { changes, rows: view.snapshot(), watermark };
+                            inflow.views.insert(member.id, outflow);
+                        }
+                        None => result.results.push((member.id, outputs)),
+                    },
+                    Err(error) => member.failed = Some(error),
                 }
-                Ok(outputs) => result.results.push((run.member.id, outputs)),
-                Err(error) => run.member.failed = Some(error),
             }
         }
         result
+    }
+
+    /// Members that have not read their views yet and can now, since all of these have caught up: what a member gives
+    /// must come of one prefix of the inputs.
+    fn beginners(&self) -> BTreeSet<ObjectId> {
+        let ready = |id: ObjectId| self.members.iter().find(|m| m.id == id).is_some_and(|view| self.caught_up(view));
+        let begins = |member: &&Member| member.waits_for_views() && member.views_read().all(ready);
+        self.members.iter().filter(begins).map(|member| member.id).collect()
+    }
+
+    /// For each member how many views lie in front of it, one reading the other: who reads a view runs after it.
+    fn levels(&self) -> Vec<usize> {
+        let mut levels: Vec<usize> = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            // Views are older than whoever reads them.
+            let place = |id: ObjectId| self.members.iter().position(|other| other.id == id);
+            let read = member.views_read().filter_map(place).filter_map(|at| levels.get(at));
+            levels.push(read.max().map_or(0, |level| level + 1));
+        }
+        levels
     }
 
     /// A reading that has met the main one of its source hands its members over to it.
@@ -320,8 +372,6 @@ impl Core {
             // The main one may be ahead in time alone: at its end, say. Its watermark makes a tick of its own.
             self.due |= self.readings[at].1.watermark() != self.readings[main].1.watermark();
             let (from, to) = (self.readings[at].0, self.readings[main].0);
-            // The main reading may know more of time (that its source has ended): a tick tells its new members.
-            self.due = true;
             if let Err(error) = self.move_readers(from, main) {
                 self.fail_readers(from, &error);
                 self.fail_readers(to, &error);
@@ -331,17 +381,17 @@ impl Core {
 
     fn move_readers(&mut self, from: ReadingId, main: usize) -> Result<()> {
         let (to, reading) = &mut self.readings[main];
-        for feed in self.members.iter_mut().flat_map(|m| &mut m.feeds).filter(|f| f.reading == from) {
-            feed.reading = *to;
+        for feed in self.members.iter_mut().flat_map(|m| &mut m.feeds).filter(|f| f.reads(from)) {
+            feed.from = Origin::Reading(*to);
         }
-        let plans = self.members.iter().filter(|m| m.feeds.iter().any(|f| f.reading == *to));
+        let plans = self.members.iter().filter(|m| m.feeds.iter().any(|f| f.reads(*to)));
         let (columns, watermark) = needs(reading.name(), plans.map(|m| m.fragment.plan().as_ref()));
         if columns != reading.columns() || (watermark.is_some() && !reading.scan().has_watermark()) {
             reading.widen(columns, watermark.as_ref())?;
         }
         for member in &mut self.members {
             let plan = Arc::clone(member.fragment.plan());
-            for feed in member.feeds.iter_mut().filter(|f| f.reading == *to) {
+            for feed in member.feeds.iter_mut().filter(|f| f.reads(*to)) {
                 if let Some(Op::Scan { columns, .. }) = plan.nodes.get(feed.node).map(|n| &n.op) {
                     feed.projection = projection(columns, reading.columns());
                 }
@@ -353,128 +403,9 @@ impl Core {
     /// An error of a reading stops all that it feeds, and nobody else.
     fn fail_readers(&mut self, reading: ReadingId, error: &Error) {
         for member in &mut self.members {
-            if member.feeds.iter().any(|feed| feed.reading == reading) {
+            if member.feeds.iter().any(|feed| feed.reads(reading)) {
                 member.failed.get_or_insert_with(|| error.clone());
             }
         }
     }
-}
-
-/// A member in a tick.
-struct Run<'a> {
-    member: &'a mut Member,
-    outcome: Result<Vec<Vec<ChangeBatch>>>,
-}
-
-impl<'a> Run<'a> {
-    fn new(member: &'a mut Member) -> Self {
-        Run { member, outcome: Ok(Vec::new()) }
-    }
-}
-
-impl Member {
-    /// This tick's rows and watermarks for each scan of the plan.
-    fn inputs(&mut self, work: &[Work], watermarks: &[(ReadingId, Watermark)]) -> Result<Vec<ScanInput>> {
-        let mut inputs = Vec::with_capacity(self.feeds.len());
-        for feed in &self.feeds {
-            let mut batches = Vec::new();
-            // A changing source's rows come and go in the order of their partition, which one shard keeps.
-            let scan = self.fragment.plan().nodes.get(feed.node);
-            let in_order = scan.is_some_and(|scan| scan.changelog != Changelog::AppendOnly);
-            for (turn, item) in work.iter().filter(|w| w.reading == feed.reading).enumerate() {
-                let shard = if in_order { item.partition } else { turn };
-                self.stats.bad_rows += item.bad;
-                self.stats.input_bytes += item.bytes as u64;
-                let WorkState::Judged(batch) = &item.state else { continue };
-                self.stats.input_rows += batch.num_rows() as u64;
-                let rows = batch.rows().project(&feed.projection)?;
-                batches.push((shard, batch.clone().with_rows(rows)?));
-            }
-            let watermark = watermarks.iter().find(|(id, _)| *id == feed.reading).map_or(Watermark::NONE, |(_, w)| *w);
-            inputs.push(ScanInput { node: feed.node, batches, watermark });
-        }
-        Ok(inputs)
-    }
-
-    /// Runs the fragment and applies its result to the view. A panic below is a bug of ours, but it stops only this member.
-    fn tick(&mut self, tick: u64, now: Micros, inputs: Result<Vec<ScanInput>>) -> Result<Vec<Vec<ChangeBatch>>> {
-        let inputs = inputs?;
-        self.stats.watermark = inputs.iter().map(|i| i.watermark).min();
-        let outputs = catch_unwind(AssertUnwindSafe(|| -> Result<_> {
-            let outputs = self.fragment.tick(tick, now, inputs)?;
-            if let Some(view) = &mut self.view {
-                outputs.iter().try_for_each(|changes| view.apply(changes))?;
-            }
-            self.stats.fragment = self.fragment.stats();
-            Ok(outputs)
-        }))
-        .unwrap_or_else(|panic| Err(Error::internal(format!("an operator panicked: {}", panic_text(&*panic)))))?;
-        let rows: usize = outputs.iter().flatten().map(ChangeBatch::num_rows).sum();
-        self.stats.output_rows += rows as u64;
-        Ok(outputs)
-    }
-}
-
-/// A chunk on its way through the first stage.
-struct Work {
-    reading: ReadingId,
-    partition: usize,
-    scan: Arc<Scan>,
-    bytes: usize,
-    bad: u64,
-    state: WorkState,
-}
-
-enum WorkState {
-    Raw(Payload),
-    /// With the watermark in front of it, once known.
-    Decoded(Decoded, Watermark),
-    Judged(ChangeBatch),
-    Failed(Error),
-    /// Only while a step runs.
-    Taken,
-}
-
-impl Work {
-    fn new(reading: ReadingId, scan: Arc<Scan>, chunk: CutChunk) -> Self {
-        let state = WorkState::Raw(chunk.payload);
-        Work { reading, partition: chunk.partition, scan, bytes: chunk.bytes, bad: 0, state }
-    }
-
-    fn decode(&mut self) {
-        if let WorkState::Raw(payload) = std::mem::replace(&mut self.state, WorkState::Taken) {
-            let scan = &self.scan;
-            let decoded = catch_unwind(AssertUnwindSafe(|| scan.decode(payload)))
-                .unwrap_or_else(|panic| Err(Error::internal(format!("a decoder panicked: {}", panic_text(&*panic)))));
-            self.state = match decoded {
-                Ok(decoded) => WorkState::Decoded(decoded, Watermark::NONE),
-                Err(error) => WorkState::Failed(error),
-            };
-        }
-    }
-
-    fn judge(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, WorkState::Taken) {
-            WorkState::Decoded(decoded, front) => {
-                decoded.judge(front).map_or_else(WorkState::Failed, WorkState::Judged)
-            }
-            other => other,
-        };
-    }
-
-    fn error(&self) -> Option<&Error> {
-        match &self.state {
-            WorkState::Failed(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-fn projection(wanted: &[usize], read: &[usize]) -> Vec<usize> {
-    wanted.iter().filter_map(|column| read.iter().position(|r| r == column)).collect()
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

@@ -1,4 +1,5 @@
-//! The database pipeline: all materialized views in one tick loop, so that a SELECT over several sees one tick of all.
+//! The database pipeline: all materialized views, and the jobs that read views, in one tick loop, so that a SELECT over
+//! several sees one tick of all.
 //! Views come and go between two ticks; what a tick changed is published at its end, at once for all views.
 
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::catalog::ObjectId;
+use crate::change::ChangeBatch;
 use crate::connector::Waker;
 use crate::dataflow::Fragment;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::StreamPlan;
 use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState};
 
+use super::follow::{Follower, JobTick, JobTicks};
 use super::reading::Reading;
 use super::status::{Counts, ViewStatus};
 use super::tick_loop::{TickLoop, waker};
@@ -24,18 +27,23 @@ const ORDERS: usize = 64;
 /// Opens a source for a plan: called on the tick loop, does not block.
 pub type OpenReading = Box<dyn FnMut(&str, &StreamPlan) -> Result<Reading> + Send>;
 
-/// A view to be added.
-pub struct NewView {
+/// A view, or a job that reads views, to be added.
+pub struct NewMember {
     pub id: ObjectId,
     pub name: String,
-    pub schema: SchemaRef,
     pub fragment: Fragment,
-    pub view: View,
+    pub kind: NewKind,
     pub open: OpenReading,
 }
 
+pub enum NewKind {
+    View(SchemaRef, View),
+    /// Its results go there.
+    Job(JobTicks),
+}
+
 enum Order {
-    Add(Box<NewView>, oneshot::Sender<Result<()>>),
+    Add(Box<NewMember>, oneshot::Sender<Result<()>>),
     Remove(ObjectId, oneshot::Sender<()>),
     Shutdown,
 }
@@ -55,9 +63,9 @@ struct Shared {
 
 /// Told at each tick's end and whenever there was nothing to do.
 #[derive(Debug, Clone, Copy, Default)]
-struct Progress {
+pub struct Progress {
     /// Every partition is at its end, and no order waits.
-    settled: bool,
+    pub settled: bool,
     over: bool,
 }
 
@@ -72,6 +80,7 @@ impl DatabasePipeline {
             shared: Arc::clone(&shared),
             tell,
             present: DatabaseSnapshot::default(),
+            jobs: Vec::new(),
         };
         tokio::spawn(runner.run());
         DatabasePipeline { orders, shared, wake, progress }
@@ -86,11 +95,16 @@ impl DatabasePipeline {
         self.shared.statuses.lock().clone()
     }
 
-    /// Adds a view. It is hidden until it has caught up.
-    pub async fn add(&self, view: NewView) -> Result<()> {
+    /// Adds a view, hidden until it has caught up, or a job.
+    pub async fn add(&self, member: NewMember) -> Result<()> {
         let (answer, added) = oneshot::channel();
-        self.order(Order::Add(Box::new(view), answer)).await?;
+        self.order(Order::Add(Box::new(member), answer)).await?;
         added.await.map_err(|_| gone())?
+    }
+
+    /// For a job that will be added: where it takes its results, and the end that [`NewKind::Job`] wants.
+    pub fn follower(&self) -> (JobTicks, Follower) {
+        Follower::new(self.progress.clone())
     }
 
     pub async fn remove(&self, id: ObjectId) -> Result<()> {
@@ -157,6 +171,8 @@ struct Runner {
     tell: watch::Sender<Progress>,
     /// What was published last.
     present: DatabaseSnapshot,
+    /// Where the results of jobs go.
+    jobs: Vec<(ObjectId, JobTicks)>,
 }
 
 impl Runner {
@@ -171,6 +187,10 @@ impl Runner {
             match self.tick_loop.tick().await {
                 Ok(Some(result)) => {
                     self.publish(result.tick, &result.changed);
+                    for (ticks, message) in self.messages(result.tick, result.results) {
+                        // Waits for a job whose outbox is full; one that has ended takes nothing more.
+                        ticks.send(message).await;
+                    }
                     self.tell.send_replace(Progress { settled: false, over: false });
                 }
                 Ok(None) => {
@@ -193,17 +213,13 @@ impl Runner {
         self.tell.send_replace(Progress { settled: false, over: false });
         match order {
             Order::Add(new, answer) => {
-                let NewView { id, name, schema, fragment, view, open } = *new;
-                let added = self.tick_loop.core_mut().add(id, &name, fragment, Some(view), open);
-                if added.is_ok() {
-                    self.present.insert(id, ViewEntry::filling(schema));
-                    self.shared.database.publish(self.present.clone());
-                }
+                let added = self.add(*new);
                 // A session that went away does not undo its statement.
                 let _ = answer.send(added);
             }
             Order::Remove(id, answer) => {
                 self.tick_loop.core_mut().remove(id);
+                self.jobs.retain(|(job, _)| *job != id);
                 self.present.remove(id);
                 self.shared.database.publish(self.present.clone());
                 let _ = answer.send(());
@@ -211,6 +227,35 @@ impl Runner {
             Order::Shutdown => return true,
         }
         false
+    }
+
+    fn add(&mut self, new: NewMember) -> Result<()> {
+        let NewMember { id, name, fragment, kind, open } = new;
+        let core = self.tick_loop.core_mut();
+        match kind {
+            NewKind::View(schema, view) => {
+                core.add(id, &name, fragment, Some(view), open)?;
+                self.present.insert(id, ViewEntry::filling(schema));
+                self.shared.database.publish(self.present.clone());
+            }
+            NewKind::Job(ticks) => {
+                core.add(id, &name, fragment, None, open)?;
+                self.jobs.push((id, ticks));
+            }
+        }
+        Ok(())
+    }
+
+    /// For each job its results.
+    fn messages(&self, tick: u64, mut results: Vec<(ObjectId, Vec<Vec<ChangeBatch>>)>) -> Vec<(JobTicks, JobTick)> {
+        let core = self.tick_loop.core();
+        let message = |(id, ticks): &(ObjectId, JobTicks)| {
+            let member = core.members().iter().find(|member| member.id == *id)?;
+            let outputs = results.iter_mut().find(|(of, _)| of == id).map(|(_, outputs)| std::mem::take(outputs));
+            let standing = core.standing(member);
+            Some((ticks.clone(), JobTick { tick, outputs: outputs.unwrap_or_default(), standing }))
+        };
+        self.jobs.iter().filter_map(message).collect()
     }
 
     /// Publishes the views as of `tick`: those that changed, those that have caught up, those that failed.
@@ -244,6 +289,7 @@ impl Runner {
         *self.shared.statuses.lock() = core
             .members()
             .iter()
+            .filter(|member| member.view.is_some())
             .map(|member| ViewStatus {
                 id: member.id,
                 name: member.name.clone(),

@@ -25,9 +25,10 @@ use crate::table::{DatabaseSnapshot, View};
 use crate::types::schema_of;
 
 use super::core::Core;
-use super::database::{DatabasePipeline, NewView};
+use super::database::{DatabasePipeline, NewKind, NewMember};
 use super::delivery::blocking;
-use super::job::{Job, JobSink};
+use super::follow::InHand;
+use super::job::{Job, JobSink, OnEnd, Ticks};
 use super::meter::Meter;
 use super::reading::{CutPolicy, Reading, needs};
 use super::status::{Counts, JobState, JobStatus, ViewStatus};
@@ -107,7 +108,7 @@ impl Engine {
                         tracing::error!(view = %object.name, ?error, "materialized view could not be started");
                     }
                 }
-                ObjectKind::Job(job) => self.start_job(object, job),
+                ObjectKind::Job(job) => self.start_job(object, job).await,
                 ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
             }
         }
@@ -169,7 +170,7 @@ impl Engine {
         let Some(object) = created.get(id) else { return Ok(id) };
         match &object.kind {
             ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
-            ObjectKind::Job(job) => self.start_job(object, job),
+            ObjectKind::Job(job) => self.start_job(object, job).await,
             ObjectKind::View(view) => {
                 if let Err(error) = self.start_view(object, view).await {
                     self.forget(&[id]).await?;
@@ -189,7 +190,7 @@ impl Engine {
             }
             let catalog = self.catalog.snapshot();
             let Some(object) = catalog.get(*id) else { continue };
-            if let ObjectKind::View(_) = object.kind {
+            if let ObjectKind::View(_) | ObjectKind::Job(_) = object.kind {
                 self.database.remove(*id).await?;
             }
             self.metrics.remove_job(&object.name);
@@ -225,6 +226,8 @@ impl Engine {
             Wanted::Canceled => job.cancel().await,
             _ => job.stop().await,
         }
+        // A job over views runs there; of others the database pipeline knows nothing.
+        self.database.remove(id).await?;
         let catalog = Arc::clone(&self.catalog);
         blocking(move || catalog.set_wanted(id, wanted)).await?
     }
@@ -236,11 +239,12 @@ impl Engine {
 
     /// Waits until everything that can be read now has been read, computed and delivered.
     pub async fn settled(&self) {
+        // Jobs over views come to rest after the views.
+        self.database.settled().await;
         let jobs: Vec<_> = self.jobs.lock().values().cloned().collect();
         for job in jobs {
             job.settled().await;
         }
-        self.database.settled().await;
     }
 
     /// Makes every pipeline look at its inputs and the clock (a test has moved it).
@@ -311,18 +315,17 @@ impl Engine {
         let fragment = Fragment::new(Arc::clone(&plan), self.config.parallelism.get(), &self.state())?;
         let opener = self.opener(view.starts.clone(), self.database.waker());
         self.database
-            .add(NewView {
+            .add(NewMember {
                 id: object.id,
                 name: object.name.clone(),
-                schema,
                 fragment,
-                view: rows,
+                kind: NewKind::View(schema, rows),
                 open: Box::new(opener),
             })
             .await
     }
 
-    fn start_job(&self, object: &Object, job: &JobObject) {
+    async fn start_job(&self, object: &Object, job: &JobObject) {
         let parallelism = job.parallelism.unwrap_or(self.config.parallelism.get());
         let status = JobStatus {
             id: object.id,
@@ -345,20 +348,23 @@ impl Engine {
         };
         let started = match ended {
             Some(state) => Job::ended(JobStatus { state, settled: true, ..status }),
-            None => self.spawn_job(object, job, status),
+            None => self.spawn_job(object, job, status).await,
         };
         self.jobs.lock().insert(object.id, Arc::new(started));
     }
 
-    fn spawn_job(&self, object: &Object, job: &JobObject, status: JobStatus) -> Job {
+    async fn spawn_job(&self, object: &Object, job: &JobObject, status: JobStatus) -> Job {
         let plan = match StreamPlan::from_text(&job.plan).and_then(|plan| Ok((self.sinks(&plan)?, plan))) {
             Ok(plan) => plan,
-            Err(reason) => {
-                let state = JobState::Failed;
-                return Job::ended(JobStatus { state, reason: Some(reason), settled: true, ..status });
-            }
+            Err(reason) => return failed(status, reason),
         };
         let (sinks, plan) = plan;
+        if plan.nodes.iter().any(|node| matches!(node.op, Op::ViewScan { .. })) {
+            return match self.spawn_over_views(object, job, plan, sinks, status.clone()).await {
+                Ok(job) => job,
+                Err(reason) => failed(status, reason),
+            };
+        }
         let wake = Arc::new(Notify::new());
         let mut opener = self.opener(job.starts.clone(), waker(&wake));
         let (state, pool) = (self.state(), self.pool.clone());
@@ -370,15 +376,45 @@ impl Engine {
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
             let mut core = Core::new(cuts);
             core.add(id, &name, fragment, None, &mut opener)?;
-            Ok(TickLoop::new(core, to_wake, clock, pool, meter))
+            Ok(Ticks::Own(Box::new(TickLoop::new(core, to_wake, clock, pool, meter))))
         };
+        Job::spawn(status, (wake, InHand::default()), sinks, metrics, start, self.on_end())
+    }
+
+    /// A job that reads views runs in the database pipeline.
+    async fn spawn_over_views(
+        &self,
+        object: &Object,
+        job: &JobObject,
+        plan: StreamPlan,
+        sinks: Vec<JobSink>,
+        status: JobStatus,
+    ) -> Result<Job> {
+        let (ticks, follower) = self.database.follower();
+        let fragment = Fragment::new(Arc::new(plan), status.parallelism, &self.state())?;
+        let member = NewMember {
+            id: object.id,
+            name: object.name.clone(),
+            fragment,
+            kind: NewKind::Job(ticks),
+            open: Box::new(self.opener(job.starts.clone(), self.database.waker())),
+        };
+        // The job's task takes results from the first tick on: it must be there before.
+        let (wake, metrics) = (Arc::new(Notify::new()), self.metrics.job(&object.name));
+        let wake = (wake, follower.in_hand());
+        let running = Job::spawn(status, wake, sinks, metrics, move || Ok(Ticks::Database(follower)), self.on_end());
+        self.database.add(member).await?;
+        Ok(running)
+    }
+
+    /// Records a job that has come to its end by itself.
+    fn on_end(&self) -> OnEnd {
         let catalog = Arc::clone(&self.catalog);
-        let on_end = Box::new(move |id, wanted| {
+        Box::new(move |id, wanted| {
             if let Err(error) = catalog.set_wanted(id, wanted) {
                 tracing::error!(?error, "a job's end could not be recorded: it will start again with the server");
             }
-        });
-        Job::spawn(status, wake, sinks, metrics, start, on_end)
+        })
     }
 
     /// Opens sources for a plan, at `starts`.
@@ -395,6 +431,11 @@ impl Engine {
             Reading::open(name, &object, columns, watermark, positions, Arc::clone(&clock), Arc::clone(&waker))
         }
     }
+}
+
+/// A job that could not even start.
+fn failed(status: JobStatus, reason: Error) -> Job {
+    Job::ended(JobStatus { state: JobState::Failed, reason: Some(reason), settled: true, ..status })
 }
 
 fn source_of(catalog: &CatalogSnapshot, name: &str) -> Result<SourceObject> {

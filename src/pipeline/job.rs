@@ -1,6 +1,7 @@
 //! A streaming job at work: a tick loop whose results go through outboxes to sinks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
@@ -13,9 +14,9 @@ use crate::connector::{Part, PartId, Sink};
 use crate::error::{Error, Result};
 use crate::metrics::JobMetrics;
 
-use super::core::TickResult;
 use super::delivery::Delivery;
-use super::status::{Counts, JobState, JobStatus};
+use super::follow::{Follower, InHand, Standing};
+use super::status::{JobState, JobStatus};
 use super::tick_loop::TickLoop;
 
 /// A sink that a job writes: one for each output of its plan.
@@ -23,6 +24,51 @@ pub struct JobSink {
     pub name: String,
     pub sink: Arc<dyn Sink>,
     pub schema: SchemaRef,
+}
+
+/// Where a job's ticks come from.
+pub enum Ticks {
+    /// A pipeline of its own.
+    Own(Box<TickLoop>),
+    /// The database pipeline, since it reads views.
+    Database(Follower),
+}
+
+impl Ticks {
+    /// The next tick and its outputs, if there is anything to run one for.
+    async fn next(&mut self) -> Result<Option<(u64, Vec<Vec<ChangeBatch>>)>> {
+        Ok(match self {
+            Ticks::Own(tick_loop) => tick_loop.tick().await?.map(|result| {
+                let outputs = result.results.into_iter().flat_map(|(_, outputs)| outputs).collect();
+                (result.tick, outputs)
+            }),
+            Ticks::Database(follower) => follower.next().map(|tick| (tick.tick, tick.outputs)),
+        })
+    }
+
+    fn standing(&self) -> Standing {
+        match self {
+            Ticks::Own(tick_loop) => {
+                let core = tick_loop.core();
+                core.members().first().map(|member| core.standing(member)).unwrap_or_default()
+            }
+            Ticks::Database(follower) => follower.standing(),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        match self {
+            Ticks::Own(tick_loop) => tick_loop.is_at_end(),
+            Ticks::Database(follower) => follower.is_at_end(),
+        }
+    }
+
+    async fn wait(&mut self) {
+        match self {
+            Ticks::Own(tick_loop) => tick_loop.wait().await,
+            Ticks::Database(follower) => follower.wait().await,
+        }
+    }
 }
 
 /// What the user wants of a running job.
@@ -45,6 +91,8 @@ pub struct Job {
     task: Mutex<Option<JoinHandle<()>>>,
     /// Notified whenever the status changes.
     changed: watch::Receiver<u64>,
+    /// Ticks that it has yet to take from the database pipeline.
+    in_hand: InHand,
 }
 
 /// What a job tells whoever keeps it when it comes to its end by itself.
@@ -54,10 +102,10 @@ impl Job {
     /// Starts a job; `start` opens its sources. A failure to start is a state of the job.
     pub fn spawn(
         status: JobStatus,
-        wake: Arc<Notify>,
+        (wake, in_hand): (Arc<Notify>, InHand),
         sinks: Vec<JobSink>,
         metrics: JobMetrics,
-        start: impl FnOnce() -> Result<TickLoop> + Send + 'static,
+        start: impl FnOnce() -> Result<Ticks> + Send + 'static,
         on_end: OnEnd,
     ) -> Self {
         let status = Arc::new(Mutex::new(status));
@@ -65,7 +113,7 @@ impl Job {
         let (tell, changed) = watch::channel(0);
         let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new() };
         let task = tokio::spawn(runner.run(sinks, start, on_end));
-        Job { status, order, wake, task: Mutex::new(Some(task)), changed }
+        Job { status, order, wake, task: Mutex::new(Some(task)), changed, in_hand }
     }
 
     /// A job that does not run, as the catalog remembers it.
@@ -73,7 +121,7 @@ impl Job {
         let (_, changed) = watch::channel(0);
         let (order, _) = watch::channel(Order::Cancel);
         let status = Arc::new(Mutex::new(status));
-        Job { status, order, wake: Arc::default(), task: Mutex::new(None), changed }
+        Job { status, order, wake: Arc::default(), task: Mutex::new(None), changed, in_hand: InHand::default() }
     }
 
     pub fn status(&self) -> JobStatus {
@@ -123,7 +171,8 @@ impl Job {
             let _ = changed.borrow_and_update();
             {
                 let status = self.status.lock();
-                if status.settled || status.state.is_over() {
+                let at_rest = status.settled && self.in_hand.load(Ordering::Acquire) == 0;
+                if at_rest || status.state.is_over() {
                     return;
                 }
             }
@@ -144,12 +193,7 @@ struct Runner {
 }
 
 impl Runner {
-    async fn run(
-        mut self,
-        sinks: Vec<JobSink>,
-        start: impl FnOnce() -> Result<TickLoop> + Send + 'static,
-        on_end: OnEnd,
-    ) {
+    async fn run(mut self, sinks: Vec<JobSink>, start: impl FnOnce() -> Result<Ticks> + Send + 'static, on_end: OnEnd) {
         let name = self.status.lock().name.clone();
         let mut agents = JoinSet::new();
         for sink in sinks {
@@ -158,7 +202,7 @@ impl Runner {
             agents.spawn(delivery.run(name.clone(), sink.sink, sink.schema));
         }
         let outcome = match super::delivery::blocking(start).await.and_then(|started| started) {
-            Ok(tick_loop) => self.tick(tick_loop, &mut agents).await,
+            Ok(ticks) => self.tick(ticks, &mut agents).await,
             Err(error) => Err(error),
         };
         let outcome = self.wind_up(outcome, agents).await;
@@ -183,7 +227,7 @@ impl Runner {
     }
 
     /// Ticks until the input ends, the user says so, or something fails.
-    async fn tick(&mut self, mut tick_loop: TickLoop, agents: &mut JoinSet<Result<()>>) -> Result<JobState> {
+    async fn tick(&mut self, mut ticks: Ticks, agents: &mut JoinSet<Result<()>>) -> Result<JobState> {
         self.status.lock().state = JobState::Running;
         loop {
             match *self.orders.borrow_and_update() {
@@ -194,21 +238,21 @@ impl Runner {
             if let Some(Err(error)) = agents.try_join_next().map(joined) {
                 return Err(error);
             }
-            let result = tick_loop.tick().await?;
-            self.report(&tick_loop, result.is_none());
-            let failed = tick_loop.core().members().iter().find_map(|member| member.failed.clone());
-            let idle = result.is_none();
-            if let Some(result) = result {
-                self.hand_on(result, agents).await?;
+            let tick = ticks.next().await?;
+            let standing = ticks.standing();
+            self.report(&standing, tick.is_none() && ticks.is_at_end());
+            let idle = tick.is_none();
+            if let Some((tick, outputs)) = tick {
+                self.hand_on(tick, outputs, agents).await?;
             }
-            if let Some(error) = failed {
+            if let Some(error) = standing.failed {
                 return Err(error);
             }
-            if tick_loop.is_finished() {
+            if standing.finished {
                 return Ok(JobState::Finished);
             }
             if idle {
-                self.rest(tick_loop.wait(), agents).await?;
+                self.rest(ticks.wait(), agents).await?;
             }
         }
     }
@@ -231,9 +275,13 @@ impl Runner {
     }
 
     /// Puts a tick's results into the outboxes: one part an output.
-    async fn hand_on(&mut self, result: TickResult, agents: &mut JoinSet<Result<()>>) -> Result<()> {
-        let id = PartId { epoch: result.tick, part: 0 };
-        let outputs = result.results.into_iter().flat_map(|(_, outputs)| outputs);
+    async fn hand_on(
+        &mut self,
+        tick: u64,
+        outputs: Vec<Vec<ChangeBatch>>,
+        agents: &mut JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let id = PartId { epoch: tick, part: 0 };
         for (delivery, batches) in self.deliveries.clone().into_iter().zip(outputs) {
             if batches.is_empty() {
                 continue;
@@ -281,17 +329,13 @@ impl Runner {
         }
     }
 
-    fn report(&self, tick_loop: &TickLoop, idle: bool) {
-        let core = tick_loop.core();
-        let trouble = core.readings().find_map(|reading| reading.trouble());
+    fn report(&self, standing: &Standing, at_end: bool) {
         let delivered = self.deliveries.iter().all(|d| d.outbox.is_empty());
         let mut status = self.status.lock();
-        if let Some(member) = core.members().first() {
-            status.counts = Counts::of(member, core.tick());
-        }
-        status.buffered_bytes = core.readings().map(|r| r.buffered_bytes()).sum();
-        status.reason = trouble.or_else(|| self.deliveries.iter().find_map(|d| d.state().trouble));
-        status.settled = idle && delivered && tick_loop.is_at_end();
+        status.counts = standing.counts;
+        status.buffered_bytes = standing.buffered_bytes;
+        status.reason = standing.trouble.clone().or_else(|| self.deliveries.iter().find_map(|d| d.state().trouble));
+        status.settled = delivered && at_end;
         drop(status);
         self.report_deliveries();
     }

@@ -9,7 +9,8 @@ use crate::dataflow::OperatorStats;
 use crate::metrics::{JobMetrics, Metrics, OperatorMetrics, PartitionMetrics};
 use crate::plan::Op;
 
-use super::core::{Core, Member};
+use super::core::Core;
+use super::member::Member;
 use super::reading::{PartitionCounts, Reading};
 
 /// The series of one pipeline. Partitions and ticks are the pipeline's; operators those of each job or view in it.
@@ -81,6 +82,7 @@ impl Meter {
 fn name_of(op: &Op) -> &'static str {
     match op {
         Op::Scan { .. } => "scan",
+        Op::ViewScan { .. } => "view scan",
         Op::Filter { .. } => "filter",
         Op::Project { .. } => "project",
         Op::Window { .. } => "window",

@@ -1,12 +1,13 @@
 //! The life of a pipeline: one dataflow with its own ticks, state and failures. A streaming job over sources is one; all
-//! materialized views share one (the database pipeline), so that views tick together.
+//! materialized views, and the jobs that read views, share one (the database pipeline), so that they tick together.
 //!
 //! 1. [`engine`]: what runs in this process; creates, stops and drops on behalf of sessions.
 //! 2. [`reading`]: a source being read: what a tick takes of each partition, and its watermarks.
-//! 3. [`core`]: scans and the fragments they feed; one tick: cut, decode, judge, run, apply.
+//! 3. [`core`]: scans and the fragments they feed; one tick: cut, decode, judge (`input`), run, apply (`member`).
 //! 4. [`tick_loop`]: when the next tick is due: input, a timer, a command; runs it on the worker pool.
 //! 5. [`job`]: a streaming job: a tick loop whose results go to sinks.
 //! 6. [`database`]: the database pipeline: a tick loop whose results are views, which come and go.
+//!    [`follow`]: a job that reads views runs there, too.
 //! 7. [`outbox`] and [`delivery`]: results wait, bounded, and are handed to a sink in order, in parts.
 //! 8. [`status`] and [`meter`]: what SHOW JOBS and the metrics tell.
 //!
@@ -19,7 +20,10 @@ pub mod core;
 pub mod database;
 pub mod delivery;
 pub mod engine;
+pub mod follow;
+mod input;
 pub mod job;
+pub mod member;
 pub mod meter;
 pub mod outbox;
 pub mod reading;

@@ -88,7 +88,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn of(member: &super::core::Member, ticks: u64) -> Self {
+    pub(super) fn of(member: &super::member::Member, ticks: u64) -> Self {
         let stats = &member.stats;
         Counts {
             ticks,

@@ -91,6 +91,7 @@ fn column(node: &Node, index: usize) -> String {
 fn title(node: &Node, inputs: &[&Node]) -> String {
     match &node.op {
         Op::Scan { source, .. } => format!("Scan on {source}"),
+        Op::ViewScan { view, .. } => format!("Scan on materialized view {view}"),
         Op::Filter { .. } => "Filter".into(),
         Op::Project { .. } => "Project".into(),
         Op::Window { .. } => "Window".into(),
@@ -148,6 +149,10 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
                 ));
             }
             lines
+        }
+        Op::ViewScan { .. } => {
+            let all: Vec<usize> = (0..node.schema.fields().len()).collect();
+            vec![format!("Columns: {}", columns(node, &all))]
         }
         Op::Filter { predicate } => vec![format!("Condition: {}", readable(predicate))],
         Op::Project { exprs } => {

@@ -1,10 +1,11 @@
 //! What planning asks of the catalog: relations by name.
 
 use crate::catalog::{CatalogSnapshot, ObjectKind, WatermarkClause};
-use crate::change::Changelog;
 use crate::connector::Takes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::Column;
+
+use super::stream::{Changelog, EventTime, StreamPlan};
 
 /// Resolves names. The catalog's snapshot is one; tests have their own.
 pub trait Relations: Sync {
@@ -27,8 +28,16 @@ pub struct Relation {
 pub enum RelationKind {
     Source { watermark: Option<WatermarkClause>, changelog: Changelog },
     Sink { takes: Takes },
-    View,
+    View(ViewOutput),
     Job,
+}
+
+/// What is known of a view's rows, by its stored plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewOutput {
+    pub changelog: Changelog,
+    pub event_time: Option<EventTime>,
+    pub unique_key: Option<Vec<usize>>,
 }
 
 impl Relations for CatalogSnapshot {
@@ -39,10 +48,20 @@ impl Relations for CatalogSnapshot {
                 RelationKind::Source { watermark: source.watermark.clone(), changelog: source.source.changelog() }
             }
             ObjectKind::Sink(sink) => RelationKind::Sink { takes: sink.sink.takes() },
-            ObjectKind::View(_) => RelationKind::View,
+            ObjectKind::View(view) => RelationKind::View(ViewOutput::of(&StreamPlan::from_text(&view.plan)?)?),
             ObjectKind::Job(_) => RelationKind::Job,
         };
         Ok(Relation { name: object.name.clone(), columns: object.columns().to_vec(), kind })
+    }
+}
+
+impl ViewOutput {
+    /// # Errors
+    /// If the plan has no output: it was checked when it was read.
+    pub fn of(plan: &StreamPlan) -> Result<Self> {
+        let output = plan.outputs.first().and_then(|output| plan.nodes.get(output.node));
+        let node = output.ok_or_else(|| Error::internal("a view's plan has no output"))?;
+        Ok(ViewOutput { changelog: node.changelog, event_time: node.event_time, unique_key: node.unique_key.clone() })
     }
 }
 
@@ -52,7 +71,7 @@ impl RelationKind {
         match self {
             RelationKind::Source { .. } => "source",
             RelationKind::Sink { .. } => "sink",
-            RelationKind::View => "materialized view",
+            RelationKind::View(_) => "materialized view",
             RelationKind::Job => "streaming job",
         }
     }

@@ -60,7 +60,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let partners = if alone { ", and how many partners each has" } else { "" };
             Some(StateInfo { keeps: format!("all rows of both inputs{partners}"), bound: StateBound::InputRows })
         }
-        Op::Scan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
+        Op::Scan { .. } | Op::ViewScan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
         Op::TopN { at_once: true, .. } => None,
         Op::TopN { partition, ranks, .. } => {
             let columns = names(partition);

@@ -85,6 +85,11 @@ pub enum Op {
         columns: Vec<usize>,
         watermark: Option<ScanWatermark>,
     },
+    /// Reads a materialized view of the same pipeline: its rows, then what each tick changes. Only `columns` of it.
+    ViewScan {
+        view: String,
+        columns: Vec<usize>,
+    },
     Filter {
         predicate: Scalar,
     },
@@ -268,6 +273,13 @@ impl RankFunction {
 
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|function| function.name() == name)
+    }
+}
+
+impl Op {
+    /// Whether rows enter the plan here.
+    pub fn is_scan(&self) -> bool {
+        matches!(self, Op::Scan { .. } | Op::ViewScan { .. })
     }
 }
 

@@ -16,8 +16,10 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::*;
 use crate::connector::Takes;
 use crate::error::Error;
+use crate::plan::relations::ViewOutput;
 use crate::sql::ast::{Statement, StatementKind, TableDef};
 use crate::sql::parse::{parse_script, parse_statement};
+use crate::types::SqlType;
 
 struct Catalog(BTreeMap<String, Relation>);
 
@@ -66,7 +68,15 @@ fn catalog() -> Catalog {
         };
         relations.insert(name.clone(), Relation { name, columns, kind });
     }
-    let view = Relation { name: "a_view".into(), columns: Vec::new(), kind: RelationKind::View };
+    let view = Relation {
+        name: "a_view".into(),
+        columns: vec![Column { name: "v".into(), ty: SqlType::BigInt, not_null: false }],
+        kind: RelationKind::View(ViewOutput {
+            changelog: Changelog::Changing,
+            event_time: None,
+            unique_key: Some(vec![0]),
+        }),
+    };
     relations.insert(view.name.clone(), view);
     Catalog(relations)
 }

@@ -161,10 +161,10 @@ fn already_there(
     }
 }
 
-/// The sources that a plan reads and the sinks that it writes.
+/// The sources and views that a plan reads and the sinks that it writes.
 fn depends_on(catalog: &CatalogSnapshot, plan: &StreamPlan) -> Vec<ObjectId> {
     let reads = plan.nodes.iter().filter_map(|node| match &node.op {
-        Op::Scan { source, .. } => Some(source.as_str()),
+        Op::Scan { source: name, .. } | Op::ViewScan { view: name, .. } => Some(name.as_str()),
         _ => None,
     });
     let writes = plan.outputs.iter().filter_map(|output| match &output.target {

@@ -21,11 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::logical_expr::LogicalPlan;
 
-use super::relations::{Relation, RelationKind, Relations};
-use super::stream::{Changelog, Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
-use crate::catalog::WatermarkClause;
+use super::relations::Relations;
+use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
 use crate::error::{Error, Result};
-use crate::types::Column;
 use build::Builder;
 
 pub use relational::plan_watermark;
@@ -42,14 +40,6 @@ pub struct Lowering<'a> {
     emit: Emit,
     /// Whether that query groups by a window.
     has_window: bool,
-}
-
-/// A source as it was declared.
-struct Source {
-    name: String,
-    columns: Vec<Column>,
-    watermark: Option<WatermarkClause>,
-    changelog: Changelog,
 }
 
 /// The rows of a relation: a node's output, and where each column of the logical plan is in it.
@@ -121,14 +111,6 @@ impl<'a> Lowering<'a> {
         Ok(plan)
     }
 
-    fn source(&self, name: &str) -> Result<Source> {
-        match self.relations.relation(name) {
-            Ok(Relation { name, columns, kind: RelationKind::Source { watermark, changelog } }) => {
-                Ok(Source { name, columns, watermark, changelog })
-            }
-            _ => Err(Error::internal(format!("source \"{name}\" vanished while it was planned"))),
-        }
-    }
 }
 
 fn collect_scans(plan: &LogicalPlan, wanted: &mut BTreeMap<String, BTreeSet<usize>>) {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::aggregate_in_where;
 use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::query::{plan_expr, typing};
+use crate::plan::relations::{Relation, RelationKind, ViewOutput};
 use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark};
 use crate::types::{Column, schema_of};
 
@@ -45,43 +46,73 @@ impl Lowering<'_> {
 
     fn scan(&mut self, scan: &TableScan) -> Result<Rows> {
         let name = scan.table_name.table();
-        let relation = self.source(name)?;
-        let mut wanted: BTreeSet<usize> = self.wanted.get(name).cloned().unwrap_or_default();
-        let planned =
-            relation.watermark.as_ref().map(|clause| plan_watermark(&relation.name, &relation.columns, clause));
-        let planned = planned.transpose()?;
+        let relation = self.relations.relation(name)?;
+        let projection: Vec<usize> = match &scan.projection {
+            Some(projection) => projection.clone(),
+            None => (0..relation.columns.len()).collect(),
+        };
+        let wanted = self.wanted.get(name).cloned().unwrap_or_default();
+        let (node, columns) = match &relation.kind {
+            RelationKind::Source { watermark, changelog } => {
+                self.source_scan(&relation, watermark.as_ref(), *changelog, wanted)?
+            }
+            RelationKind::View(output) => self.view_scan(&relation, output, wanted)?,
+            _ => return Err(Error::internal(format!("\"{name}\" is nothing that can be scanned"))),
+        };
+        let place = |column: &usize| columns.iter().position(|c| c == column).map(Slot::Column);
+        let slots: Option<Vec<Slot>> = projection.iter().map(place).collect();
+        Ok(Rows { node, slots: slots.ok_or_else(lost_column)?, window: None })
+    }
+
+    /// The scan's node, and which columns of the source it gives.
+    fn source_scan(
+        &mut self,
+        relation: &Relation,
+        watermark: Option<&WatermarkClause>,
+        changelog: Changelog,
+        mut wanted: BTreeSet<usize>,
+    ) -> Result<(usize, Vec<usize>)> {
+        let planned = watermark.map(|clause| plan_watermark(&relation.name, &relation.columns, clause)).transpose()?;
         if let Some(watermark) = &planned {
             wanted.extend(&watermark.columns);
         }
-        if wanted.is_empty() {
-            // count(*) alone: rows must come from some column.
-            wanted.insert(0);
-        }
-        let columns: Vec<usize> = wanted.into_iter().collect();
-        let place = |column: usize| columns.iter().position(|c| *c == column);
+        let columns = some_column(wanted);
         let watermark = match planned {
             Some(planned) => {
-                let Some(column) = place(planned.time) else { return Err(lost_column()) };
+                let column = columns.iter().position(|c| *c == planned.time).ok_or_else(lost_column)?;
                 let event_time = EventTime { column, unit: planned.unit };
                 Some(ScanWatermark { event_time, expr: plain(planned.expr)? })
             }
             None => None,
         };
-        let fields: Option<Vec<Field>> = columns.iter().map(|c| relation.columns.get(*c).map(Column::field)).collect();
         let facts = Facts {
-            fields: fields.ok_or_else(lost_column)?,
-            changelog: relation.changelog,
+            fields: fields_of(relation, &columns)?,
+            changelog,
             event_time: watermark.as_ref().map(|w| w.event_time),
             unique_key: None,
         };
-        let projection: Vec<usize> = match &scan.projection {
-            Some(projection) => projection.clone(),
-            None => (0..relation.columns.len()).collect(),
+        let op = Op::Scan { source: relation.name.clone(), columns: columns.clone(), watermark };
+        Ok((self.builder.add(op, Vec::new(), facts), columns))
+    }
+
+    /// The same of a materialized view: what is known of its rows stays known of the columns that are read.
+    fn view_scan(
+        &mut self,
+        relation: &Relation,
+        output: &ViewOutput,
+        wanted: BTreeSet<usize>,
+    ) -> Result<(usize, Vec<usize>)> {
+        let columns = some_column(wanted);
+        let place = |column: usize| columns.iter().position(|c| *c == column);
+        let unique_key = output.unique_key.as_ref().and_then(|key| key.iter().map(|c| place(*c)).collect());
+        let facts = Facts {
+            fields: fields_of(relation, &columns)?,
+            changelog: output.changelog,
+            event_time: output.event_time.and_then(|time| Some(EventTime { column: place(time.column)?, ..time })),
+            unique_key,
         };
-        let slots: Option<Vec<Slot>> = projection.iter().map(|c| place(*c).map(Slot::Column)).collect();
-        let slots = slots.ok_or_else(lost_column)?;
-        let node = self.builder.add(Op::Scan { source: relation.name, columns, watermark }, Vec::new(), facts);
-        Ok(Rows { node, slots, window: None })
+        let op = Op::ViewScan { view: relation.name.clone(), columns: columns.clone() };
+        Ok((self.builder.add(op, Vec::new(), facts), columns))
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Rows> {
@@ -239,6 +270,19 @@ impl Lowering<'_> {
         })?;
         Ok(resolved.data.unalias())
     }
+}
+
+/// Also of count(*) alone, where rows must come from some column.
+fn some_column(mut wanted: BTreeSet<usize>) -> Vec<usize> {
+    if wanted.is_empty() {
+        wanted.insert(0);
+    }
+    wanted.into_iter().collect()
+}
+
+fn fields_of(relation: &Relation, columns: &[usize]) -> Result<Vec<Field>> {
+    let fields: Option<Vec<Field>> = columns.iter().map(|c| relation.columns.get(*c).map(Column::field)).collect();
+    fields.ok_or_else(lost_column)
 }
 
 /// window_start, window_end and window_time, of the event time's type.

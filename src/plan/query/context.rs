@@ -27,7 +27,7 @@ pub struct Context<'a> {
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
 
-/// A source's columns as DataFusion sees them.
+/// The columns of a source or a view as DataFusion sees them.
 #[derive(Debug)]
 pub struct SourceTable {
     pub name: String,
@@ -77,13 +77,9 @@ impl ContextProvider for Context<'_> {
         }
         let relation = self.relations.relation(name.table()).map_err(through)?;
         match relation.kind {
-            RelationKind::Source { .. } => {
+            RelationKind::Source { .. } | RelationKind::View(_) => {
                 Ok(Arc::new(SourceTable { name: relation.name, schema: schema_of(&relation.columns) }))
             }
-            RelationKind::View => Err(through(Error::unsupported(
-                format!("a streaming query cannot read materialized view \"{}\" yet", relation.name),
-                "Put the view's own query there, as a sub-query in FROM.",
-            ))),
             other => Err(through(Error::new(
                 SqlState::WrongObjectType,
                 format!("\"{}\" is a {} and cannot be read", relation.name, other.noun()),

@@ -115,6 +115,7 @@ fn op_text(op: &Op) -> Result<String> {
             };
             format!("scan {} {columns:?}{watermark}", name(source))
         }
+        Op::ViewScan { view, columns } => format!("view_scan {} {columns:?}", name(view)),
         Op::Filter { predicate } => format!("filter {}", print(predicate.expr())?),
         Op::Project { exprs } => {
             let exprs: Result<Vec<String>> = exprs.iter().map(|e: &Scalar| print(e.expr())).collect();

@@ -56,7 +56,7 @@ impl StreamPlan {
                 .filter_map(|input| self.nodes.get(input.node))
                 .collect();
             let fits = match node.op {
-                Op::Scan { .. } => inputs.is_empty(),
+                Op::Scan { .. } | Op::ViewScan { .. } => inputs.is_empty(),
                 Op::Join { .. } => inputs.len() == 2,
                 Op::Union => !inputs.is_empty(),
                 _ => inputs.len() == 1,
@@ -107,6 +107,7 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
             columns.len() == output_width
                 && watermark.as_ref().is_none_or(|w| is_time(Some(&node.schema), &w.event_time))
         }
+        Op::ViewScan { columns, .. } => columns.len() == output_width,
         Op::Filter { .. } => output_width == width,
         Op::Project { exprs } => exprs.len() == output_width,
         Op::Window { time, .. } => output_width == width + 3 && is_time(input, time),
@@ -259,6 +260,10 @@ impl Reader<'_> {
                 None
             };
             return Ok(Op::Scan { source, columns, watermark });
+        }
+        if lexer.word("view_scan") {
+            let view = lexer.name()?;
+            return Ok(Op::ViewScan { view, columns: self.columns()? });
         }
         if lexer.word("filter") {
             return Ok(Op::Filter { predicate: Scalar::new(read_expr(lexer)?) });
