@@ -6,6 +6,7 @@ use super::Operator;
 use super::aggregate::Aggregate;
 use super::filter::Filter;
 use super::group::Calls;
+use super::interval_join::IntervalJoin;
 use super::project::Project;
 use super::slices::Slices;
 use super::window::Window;
@@ -48,6 +49,7 @@ pub fn build(
             let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
             Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
         }
+        Op::IntervalJoin(join) => Box::new(IntervalJoin::new(join, node, input_schemas, state)?),
         Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
     })
 }

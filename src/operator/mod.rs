@@ -15,6 +15,7 @@
 //! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -30,6 +31,7 @@ mod chunks;
 mod combine;
 mod filter;
 mod group;
+mod interval_join;
 mod multiset;
 mod net;
 mod project;

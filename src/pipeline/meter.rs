@@ -86,5 +86,6 @@ fn name_of(op: &Op) -> &'static str {
         Op::Window { .. } => "window",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
+        Op::IntervalJoin(_) => "interval join",
     }
 }

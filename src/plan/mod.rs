@@ -34,8 +34,8 @@ pub use relations::{Relation, RelationKind, Relations};
 pub use scalar::Scalar;
 pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
-    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind,
+    Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, joined_schema,
 };
 
 use crate::catalog::WatermarkClause;

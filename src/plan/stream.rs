@@ -2,8 +2,9 @@
 //! and what EXPLAIN shows.
 
 use std::fmt;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::scalar::Scalar;
 
@@ -114,6 +115,83 @@ pub enum Op {
         aggregates: Vec<AggregateCall>,
         emit: Emit,
     },
+    /// Two inputs, whose keys and times must agree.
+    IntervalJoin(IntervalJoin),
+}
+
+/// `left_time` in `[right_time + lower, right_time + upper]`, in microseconds. Output: left columns, then right ones; of a
+/// semi or anti join left ones alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntervalJoin {
+    pub kind: JoinKind,
+    pub left_time: EventTime,
+    pub right_time: EventTime,
+    pub lower: i64,
+    pub upper: i64,
+    pub keys: Vec<JoinKey>,
+    /// What else must be true of a pair, over [`joined_schema`].
+    pub residual: Option<Scalar>,
+}
+
+/// A column of either side that must be equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinKey {
+    pub left: usize,
+    pub right: usize,
+    /// IS NOT DISTINCT FROM: null equals null.
+    pub null_safe: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+    /// Left rows that have a partner, each once.
+    Semi,
+    /// Left rows that have none.
+    Anti,
+}
+
+impl fmt::Display for JoinKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+            JoinKind::Right => "right",
+            JoinKind::Full => "full",
+            JoinKind::Semi => "semi",
+            JoinKind::Anti => "anti",
+        })
+    }
+}
+
+/// What a join's condition stands over: left columns, then right ones, with unique names.
+pub fn joined_schema(left: &SchemaRef, right: &SchemaRef) -> SchemaRef {
+    let fields = left.fields().iter().chain(right.fields()).map(|field| field.as_ref().clone());
+    Arc::new(Schema::new(unique_names(fields.collect())))
+}
+
+/// Tells columns of one name apart: those that come later get a number.
+pub fn unique_names(fields: Vec<Field>) -> Vec<Field> {
+    let mut taken = std::collections::HashSet::new();
+    fields
+        .into_iter()
+        .map(|field| {
+            if taken.insert(field.name().clone()) {
+                return field;
+            }
+            let mut number = 1;
+            loop {
+                let name = format!("{}_{number}", field.name());
+                if taken.insert(name.clone()) {
+                    return field.with_name(name);
+                }
+                number += 1;
+            }
+        })
+        .collect()
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -63,6 +63,9 @@ impl Scan {
 /// Marks a position of a lookup that has no slot yet.
 const NO_SLOT: u32 = u32::MAX;
 
+/// What lay beneath missing keys: which of them, and its bytes.
+type Found = Vec<(usize, Vec<u8>)>;
+
 impl<V: Values> KeyedTable<V> {
     /// `stride`: bytes of every key, if they are all alike (of a timed table, its time included).
     pub fn open(context: &StateContext, id: TableId, stride: Option<usize>, timed: bool, values: V) -> Self {
@@ -85,39 +88,16 @@ impl<V: Values> KeyedTable<V> {
     /// gets a slot with the initial value. `Pending`: nothing happened; ask again.
     pub fn lookup(&mut self, keys: &KeyIndex, range: Range<u32>, slots: &mut Vec<u32>) -> Result<Poll<()>> {
         slots.clear();
-        self.missing_at.clear();
-        for (position, at) in range.clone().enumerate() {
-            let slot = self.index.find(keys.hash(at), keys.key(at));
-            slots.push(slot.unwrap_or(NO_SLOT));
-            if slot.is_none() {
-                self.missing_at.push(position as u32);
-            }
-        }
+        let Poll::Ready(answers) = self.look(keys, &range, slots)? else {
+            slots.clear();
+            return Ok(Poll::Pending);
+        };
         let missing = std::mem::take(&mut self.missing_at);
-        let ask = !missing.is_empty() && !self.backend.is_empty();
-        if ask {
-            self.missing.clear();
-            for position in &missing {
-                self.missing.push(&self.state_key(keys.key(range.start + position)));
+        self.give_slots(keys, &range, &missing, slots)?;
+        for (at, value) in answers {
+            if let Some(slot) = missing.get(at).and_then(|position| slots.get(*position as usize)) {
+                self.values.decode(*slot, &value)?;
             }
-            // The answer comes as bytes; slots are given once it is there.
-            let mut answers = Vec::new();
-            let mut note = |at: usize, value: &[u8]| {
-                answers.push((at, value.to_vec()));
-                Ok(())
-            };
-            if self.backend.get(&self.missing, &mut note)?.is_pending() {
-                slots.clear();
-                return Ok(Poll::Pending);
-            }
-            self.give_slots(keys, &range, &missing, slots)?;
-            for (at, value) in answers {
-                if let Some(slot) = missing.get(at).and_then(|position| slots.get(*position as usize)) {
-                    self.values.decode(*slot, &value)?;
-                }
-            }
-        } else {
-            self.give_slots(keys, &range, &missing, slots)?;
         }
         self.missing_at = missing;
         // A removed entry that is asked for again starts anew: its value was reset when it was removed.
@@ -127,6 +107,57 @@ impl<V: Values> KeyedTable<V> {
             }
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// As [`KeyedTable::lookup`], but a key that is not there gets no slot, and nothing comes to be.
+    pub fn find(&mut self, keys: &KeyIndex, range: Range<u32>, slots: &mut Vec<Option<u32>>) -> Result<Poll<()>> {
+        slots.clear();
+        let mut known = Vec::with_capacity(range.len());
+        let Poll::Ready(answers) = self.look(keys, &range, &mut known)? else { return Ok(Poll::Pending) };
+        let missing = std::mem::take(&mut self.missing_at);
+        for (at, value) in answers {
+            if let Some(position) = missing.get(at)
+                && let Some(place) = known.get_mut(*position as usize)
+            {
+                let at = range.start + position;
+                *place = self.insert(keys.hash(at), keys.key(at))?;
+                self.values.decode(*place, &value)?;
+            }
+        }
+        self.missing_at = missing;
+        let there = |slot: u32| slot != NO_SLOT && !self.changes.mark(slot).has(Mark::REMOVED);
+        slots.extend(known.into_iter().map(|slot| there(slot).then_some(slot)));
+        Ok(Poll::Ready(()))
+    }
+
+    /// The slots of keys in memory ([`NO_SLOT`] for the others, whose positions are then in `missing_at`), and what lies
+    /// beneath for those: index into `missing_at` and bytes. Slots are given once all answers are there.
+    fn look(&mut self, keys: &KeyIndex, range: &Range<u32>, slots: &mut Vec<u32>) -> Result<Poll<Found>> {
+        self.missing_at.clear();
+        for (position, at) in range.clone().enumerate() {
+            let slot = self.index.find(keys.hash(at), keys.key(at));
+            slots.push(slot.unwrap_or(NO_SLOT));
+            if slot.is_none() {
+                self.missing_at.push(position as u32);
+            }
+        }
+        let mut found = Found::new();
+        if !self.missing_at.is_empty() && !self.backend.is_empty() {
+            let missing = std::mem::take(&mut self.missing_at);
+            self.missing.clear();
+            for position in &missing {
+                self.missing.push(&self.state_key(keys.key(range.start + position)));
+            }
+            self.missing_at = missing;
+            let mut note = |at: usize, value: &[u8]| {
+                found.push((at, value.to_vec()));
+                Ok(())
+            };
+            if self.backend.get(&self.missing, &mut note)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+        }
+        Ok(Poll::Ready(found))
     }
 
     /// Gives new slots to the keys at positions `missing` of `range`.

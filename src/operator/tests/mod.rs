@@ -1,5 +1,6 @@
 //! Operators under test: scripts of small tables (`testdata/`), and random changes against an obvious twin.
 
+mod interval_join;
 mod random;
 mod script;
 
@@ -10,7 +11,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::*;
 use crate::memory::Budget;
-use crate::plan::{Changelog, Node, Op, OperatorId};
+use crate::plan::{Changelog, EventTime, Node, Op, OperatorId};
 use crate::state::{BackendKind, StateContext};
 use crate::types::SqlType;
 
@@ -29,7 +30,7 @@ const WAYS: [Way; 4] = [
     Way { backend: BackendKind::Evicting, rows_a_push: 3 },
 ];
 
-/// An operator with one input, driven as `dataflow/` drives it.
+/// An operator, driven as `dataflow/` drives it.
 struct Harness {
     operator: Checked,
     way: Way,
@@ -39,28 +40,44 @@ struct Harness {
 
 impl Harness {
     fn new(op: Op, input: (&SchemaRef, Changelog), output: (&SchemaRef, Changelog), way: Way) -> Result<Self> {
+        Harness::with_inputs(op, &[input], output, None, way)
+    }
+
+    fn with_inputs(
+        op: Op,
+        inputs: &[(&SchemaRef, Changelog)],
+        output: (&SchemaRef, Changelog),
+        event_time: Option<EventTime>,
+        way: Way,
+    ) -> Result<Self> {
         let node = Node {
             id: OperatorId(7),
             op,
             inputs: Vec::new(),
             schema: Arc::clone(output.0),
             changelog: output.1,
-            event_time: None,
+            event_time,
             unique_key: None,
         };
         let budget = Budget::new();
         let context = StateContext { backend: way.backend, ..StateContext::in_memory(&budget) };
-        let operator = build(&node, &[Arc::clone(input.0)], &[input.1], &context)?;
+        let schemas: Vec<SchemaRef> = inputs.iter().map(|(schema, _)| Arc::clone(schema)).collect();
+        let changelogs: Vec<Changelog> = inputs.iter().map(|(_, changelog)| *changelog).collect();
+        let operator = build(&node, &schemas, &changelogs, &context)?;
         let operator = Checked::new(operator, output.1);
         Ok(Harness { operator, way, ticks: 0, schema: Arc::clone(output.0) })
     }
 
     /// Pushes a batch, in pieces; what comes out goes into `out`.
     fn push(&mut self, batch: &ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        self.push_into(0, batch, out)
+    }
+
+    fn push_into(&mut self, port: usize, batch: &ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
         let mut from = 0;
         while from < batch.num_rows() {
             let rows = self.way.rows_a_push.min(batch.num_rows() - from);
-            self.operator.push(0, batch.slice(from, rows))?;
+            self.operator.push(port, batch.slice(from, rows))?;
             self.pull(out)?;
             from += rows;
         }
@@ -68,8 +85,12 @@ impl Harness {
     }
 
     fn end_tick(&mut self, watermark: Watermark, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        self.end_tick_at(vec![watermark], out)
+    }
+
+    fn end_tick_at(&mut self, watermarks: Vec<Watermark>, out: &mut Vec<ChangeBatch>) -> Result<()> {
         self.ticks += 1;
-        self.operator.end_tick(&TickEnd { number: self.ticks, now: 0, watermarks: vec![watermark] })?;
+        self.operator.end_tick(&TickEnd { number: self.ticks, now: 0, watermarks })?;
         self.pull(out)?;
         self.operator.tables().into_iter().try_for_each(|table| table.end_tick())
     }

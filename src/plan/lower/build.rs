@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::plan::errors::{planning_error, through, visible};
 use crate::plan::functions::CLOCK_FUNCTIONS;
 use crate::plan::query::typing::{binary, cast};
-use crate::plan::stream::{Changelog, Distribution, EventTime, Input, Node, NodeIndex, Op, OperatorId};
+use crate::plan::stream::{
+    Changelog, Distribution, EventTime, Input, Node, NodeIndex, Op, OperatorId, unique_names,
+};
 use crate::plan::text::expr::print;
 use crate::plan::total::{make_total, make_total_condition};
 use crate::plan::{Scalar, query};
@@ -84,22 +86,12 @@ impl Builder {
 
     /// An expression over `input`'s columns in its final form.
     pub fn scalar(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
-        let scalar = plain(make_total(expr, &self.df_schema(input)?)?)?;
-        self.computable(scalar, input)
+        computable(plain(make_total(expr, &self.df_schema(input)?)?)?, self.schema(input))
     }
 
     /// The condition of a filter over `input`'s columns.
     pub fn condition(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
-        let scalar = plain(make_total_condition(expr, &self.df_schema(input)?)?)?;
-        self.computable(scalar, input)
-    }
-
-    /// What cannot be computed is told now, not when the plan runs.
-    fn computable(&self, scalar: Scalar, input: NodeIndex) -> Result<Scalar> {
-        match scalar.physical(self.schema(input)) {
-            Ok(_) => Ok(scalar),
-            Err(error) => Err(planning_error(error, "")),
-        }
+        condition_over(expr, self.schema(input))
     }
 
     /// The column at `index` of a node, as an expression.
@@ -114,6 +106,20 @@ impl Builder {
         let from = expr.get_type(&schema)?;
         let expr = if ty.to_arrow() == from { expr } else { query::settle::fold(cast(expr, ty.to_arrow()))? };
         Ok((expr, ty.field(visible(name))))
+    }
+}
+
+/// A condition over rows of `schema` in its final form.
+pub(super) fn condition_over(expr: Expr, schema: &SchemaRef) -> Result<Scalar> {
+    let total = make_total_condition(expr, &DFSchema::try_from(Arc::clone(schema))?)?;
+    computable(plain(total)?, schema)
+}
+
+/// What cannot be computed is told now, not when the plan runs.
+fn computable(scalar: Scalar, schema: &SchemaRef) -> Result<Scalar> {
+    match scalar.physical(schema) {
+        Ok(_) => Ok(scalar),
+        Err(error) => Err(planning_error(error, "")),
     }
 }
 
@@ -196,24 +202,4 @@ pub(super) fn sql_type_of(expr: &Expr, schema: &DFSchema) -> Result<SqlType> {
             ty => SqlType::from_arrow(&ty),
         },
     })
-}
-
-fn unique_names(fields: Vec<Field>) -> Vec<Field> {
-    let mut taken = std::collections::HashSet::new();
-    fields
-        .into_iter()
-        .map(|field| {
-            if taken.insert(field.name().clone()) {
-                return field;
-            }
-            let mut number = 1;
-            loop {
-                let name = format!("{}_{number}", field.name());
-                if taken.insert(name.clone()) {
-                    return field.with_name(name);
-                }
-                number += 1;
-            }
-        })
-        .collect()
 }

@@ -3,19 +3,24 @@
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
 //! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function) and
 //!    [`aggregate`].
-//! 3. [`output`] arranges the result as its sink or view wants it.
-//! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
+//! 3. A join is an [`interval_join`] where conditions on time ([`time_bounds`]) let the watermark bound it.
+//! 4. [`output`] arranges the result as its sink or view wants it.
+//! 5. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
 //! Invariant: columns are plain positions in a node's output ([`Rows`]); names stop mattering here.
 
 mod aggregate;
 mod build;
+mod interval_join;
+mod join;
 mod output;
 mod relational;
+mod time_bounds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::JoinSide;
+use datafusion::logical_expr::{Join, LogicalPlan};
 
 use super::relations::{Relation, RelationKind, Relations};
 use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
@@ -35,6 +40,8 @@ pub struct Lowering<'a> {
     emit: Emit,
     /// Whether that query groups by a window.
     has_window: bool,
+    /// Joins whose left or right time is read as such by what stands behind them.
+    join_times: Vec<(*const Join, JoinSide)>,
 }
 
 /// The rows of a relation: a node's output, and where each column of the logical plan is in it.
@@ -94,6 +101,7 @@ impl<'a> Lowering<'a> {
             outputs: Vec::new(),
             emit: Emit::OnClose,
             has_window: false,
+            join_times: Vec::new(),
         })
     }
 

@@ -25,6 +25,7 @@ impl Lowering<'_> {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowNode>() {
                 Some(window) => self.window(window),
                 None => Err(unsupported(plan)),
@@ -138,6 +139,11 @@ impl Lowering<'_> {
     }
 
     fn window(&mut self, node: &WindowNode) -> Result<Rows> {
+        if let Expr::Column(time) = &node.time
+            && let Some(column) = node.input.schema().maybe_index_of_column(time)
+        {
+            self.note_time(&node.input, column);
+        }
         let mut rows = self.lower(&node.input)?;
         if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
             rows = self.materialise(rows);

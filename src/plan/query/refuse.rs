@@ -97,17 +97,9 @@ impl Refusals<'_> {
             let span = select.select_token.0.span;
             return self.refuse(span, "a streaming query must return a column", "Name one behind SELECT.");
         }
-        match select.from.as_slice() {
-            [] => {
-                let hint = "Name a source in FROM.";
-                return self.refuse(select.select_token.0.span, "a streaming query must read from a source", hint);
-            }
-            [_, second, ..] => return self.join(second.relation.span()),
-            [one] => {
-                if let Some(join) = one.joins.first() {
-                    return self.join(join.relation.span());
-                }
-            }
+        if select.from.is_empty() {
+            let hint = "Name a source in FROM.";
+            return self.refuse(select.select_token.0.span, "a streaming query must read from a source", hint);
         }
         if let GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
             let sets = exprs.iter().find(|e| matches!(e, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
@@ -128,11 +120,6 @@ impl Refusals<'_> {
             return self.refuse(Span::empty(), "SELECT INTO is not supported", hint);
         }
         ControlFlow::Continue(())
-    }
-
-    fn join(&self, span: Span) -> Flow {
-        let hint = "Make each input a materialized view of its own, and join the views when reading them with SELECT.";
-        self.refuse(span, "joins are not supported in a streaming query yet", hint)
     }
 
     fn over(&self, span: Span) -> Flow {
@@ -218,10 +205,10 @@ impl Visitor for Refusals<'_> {
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
                 self.refuse(factor.span(), "LATERAL is not supported in a streaming query", "Use a plain sub-query.")
             }
-            TableFactor::NestedJoin { .. } => self.join(factor.span()),
-            TableFactor::Table { .. } | TableFactor::Derived { .. } | TableFactor::TableFunction { .. } => {
-                ControlFlow::Continue(())
-            }
+            TableFactor::Table { .. }
+            | TableFactor::Derived { .. }
+            | TableFactor::TableFunction { .. }
+            | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
             other => {
                 let message = "this kind of FROM item is not supported in a streaming query";
                 self.refuse(other.span(), message, "FROM can hold a source, a sub-query, or TUMBLE.")

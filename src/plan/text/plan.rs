@@ -17,7 +17,8 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Node, Op, StreamPlan, Target, WindowSpec,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, Node, Op, StreamPlan, Target,
+    WindowSpec,
 };
 use crate::types::SqlType;
 
@@ -131,7 +132,27 @@ fn op_text(op: &Op) -> Result<String> {
                 Emit::OnUpdate => "on_update",
             }
         ),
+        Op::IntervalJoin(join) => interval_join_text(join)?,
     })
+}
+
+fn interval_join_text(join: &IntervalJoin) -> Result<String> {
+    let IntervalJoin { kind, left_time, right_time, lower, upper, keys, residual } = join;
+    let residual = match residual {
+        Some(residual) => format!(" where {}", print(residual.expr())?),
+        None => String::new(),
+    };
+    let (left_time, right_time) = (time_text(*left_time), time_text(*right_time));
+    let keys = join_keys_text(keys);
+    Ok(format!("interval_join {kind} {left_time} within {lower} to {upper} of {right_time} {keys}{residual}"))
+}
+
+fn join_keys_text(keys: &[JoinKey]) -> String {
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| format!("{} {} {}", key.left, if key.null_safe { "is" } else { "=" }, key.right))
+        .collect();
+    format!("on [{}]", keys.join(", "))
 }
 
 fn calls_text(calls: &[AggregateCall]) -> String {

@@ -12,8 +12,8 @@ use super::types::read_type;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Node, NodeIndex, Op, OperatorId,
-    Output, ScanWatermark, StreamPlan, Target, WindowSpec,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind,
+    Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, joined_schema,
 };
 
 impl StreamPlan {
@@ -55,16 +55,20 @@ impl StreamPlan {
                 .filter(|input| input.node < index)
                 .filter_map(|input| self.nodes.get(input.node))
                 .collect();
-            let wanted = usize::from(!matches!(node.op, Op::Scan { .. }));
+            let wanted = match node.op {
+                Op::Scan { .. } => 0,
+                Op::IntervalJoin(_) => 2,
+                _ => 1,
+            };
             if inputs.len() != wanted || node.inputs.len() != wanted {
                 return Err(fail("has a wrong number of inputs"));
             }
-            let input = inputs.first().map(|i| &i.schema);
-            if !in_bounds(node, input) {
+            let inputs: Vec<&SchemaRef> = inputs.iter().map(|i| &i.schema).collect();
+            if !in_bounds(node, &inputs) {
                 return Err(fail("refers to a column that does not exist"));
             }
-            for (expr, schema) in expressions(node, input) {
-                expr.compile(schema).map_err(|e| fail("cannot compute an expression").with_detail(e.message()))?;
+            for (expr, schema) in expressions(node, &inputs) {
+                expr.compile(&schema).map_err(|e| fail("cannot compute an expression").with_detail(e.message()))?;
             }
         }
         if self.outputs.iter().any(|o| o.node >= self.nodes.len()) {
@@ -75,17 +79,21 @@ impl StreamPlan {
 }
 
 /// A node's expressions, each with the schema it stands over.
-fn expressions<'a>(node: &'a Node, input: Option<&'a SchemaRef>) -> Vec<(&'a Scalar, &'a SchemaRef)> {
-    match (&node.op, input) {
-        (Op::Scan { watermark: Some(watermark), .. }, _) => vec![(&watermark.expr, &node.schema)],
-        (Op::Filter { predicate }, Some(input)) => vec![(predicate, input)],
-        (Op::Project { exprs }, Some(input)) => exprs.iter().map(|e| (e, input)).collect(),
+fn expressions<'a>(node: &'a Node, inputs: &[&SchemaRef]) -> Vec<(&'a Scalar, SchemaRef)> {
+    match (&node.op, inputs) {
+        (Op::Scan { watermark: Some(watermark), .. }, _) => vec![(&watermark.expr, Arc::clone(&node.schema))],
+        (Op::Filter { predicate }, [input]) => vec![(predicate, Arc::clone(input))],
+        (Op::Project { exprs }, [input]) => exprs.iter().map(|e| (e, Arc::clone(input))).collect(),
+        (Op::IntervalJoin(IntervalJoin { residual: Some(residual), .. }), [left, right]) => {
+            vec![(residual, joined_schema(left, right))]
+        }
         _ => Vec::new(),
     }
 }
 
-fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
+fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
     let output_width = node.schema.fields().len();
+    let input = inputs.first().copied();
     let width = input.map_or(0, |s| s.fields().len());
     let within = |columns: &[usize]| columns.iter().all(|c| *c < width);
     let is_time = |schema: Option<&SchemaRef>, time: &EventTime| {
@@ -112,10 +120,19 @@ fn in_bounds(node: &Node, input: Option<&SchemaRef>) -> bool {
                 && is_time(input, time)
                 && output_width == 3 + keys.len() + aggregates.len()
         }
+        Op::IntervalJoin(join) => {
+            let right = inputs.get(1).copied();
+            let right_width = right.map_or(0, |s| s.fields().len());
+            let left_alone = matches!(join.kind, JoinKind::Semi | JoinKind::Anti);
+            is_time(input, &join.left_time)
+                && is_time(right, &join.right_time)
+                && join.keys.iter().all(|k| k.left < width && k.right < right_width)
+                && output_width == width + if left_alone { 0 } else { right_width }
+        }
     };
-    let distributed = node.inputs.iter().all(|i| match &i.distribution {
+    let distributed = node.inputs.iter().zip(inputs).all(|(input, schema)| match &input.distribution {
         Distribution::Any => true,
-        Distribution::Hash(columns) => within(columns),
+        Distribution::Hash(columns) => columns.iter().all(|c| *c < schema.fields().len()),
     });
     op && distributed
         && node.event_time.as_ref().is_none_or(|t| is_time(Some(&node.schema), t))
@@ -249,7 +266,44 @@ impl Reader<'_> {
             let (keys, aggregates) = (self.keys()?, self.calls()?);
             return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit: self.emit()? });
         }
+        if lexer.word("interval_join") {
+            return Ok(Op::IntervalJoin(self.interval_join()?));
+        }
         Err(lexer.unexpected("an operator"))
+    }
+
+    fn interval_join(&mut self) -> Result<IntervalJoin> {
+        let kind = self.join_kind()?;
+        let left_time = self.time()?;
+        self.lexer.require_word("within")?;
+        let lower = self.lexer.integer()?;
+        self.lexer.require_word("to")?;
+        let upper = self.lexer.integer()?;
+        self.lexer.require_word("of")?;
+        let right_time = self.time()?;
+        let keys = self.join_keys()?;
+        let residual =
+            if self.lexer.word("where") { Some(Scalar::new(read_expr(&mut self.lexer)?)) } else { None };
+        Ok(IntervalJoin { kind, left_time, right_time, lower, upper, keys, residual })
+    }
+
+    fn join_kind(&mut self) -> Result<JoinKind> {
+        use JoinKind as K;
+        let kinds = [K::Inner, K::Left, K::Right, K::Full, K::Semi, K::Anti];
+        let kind = kinds.into_iter().find(|kind| self.lexer.word(&kind.to_string()));
+        kind.ok_or_else(|| self.lexer.unexpected("a kind of join"))
+    }
+
+    fn join_keys(&mut self) -> Result<Vec<JoinKey>> {
+        self.lexer.require_word("on")?;
+        self.lexer.list("[", "]", |lexer| {
+            let left = lexer.integer()?;
+            let null_safe = lexer.word("is");
+            if !null_safe {
+                lexer.require("=")?;
+            }
+            Ok(JoinKey { left, right: lexer.integer()?, null_safe })
+        })
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {
