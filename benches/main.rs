@@ -6,6 +6,7 @@
 mod bids;
 mod decode;
 mod engine;
+mod join;
 mod kafka;
 mod measure;
 mod serve;
@@ -19,6 +20,8 @@ const BENCHES: &[Bench] = &[
     ("generator", bids::generator),
     ("q0", engine::q0),
     ("tumble", engine::tumble),
+    ("interval_join_10", join::few_rows_a_key),
+    ("interval_join_10000", join::many_rows_a_key),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

@@ -20,7 +20,7 @@ const NOT_JUDGED: u8 = 0;
 
 /// A row as it is kept: its time, its judge if it was behind, the encoded row. Rows order by time.
 ///
-/// Its weight in the bag is how often it is there; negative once it has found a partner.
+/// Its weight in the bag is how often it is there; negative once it has found a partner, on sides that must know.
 pub struct KeptRow<'a> {
     pub time: i64,
     /// [`Watermark::NONE`] if the row was not behind.
@@ -104,19 +104,29 @@ pub struct Kept {
     side: Side,
     range: Range,
     codec: KeyCodec,
+    /// Rows are told when they find a partner.
+    told: bool,
     rows: KeyedTable<Bags>,
     timers: Option<KeyedTable<Timer>>,
     slots: Vec<u32>,
 }
 
 impl Kept {
-    /// `tables`: ids of the table of rows, and of that of timers if there is to be one.
-    pub fn open(context: &StateContext, spec: &SideSpec, range: Range, tables: (TableId, Option<TableId>)) -> Self {
+    /// `told`: whether rows are told when they find a partner. `tables`: ids of the table of rows, and of that of timers if
+    /// there is to be one.
+    pub fn open(
+        context: &StateContext,
+        spec: &SideSpec,
+        range: Range,
+        told: bool,
+        tables: (TableId, Option<TableId>),
+    ) -> Self {
         let stride = spec.codec.stride().map(|stride| stride + TIME_WIDTH);
         Kept {
             side: spec.side,
             range,
             codec: spec.codec.clone(),
+            told,
             rows: KeyedTable::open(context, tables.0, stride, true, Bags::default()),
             timers: tables.1.map(|id| KeyedTable::open(context, id, stride, true, Timer)),
             slots: Vec::new(),
@@ -151,6 +161,10 @@ impl Kept {
     /// meets one meets the other.
     pub fn add(&mut self, slot: u32, bytes: &[u8], matched: bool) {
         let bags = self.rows.update(&[slot]);
+        if !self.told {
+            bags.add(slot, bytes, 1);
+            return;
+        }
         let had = bags.weight(slot, bytes);
         let count = had.saturating_abs().saturating_add(1);
         let now = if matched || had < 0 { -count } else { count };

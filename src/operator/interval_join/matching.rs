@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::DataType;
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::incoming::Rows;
 use super::kept::{Kept, KeptRow};
@@ -32,17 +33,34 @@ pub struct Matching {
     from: Option<Vec<u8>>,
 }
 
-/// Pairs that agree in key and time and pass each other's judges.
+/// Pairs that agree in key and time and pass each other's judges. Of each:
 #[derive(Default)]
-struct Candidates {
-    /// Of each pair: the incoming row,
+struct Candidates<'a> {
+    /// the incoming row,
     rows: Vec<u32>,
     /// the kept row's place, bytes and weight,
     slots: Vec<u32>,
-    kept: Vec<Vec<u8>>,
+    kept: Vec<&'a [u8]>,
     weights: Vec<i64>,
     /// and the judge of a result made of both.
     judges: Vec<i64>,
+}
+
+/// What a chunk of pairs found out.
+struct Found {
+    /// The pairs that passed.
+    pairs: Vec<Pair>,
+    /// Their kept rows, if those must be told: place and bytes.
+    told: Vec<(u32, Vec<u8>)>,
+}
+
+struct Pair {
+    /// Its place among the candidates.
+    at: u32,
+    /// The incoming row.
+    row: u32,
+    /// Of the kept row.
+    weight: i64,
 }
 
 impl Matching {
@@ -61,8 +79,7 @@ impl Matching {
             return Ok(None);
         }
         let incoming = take_record_batch(rows.batch.rows(), &UInt32Array::from(candidates.rows.clone()))?;
-        let needs_kept = join.emits_pairs() || join.residual.is_some() || side == Side::Right;
-        let kept = match needs_kept {
+        let kept = match join.emits_pairs() || join.residual.is_some() || side == Side::Right {
             true => {
                 let encoded = candidates.kept.iter().map(|bytes| Ok(KeptRow::read(bytes)?.row));
                 let encoded = encoded.collect::<Result<Vec<&[u8]>>>()?;
@@ -71,10 +88,12 @@ impl Matching {
             false => None,
         };
         let passing = match (&join.residual, &kept) {
-            (Some(_), Some(kept)) => residual(join, &joined(join, side, &incoming, kept)?)?,
+            (Some(residual), Some(kept)) => passes(residual.as_ref(), &joined(join, side, &incoming, kept)?)?,
             _ => vec![true; candidates.rows.len()],
         };
-        let picks = settle(join, side, &candidates, &passing, rows, other);
+        let found = candidates.passing(&passing, join.tells(side.other()));
+        let judges = candidates.judges;
+        let picks = settle(join, found, rows, other);
         if join.kind == JoinKind::Anti {
             return Ok(None);
         }
@@ -83,11 +102,10 @@ impl Matching {
             (Some(kept), Side::Right) => kept.columns().to_vec(),
             _ => incoming.columns().to_vec(),
         };
-        let result = join.result(result, incoming.num_rows())?;
-        Ok(Some(Output::new(result, candidates.judges, picks)))
+        Ok(Some(Output::new(join.result(result, incoming.num_rows())?, judges, picks)))
     }
 
-    fn gather(&mut self, join: &Join, side: Side, rows: &Rows, other: &Kept) -> Result<Candidates> {
+    fn gather<'a>(&mut self, join: &Join, side: Side, rows: &Rows, other: &'a Kept) -> Result<Candidates<'a>> {
         let mut found = Candidates::default();
         // Without a further condition the first candidate is a partner.
         let first_decides = join.wants_one(side) && join.residual.is_none();
@@ -119,12 +137,13 @@ impl Matching {
                 if !matches {
                     continue;
                 }
-                let result_time = if side == join.timed_by { time } else { kept.time };
+                // The judge of the row that gives no time cannot matter: the other one is kept at it, so is ahead of it.
+                let (timed, timed_judge) = if side == join.timed_by { (time, judge) } else { (kept.time, kept.judge) };
                 found.rows.push(probe.row);
                 found.slots.push(slot);
-                found.kept.push(bytes.to_vec());
+                found.kept.push(bytes);
                 found.weights.push(weight);
-                found.judges.push(join.judge(Some(result_time), judge.max(kept.judge)));
+                found.judges.push(join.judge(Some(timed), timed_judge));
                 if first_decides {
                     break;
                 }
@@ -135,35 +154,41 @@ impl Matching {
     }
 }
 
+impl Candidates<'_> {
+    /// Those that pass; `tell`: with the kept rows' bytes.
+    fn passing(&self, passing: &[bool], tell: bool) -> Found {
+        let mut found = Found { pairs: Vec::with_capacity(passing.len()), told: Vec::new() };
+        let all = self.rows.iter().zip(&self.weights).zip(self.slots.iter().zip(&self.kept)).zip(passing).zip(0..);
+        for ((((row, weight), (slot, bytes)), passes), at) in all {
+            if *passes {
+                found.pairs.push(Pair { at, row: *row, weight: *weight });
+                if tell {
+                    found.told.push((*slot, bytes.to_vec()));
+                }
+            }
+        }
+        found
+    }
+}
+
 /// Notes who has found a partner; gives what is to be emitted of the candidates, and how often.
-fn settle(
-    join: &Join,
-    side: Side,
-    candidates: &Candidates,
-    passing: &[bool],
-    rows: &mut Rows,
-    other: &mut Kept,
-) -> Vec<(u32, i64)> {
-    let mut picks = Vec::with_capacity(passing.len());
-    for (at, _) in passing.iter().enumerate().filter(|(_, passes)| **passes) {
-        let (Some(row), Some(slot), Some(bytes), Some(weight)) =
-            (candidates.rows.get(at), candidates.slots.get(at), candidates.kept.get(at), candidates.weights.get(at))
-        else {
-            continue;
-        };
+fn settle(join: &Join, found: Found, rows: &mut Rows, other: &mut Kept) -> Vec<(u32, i64)> {
+    let mut told = found.told.iter();
+    let mut picks = Vec::with_capacity(found.pairs.len());
+    for Pair { at, row, weight } in &found.pairs {
         let had_one = rows.matched.get_mut(*row as usize).is_some_and(|matched| std::mem::replace(matched, true));
-        let times = match (join.emits_pairs(), side) {
-            (true, _) => {
-                if *weight > 0 && join.pads(side.other()) {
+        let times = match (join.emits_pairs(), told.next()) {
+            (true, kept) => {
+                if let Some((slot, bytes)) = kept.filter(|_| *weight > 0) {
                     other.set_matched(*slot, bytes);
                 }
                 weight.saturating_abs()
             }
-            (false, Side::Left) => i64::from(!had_one),
             // A left row that has found its partner is done with.
-            (false, Side::Right) => other.take(*slot, bytes),
+            (false, Some((slot, bytes))) => other.take(*slot, bytes),
+            (false, None) => i64::from(!had_one),
         };
-        picks.push((at as u32, times));
+        picks.push((*at, times));
     }
     picks
 }
@@ -183,8 +208,7 @@ fn joined(join: &Join, side: Side, incoming: &RecordBatch, kept: &RecordBatch) -
 }
 
 /// For each pair whether the further condition is true; null is not.
-fn residual(join: &Join, pairs: &RecordBatch) -> Result<Vec<bool>> {
-    let Some(residual) = &join.residual else { return Ok(vec![true; pairs.num_rows()]) };
+fn passes(residual: &dyn PhysicalExpr, pairs: &RecordBatch) -> Result<Vec<bool>> {
     let mask = residual.evaluate(pairs)?.into_array(pairs.num_rows())?;
     if *mask.data_type() != DataType::Boolean {
         return Err(Error::internal("the condition of a join is not boolean"));

@@ -15,8 +15,8 @@
 //! 4. What can have no partner is never kept: a row with a null in its key or its time, and a late one, which is so far
 //!    behind that even its last possible partner is past. On an outer side such a row is padded at once.
 //!
-//! A result row carries a judge if its event time is behind what the judges of its rows, shifted as the watermark is,
-//! say: so what is late behind the join does not depend on how its input was cut either.
+//! A result row carries a judge if its event time is behind the judge of the row that gives it, shifted as the watermark
+//! is: so what is late behind the join does not depend on how its input was cut either.
 //!
 //! Invariants: a kept row's equals (the same bytes, judge included) have the same partners; everything can be resumed
 //! where state was being fetched, and output comes in chunks however many partners one row has.
@@ -120,6 +120,11 @@ impl Join {
         side == Side::Left && !self.emits_pairs()
     }
 
+    /// Kept rows of a side must be told when they find a partner.
+    fn tells(&self, side: Side) -> bool {
+        self.pads(side) || self.wants_one(side)
+    }
+
     /// Rows of one side without partner, as the result shows them.
     fn padded(&self, side: Side, rows: RecordBatch) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
@@ -139,7 +144,7 @@ impl Join {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 
-    /// The judge of a result row at `time` whose rows carry `judge` at most.
+    /// The judge of a result row at `time`, where the row that gives this time carries `judge`.
     fn judge(&self, time: Option<i64>, judge: i64) -> i64 {
         let behind = self.range.behind(self.timed_by, Watermark(judge)).0;
         if time.is_some_and(|time| time <= behind) { behind } else { Watermark::NONE.0 }
@@ -217,7 +222,7 @@ impl IntervalJoin {
         let kept = Side::BOTH.map(|side| {
             let table = |table: u8| TableId { operator: node.id, table };
             let timers = join.pads(side).then(|| table(2 + side.port() as u8));
-            Kept::open(context, join.side(side), range, (table(side.port() as u8), timers))
+            Kept::open(context, join.side(side), range, join.tells(side), (table(side.port() as u8), timers))
         });
         Ok(IntervalJoin {
             join,

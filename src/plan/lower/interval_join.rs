@@ -11,7 +11,7 @@
 
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, JoinSide, NullEquality};
+use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
@@ -133,11 +133,7 @@ impl Lowering<'_> {
                     self.note_time(&window.input, column);
                 }
             }
-            LogicalPlan::Join(join) => {
-                let is_left = column < join.left.schema().fields().len();
-                let side = if is_left { JoinSide::Left } else { JoinSide::Right };
-                self.join_times.push((std::ptr::from_ref(join), side));
-            }
+            LogicalPlan::Join(join) => self.join_times.push((std::ptr::from_ref(join), column)),
             _ => {}
         }
     }
@@ -207,7 +203,7 @@ impl Lowering<'_> {
     }
 
     /// Which column of which window a node's column is, as an operator computed it.
-    fn window_column_of(&self, node: NodeIndex, column: usize) -> Option<(WindowSpec, WindowColumn)> {
+    pub(super) fn window_column_of(&self, node: NodeIndex, column: usize) -> Option<(WindowSpec, WindowColumn)> {
         let node = self.builder.node(node);
         let input = |at: usize| node.inputs.get(at).map(|i| i.node);
         let width = |at: usize| input(at).map_or(0, |node| self.builder.schema(node).fields().len());
@@ -288,33 +284,33 @@ impl Lowering<'_> {
             keys: keys.collect(),
             residual,
         };
-        let event_time = self.result_time(join, sides.kind, &times, left_width);
         let pairs = !matches!(sides.kind, JoinKind::Semi | JoinKind::Anti);
         let shown = if pairs { schema } else { std::sync::Arc::clone(self.builder.schema(left_node)) };
         let fields: Vec<Field> = shown.fields().iter().map(|f| f.as_ref().clone()).collect();
-        let facts = Facts { fields, changelog: Changelog::AppendOnly, event_time: Some(event_time), unique_key: None };
-        let inputs = vec![(left_node, Distribution::Hash(left_keys)), (right_node, Distribution::Hash(right_keys))];
-        let node = self.builder.add(Op::IntervalJoin(op), inputs, facts);
         let mut slots = left.slots;
         if pairs {
             slots.extend(right.slots.iter().map(|slot| behind(*slot, left_width)));
         }
+        let event_time = Some(self.result_time(join, sides.kind, &times, &slots, left_width));
+        let facts = Facts { fields, changelog: Changelog::AppendOnly, event_time, unique_key: None };
+        let inputs = vec![(left_node, Distribution::Hash(left_keys)), (right_node, Distribution::Hash(right_keys))];
+        let node = self.builder.add(Op::IntervalJoin(op), inputs, facts);
         Ok(self.joined_rows(node, slots, &times, sides.kind, left_width))
     }
 
     /// The result's event time: that of the side which a window or a join behind reads; if none does, the left one's, or
     /// of a right join the right one's, which is never null.
-    fn result_time(&self, join: &Join, kind: JoinKind, times: &Times, left_width: usize) -> EventTime {
-        let noted = self.join_times.iter().rev().find(|(noted, _)| std::ptr::eq(*noted, join)).map(|(_, side)| *side);
-        let right = match kind {
+    fn result_time(&self, join: &Join, kind: JoinKind, times: &Times, slots: &[Slot], left_width: usize) -> EventTime {
+        let right = EventTime { column: left_width + times.right.column, ..times.right };
+        let noted = self.join_times.iter().filter(|(noted, _)| std::ptr::eq(*noted, join));
+        let read: Vec<Slot> = noted.filter_map(|(_, column)| slots.get(*column).copied()).collect();
+        let reads = |time: EventTime| read.contains(&Slot::Column(time.column));
+        let goes_on_with_right = match kind {
             JoinKind::Semi | JoinKind::Anti => false,
-            JoinKind::Right => noted != Some(JoinSide::Left),
-            JoinKind::Inner | JoinKind::Left | JoinKind::Full => noted == Some(JoinSide::Right),
+            JoinKind::Right => reads(right) || !reads(times.left),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Full => reads(right) && !reads(times.left),
         };
-        match right {
-            true => EventTime { column: left_width + times.right.column, ..times.right },
-            false => times.left,
-        }
+        if goes_on_with_right { right } else { times.left }
     }
 
     /// The rows of a join. Behind a window join they are those of a window function still, so that a GROUP BY over the

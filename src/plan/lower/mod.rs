@@ -19,7 +19,6 @@ mod time_bounds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::common::JoinSide;
 use datafusion::logical_expr::{Join, LogicalPlan};
 
 use super::relations::{Relation, RelationKind, Relations};
@@ -40,8 +39,8 @@ pub struct Lowering<'a> {
     emit: Emit,
     /// Whether that query groups by a window.
     has_window: bool,
-    /// Joins whose left or right time is read as such by what stands behind them.
-    join_times: Vec<(*const Join, JoinSide)>,
+    /// Columns of joins that what stands behind them reads as a time.
+    join_times: Vec<(*const Join, usize)>,
 }
 
 /// The rows of a relation: a node's output, and where each column of the logical plan is in it.

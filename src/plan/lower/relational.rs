@@ -124,6 +124,7 @@ impl Lowering<'_> {
             slots.push(Slot::Column(push_once(&mut outputs, expr, field)));
         }
         let window = rows.window.map(|window| self.carry(window, rows.node, &mut outputs));
+        self.carry_window_time(rows.node, &mut outputs);
         let node = self.builder.project(rows.node, outputs)?;
         Ok(Rows { node, slots, window })
     }
@@ -136,6 +137,16 @@ impl Lowering<'_> {
         };
         let time = EventTime { column: keep(window.time.column), ..window.time };
         Window { time, columns: window.columns.map(|c| c.map(&mut keep)), ..window }
+    }
+
+    /// Makes a projection keep window_time where that is the event time: a join of windows goes on with it, though the
+    /// query may name the borders alone.
+    fn carry_window_time(&self, node: usize, outputs: &mut Vec<(Expr, Field)>) {
+        let time = self.builder.node(node).event_time.map(|time| time.column);
+        if let Some(column) = time.filter(|column| self.window_column_of(node, *column).is_some()) {
+            let field = self.builder.schema(node).field(column).clone();
+            push_once(outputs, self.builder.column(node, column), field);
+        }
     }
 
     fn window(&mut self, node: &WindowNode) -> Result<Rows> {

@@ -68,7 +68,10 @@ fn comparison(a: &Expr, op: Operator, b: &Expr, left: &DFSchema, right: &DFSchem
     }
     let difference = Sum::of(a)?.minus(Sum::of(b)?)?;
     let ([plus], [minus]) = (difference.plus.as_slice(), difference.minus.as_slice()) else { return None };
-    let place = |column: &Column, schema: &DFSchema| schema.maybe_index_of_column(column);
+    let place = |column: &Column, schema: &DFSchema| {
+        let at = schema.maybe_index_of_column(column)?;
+        matches!(schema.field(at).data_type(), DataType::Timestamp(..)).then_some(at)
+    };
     let in_order = place(plus, left).zip(place(minus, right));
     let (pair, op, constant) = match in_order {
         // l - r + c op 0
