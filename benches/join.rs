@@ -4,7 +4,7 @@ use crate::engine::{expect, run};
 use crate::measure::report;
 
 /// Rows of either side.
-const ROWS: u64 = 2_000_000;
+const ROWS: u64 = 1_000_000;
 
 /// A row a millisecond, kept for a hundred seconds: 100,000 rows on either side, dealt among `keys`. Both sides have the
 /// same rows, so each has its equal, and few others, within a millisecond.
