@@ -6,6 +6,7 @@
 mod bids;
 mod decode;
 mod engine;
+mod join;
 mod kafka;
 mod measure;
 mod serve;
@@ -27,6 +28,8 @@ const BENCHES: &[Bench] = &[
     ("join", engine::join),
     ("top_n", engine::top_n),
     ("dedup", engine::dedup),
+    ("interval_join_10", join::few_rows_a_key),
+    ("interval_join_10000", join::many_rows_a_key),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

@@ -31,26 +31,26 @@ impl Bags {
         }
     }
 
+    /// How often a row is there.
+    pub fn weight(&self, slot: u32, row: &[u8]) -> i64 {
+        self.bags.get(slot as usize).map_or(0, |bag| bag.count(row))
+    }
+
     /// The rows of a slot, ascending, with their weights.
     pub fn rows(&self, slot: u32) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
         self.bags.get(slot as usize).into_iter().flat_map(Multiset::iter).map(|(row, weight)| (row.as_ref(), weight))
     }
 
     /// The rows of a slot from `from` on, ascending, up to the first for which `behind` is true.
-    pub fn range<'a>(
+    pub fn range<'a: 'b, 'b>(
         &'a self,
         slot: u32,
-        from: &'a [u8],
-        behind: impl Fn(&[u8]) -> bool + Copy + 'a,
-    ) -> impl Iterator<Item = (&'a [u8], i64)> {
+        from: &'b [u8],
+        behind: impl Fn(&[u8]) -> bool + Copy + 'b,
+    ) -> impl Iterator<Item = (&'a [u8], i64)> + 'b {
         let bag = self.bags.get(slot as usize).into_iter();
         bag.flat_map(move |bag| bag.range(from, move |row| behind(row)))
             .map(|(row, weight)| (row.as_ref(), weight))
-    }
-
-    /// How often a slot has a row.
-    pub fn weight(&self, slot: u32, row: &[u8]) -> i64 {
-        self.range(slot, row, |_| false).next().filter(|(kept, _)| *kept == row).map_or(0, |(_, weight)| weight)
     }
 
     /// Distinct rows of a slot.
@@ -159,6 +159,7 @@ mod tests {
             let mut back = self::bags(&[]);
             back.decode(0, &bytes).unwrap();
             assert_eq!(seen(&back), seen(&bags));
+            assert_eq!((bags.weight(0, &5u16.to_be_bytes()), bags.weight(0, b"no")), (if rows > 5 { 6 } else { 0 }, 0));
             let from = (rows / 2).to_be_bytes();
             let last = (rows / 2 + 3).to_be_bytes();
             let found: Vec<i64> = bags.range(0, &from, |row| row > &last[..]).map(|(_, weight)| weight).collect();

@@ -7,6 +7,7 @@ use super::aggregate::Aggregate;
 use super::filter::Filter;
 use super::group::Calls;
 use super::join::Join;
+use super::interval_join::IntervalJoin;
 use super::project::Project;
 use super::slices::Slices;
 use super::upsert::{Upsert, UpsertPlan};
@@ -68,6 +69,7 @@ pub fn build(
             Box::new(TopN::new(table, &plan, input, &node.schema, state)?)
         }
         Op::Scan { .. } | Op::ViewScan { .. } => return Err(Error::internal("a scan is no operator")),
+        Op::IntervalJoin(join) => Box::new(IntervalJoin::new(join, node, input_schemas, state)?),
     })
 }
 

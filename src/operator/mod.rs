@@ -18,6 +18,7 @@
 //! - `upsert` stands in front of sinks that keep one row a key.
 //! - `join` matches the rows of two inputs by key.
 //! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
+//! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -34,6 +35,7 @@ mod combine;
 mod filter;
 mod group;
 mod join;
+mod interval_join;
 mod multiset;
 mod net;
 mod project;

@@ -91,6 +91,20 @@ impl<T: Ord> Multiset<T> {
         }
     }
 
+    /// How often a value is there.
+    pub fn count<Q: Ord + ?Sized>(&self, wanted: &Q) -> i64
+    where
+        T: Borrow<Q>,
+    {
+        match self {
+            Multiset::Few(values) => {
+                let found = values.binary_search_by(|(value, _)| value.borrow().cmp(wanted)).ok();
+                found.and_then(|at| values.get(at)).map_or(0, |(_, count)| *count)
+            }
+            Multiset::Many(values) => values.get(wanted).copied().unwrap_or_default(),
+        }
+    }
+
     /// Distinct values whose count is not zero.
     pub fn len(&self) -> usize {
         match self {
@@ -106,11 +120,11 @@ impl<T: Ord> Multiset<T> {
     }
 
     /// Values from `from` on, with their counts, up to the first for which `behind` is true.
-    pub fn range<'a, Q: Ord + ?Sized>(
+    pub fn range<'a: 'b, 'b, Q: Ord + ?Sized>(
         &'a self,
         from: &Q,
-        behind: impl Fn(&T) -> bool + 'a,
-    ) -> Box<dyn Iterator<Item = (&'a T, i64)> + 'a>
+        behind: impl Fn(&T) -> bool + 'b,
+    ) -> Box<dyn Iterator<Item = (&'a T, i64)> + 'b>
     where
         T: Borrow<Q>,
     {

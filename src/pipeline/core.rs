@@ -376,6 +376,8 @@ impl Core {
                 self.fail_readers(from, &error);
                 self.fail_readers(to, &error);
             }
+            // The main one may have seen its source's end, or idleness, which its new members have not been told.
+            self.due = true;
         }
     }
 

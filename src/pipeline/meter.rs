@@ -92,5 +92,6 @@ fn name_of(op: &Op) -> &'static str {
         Op::Join { .. } => "join",
         Op::Union => "union",
         Op::TopN { .. } => "top-n",
+        Op::IntervalJoin(_) => "interval join",
     }
 }

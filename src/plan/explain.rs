@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use super::Scalar;
-use super::state::state_of;
+use super::state::{duration, shifted, state_of};
 use super::stream::{
-    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, RankFunction, Ranks, SortColumn,
+    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, RankFunction, Ranks, SortColumn, IntervalJoin,
 };
 
 /// The plan as people read it, one line after the other.
@@ -115,6 +115,14 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Union => "Union All".into(),
         Op::TopN { partition, .. } if partition.is_empty() => "Top-N".into(),
         Op::TopN { partition, .. } => format!("Top-N by {}", keys_of(inputs, partition)),
+        Op::IntervalJoin(join) => match join.kind {
+            JoinKind::Inner => "Interval Join".into(),
+            JoinKind::Left => "Interval Left Join".into(),
+            JoinKind::Right => "Interval Right Join".into(),
+            JoinKind::Full => "Interval Full Join".into(),
+            JoinKind::Semi => "Interval Semi Join".into(),
+            JoinKind::Anti => "Interval Anti Join".into(),
+        },
     }
 }
 
@@ -186,6 +194,7 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
         }
         Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
         Op::TopN { order, ranks, at_once, .. } => top_n(order, *ranks, *at_once, inputs),
+        Op::IntervalJoin(join) => interval_join(join, inputs),
     }
 }
 
@@ -238,6 +247,26 @@ fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) ->
     lines
 }
 
+/// Sides are told apart by "left" and "right": their columns may have the same names.
+fn interval_join(join: &IntervalJoin, inputs: &[&Node]) -> Vec<String> {
+    let left = |at: usize| inputs.first().map(|i| format!("left.{}", column(i, at))).unwrap_or_default();
+    let right = |at: usize| inputs.get(1).map(|i| format!("right.{}", column(i, at))).unwrap_or_default();
+    let key = |key: &JoinKey| {
+        let equals = if key.null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+        format!("{} {equals} {}", left(key.left), right(key.right))
+    };
+    let (time, of) = (left(join.left_time.column), right(join.right_time.column));
+    let mut lines = vec![match (join.lower, join.upper) {
+        (lower, upper) if lower == upper => format!("Time: {time} = {}", shifted(&of, lower)),
+        (lower, upper) => format!("Time: {time} BETWEEN {} AND {}", shifted(&of, lower), shifted(&of, upper)),
+    }];
+    if !join.keys.is_empty() {
+        lines.push(format!("Keys: {}", join.keys.iter().map(key).collect::<Vec<_>>().join(", ")));
+    }
+    lines.extend(join.residual.as_ref().map(|residual| format!("Condition: {}", readable(residual))));
+    lines
+}
+
 fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {
     let name = |index: usize| inputs.first().map(|i| column(i, index)).unwrap_or_default();
     let calls: Vec<String> = calls
@@ -258,21 +287,6 @@ fn window_text(window: &WindowSpec, time: &str) -> String {
             format!("TUMBLE of {} over {time}, offset {}", duration(*size), duration(*offset))
         }
     }
-}
-
-/// Microseconds in the largest units that divide them: "1 minute", "1.5 s" never.
-fn duration(micros: i64) -> String {
-    const UNITS: [(i64, &str); 6] = [
-        (86_400_000_000, "day"),
-        (3_600_000_000, "hour"),
-        (60_000_000, "minute"),
-        (1_000_000, "second"),
-        (1_000, "millisecond"),
-        (1, "microsecond"),
-    ];
-    let (size, unit) = UNITS.into_iter().find(|(size, _)| micros % size == 0).unwrap_or((1, "microsecond"));
-    let count = micros / size;
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// An expression without the types that only the stored text needs.

@@ -34,7 +34,7 @@ pub use relations::{Relation, RelationKind, Relations};
 pub use scalar::Scalar;
 pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn, IntervalJoin,
 };
 
 use crate::catalog::WatermarkClause;

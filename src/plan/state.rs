@@ -61,6 +61,16 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             Some(StateInfo { keeps: format!("all rows of both inputs{partners}"), bound: StateBound::InputRows })
         }
         Op::Scan { .. } | Op::ViewScan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
+        Op::IntervalJoin(join) => {
+            let column = |input: usize, at: usize| {
+                let field = inputs.get(input).and_then(|i| i.schema.fields().get(at));
+                field.map_or("", |f| f.name().as_str())
+            };
+            let left = shifted(column(0, join.left_time.column), join.lower.saturating_neg());
+            let right = shifted(column(1, join.right_time.column), join.upper);
+            let keeps = format!("left rows until the watermark reaches {left}, right rows until it reaches {right}");
+            Some(StateInfo { keeps, bound: StateBound::Watermark })
+        }
         Op::TopN { at_once: true, .. } => None,
         Op::TopN { partition, ranks, .. } => {
             let columns = names(partition);
@@ -87,6 +97,30 @@ fn top_n(ranks: Ranks, columns: Vec<String>, changing: bool) -> StateInfo {
     };
     let keeps = if columns.is_empty() { kept } else { format!("{kept} for each ({})", columns.join(", ")) };
     StateInfo { keeps, bound }
+}
+
+/// A time some microseconds later: "ts + 5 seconds".
+pub(super) fn shifted(time: &str, micros: i64) -> String {
+    match micros {
+        0 => time.to_string(),
+        later if later > 0 => format!("{time} + {}", duration(later)),
+        earlier => format!("{time} - {}", duration(earlier.saturating_neg())),
+    }
+}
+
+/// Microseconds in the largest units that divide them: "1 minute", "1.5 s" never.
+pub(super) fn duration(micros: i64) -> String {
+    const UNITS: [(i64, &str); 6] = [
+        (86_400_000_000, "day"),
+        (3_600_000_000, "hour"),
+        (60_000_000, "minute"),
+        (1_000_000, "second"),
+        (1_000, "millisecond"),
+        (1, "microsecond"),
+    ];
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| micros % size == 0).unwrap_or((1, "microsecond"));
+    let count = micros / size;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 impl fmt::Display for StateBound {

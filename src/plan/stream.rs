@@ -136,6 +136,8 @@ pub enum Op {
         /// All rows of a partition come within one tick, so each partition is answered once, and nothing is kept.
         at_once: bool,
     },
+    /// Two inputs, whose keys and times must agree.
+    IntervalJoin(IntervalJoin),
     /// In front of a sink that keeps one row for each `key`: by the tick's end at most one change of each, and none if
     /// what it shows did not change.
     Upsert {
@@ -157,6 +159,20 @@ pub enum Keeps {
     Shown,
     /// All of them: when the one that is shown is deleted, another takes its place.
     All,
+}
+
+/// `left_time` in `[right_time + lower, right_time + upper]`, in microseconds. Output: left columns, then right ones; of a
+/// semi or anti join left ones alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntervalJoin {
+    pub kind: JoinKind,
+    pub left_time: EventTime,
+    pub right_time: EventTime,
+    pub lower: i64,
+    pub upper: i64,
+    pub keys: Vec<JoinKey>,
+    /// What else must be true of a pair, over [`pair_schema`].
+    pub residual: Option<Scalar>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -213,7 +229,7 @@ pub fn pair_schema(left: &SchemaRef, right: &SchemaRef) -> SchemaRef {
 }
 
 /// Fields with a number behind each name that was there before.
-pub(super) fn unique_names(fields: Vec<Field>) -> Vec<Field> {
+pub fn unique_names(fields: Vec<Field>) -> Vec<Field> {
     let mut taken = HashSet::new();
     fields
         .into_iter()

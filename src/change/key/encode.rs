@@ -38,6 +38,13 @@ pub(super) fn float64(v: f64) -> [u8; 8] {
     (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }).to_be_bytes()
 }
 
+/// One time as keys start with it.
+pub fn encode_time(time: i64) -> [u8; TIME_WIDTH] {
+    let mut bytes = [PRESENT; TIME_WIDTH];
+    put(&mut bytes, int64(time));
+    bytes
+}
+
 impl KeyCodec {
     /// Writes the keys of `rows` rows into `keys`, in place of what was there.
     ///

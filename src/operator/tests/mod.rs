@@ -1,6 +1,7 @@
 //! Operators under test: scripts of small tables (`testdata/`), and random changes against an obvious twin.
 
 mod join;
+mod interval_join;
 mod random;
 mod script;
 mod upsert;
@@ -13,7 +14,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::*;
 use crate::memory::Budget;
-use crate::plan::{Changelog, Node, Op, OperatorId};
+use crate::plan::{Changelog, EventTime, Node, Op, OperatorId};
 use crate::state::{BackendKind, StateContext};
 use crate::types::SqlType;
 
@@ -42,13 +43,14 @@ struct Harness {
 
 impl Harness {
     fn new(op: Op, input: (&SchemaRef, Changelog), output: (&SchemaRef, Changelog), way: Way) -> Result<Self> {
-        Harness::with_inputs(op, &[input], output, way)
+        Harness::with_inputs(op, &[input], output, None, way)
     }
 
     fn with_inputs(
         op: Op,
         inputs: &[(&SchemaRef, Changelog)],
         output: (&SchemaRef, Changelog),
+        event_time: Option<EventTime>,
         way: Way,
     ) -> Result<Self> {
         let node = Node {
@@ -57,7 +59,7 @@ impl Harness {
             inputs: Vec::new(),
             schema: Arc::clone(output.0),
             changelog: output.1,
-            event_time: None,
+            event_time,
             unique_key: None,
         };
         let budget = Budget::new();
@@ -86,8 +88,12 @@ impl Harness {
     }
 
     fn end_tick(&mut self, watermark: Watermark, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        self.end_tick_at(vec![watermark], out)
+    }
+
+    fn end_tick_at(&mut self, watermarks: Vec<Watermark>, out: &mut Vec<ChangeBatch>) -> Result<()> {
         self.ticks += 1;
-        self.operator.end_tick(&TickEnd { number: self.ticks, now: 0, watermarks: vec![watermark] })?;
+        self.operator.end_tick(&TickEnd { number: self.ticks, now: 0, watermarks })?;
         self.pull(out)?;
         self.operator.tables().into_iter().try_for_each(|table| table.end_tick())
     }

@@ -38,6 +38,9 @@ struct Demands {
 
 impl Lowering<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Rows> {
+        if let Some(rows) = self.interval_join(join)? {
+            return Ok(rows);
+        }
         let (kind, swapped) = kind_of(join)?;
         let (left, right) = if swapped { (&join.right, &join.left) } else { (&join.left, &join.right) };
         let demands = demands(join, left.schema(), right.schema(), swapped)?;

@@ -3,6 +3,7 @@
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
 //! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function),
 //!    [`aggregate`], [`join`], [`union`] and [`top_n`].
+//!    A join is an [`interval_join`] where conditions on time ([`time_bounds`]) let the watermark bound it.
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
@@ -10,16 +11,18 @@
 
 mod aggregate;
 mod build;
+mod interval_join;
 mod join;
 mod output;
 mod relational;
 mod sink;
-mod union;
+mod time_bounds;
 mod top_n;
+mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Join, LogicalPlan};
 
 use super::relations::Relations;
 use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
@@ -40,6 +43,8 @@ pub struct Lowering<'a> {
     emit: Emit,
     /// Whether that query groups by a window.
     has_window: bool,
+    /// Columns of joins that what stands behind them reads as a time.
+    join_times: Vec<(*const Join, usize)>,
 }
 
 /// The rows of a relation: a node's output, and where each column of the logical plan is in it.
@@ -101,6 +106,7 @@ impl<'a> Lowering<'a> {
             outputs: Vec::new(),
             emit: Emit::OnClose,
             has_window: false,
+            join_times: Vec::new(),
         })
     }
 

@@ -177,6 +177,7 @@ impl Lowering<'_> {
             slots.push(Slot::Column(push_once(&mut outputs, expr, field)));
         }
         let window = rows.window.map(|window| self.carry(window, rows.node, &mut outputs));
+        self.carry_window_time(rows.node, &mut outputs);
         let node = self.builder.project(rows.node, outputs)?;
         Ok(Rows { node, slots, window })
     }
@@ -191,7 +192,22 @@ impl Lowering<'_> {
         Window { time, columns: window.columns.map(|c| c.map(&mut keep)), ..window }
     }
 
+    /// Makes a projection keep window_time where that is the event time: a join of windows goes on with it, though the
+    /// query may name the borders alone.
+    fn carry_window_time(&self, node: usize, outputs: &mut Vec<(Expr, Field)>) {
+        let time = self.builder.node(node).event_time.map(|time| time.column);
+        if let Some(column) = time.filter(|column| self.window_column_of(node, *column).is_some()) {
+            let field = self.builder.schema(node).field(column).clone();
+            push_once(outputs, self.builder.column(node, column), field);
+        }
+    }
+
     fn window(&mut self, node: &WindowNode) -> Result<Rows> {
+        if let Expr::Column(time) = &node.time
+            && let Some(column) = node.input.schema().maybe_index_of_column(time)
+        {
+            self.note_time(&node.input, column);
+        }
         let mut rows = self.lower(&node.input)?;
         if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
             rows = self.materialise(rows);

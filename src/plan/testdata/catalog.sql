@@ -31,3 +31,7 @@ CREATE SINK wide (
     id BIGINT NOT NULL, s SMALLINT, i INTEGER, n NUMERIC(10,2), d DOUBLE PRECISION, t TEXT, v VARCHAR(3),
     flag BOOLEAN, day DATE, ts TIMESTAMP(3), tz TIMESTAMP WITH TIME ZONE
 ) WITH ('connector' = 'append');
+
+CREATE SOURCE payments (
+    order_id INTEGER, amount NUMERIC(12,2), paid TIMESTAMP(3), note TEXT, WATERMARK FOR paid AS paid
+) WITH ('connector' = 'test');

@@ -17,7 +17,7 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, SortColumn,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, SortColumn, IntervalJoin,
 };
 use crate::types::SqlType;
 
@@ -154,25 +154,41 @@ fn op_text(op: &Op) -> Result<String> {
             if *ranked { " ranked" } else { "" },
             if *at_once { " at_once" } else { "" },
         ),
+        Op::IntervalJoin(join) => interval_join_text(join)?,
     })
 }
 
 fn join_text(kind: JoinKind, on: &[JoinKey], condition: Option<&Scalar>) -> Result<String> {
-    let on: Vec<String> = on
-        .iter()
-        .map(|key| format!("{}{}{}", key.left, if key.null_safe { " is " } else { " = " }, key.right))
-        .collect();
     let condition = match condition {
         Some(condition) => format!(" condition {}", print(condition.expr())?),
         None => String::new(),
     };
-    Ok(format!("join {kind} on [{}]{condition}", on.join(", ")))
+    Ok(format!("join {kind} {}{condition}", join_keys_text(on)))
 }
 
 fn sort_text(sort: &SortColumn) -> String {
     let direction = if sort.direction.descending { "desc" } else { "asc" };
     let nulls = if sort.direction.nulls_first { "nulls_first" } else { "nulls_last" };
     format!("{} {direction} {nulls}", sort.column)
+}
+
+fn interval_join_text(join: &IntervalJoin) -> Result<String> {
+    let IntervalJoin { kind, left_time, right_time, lower, upper, keys, residual } = join;
+    let residual = match residual {
+        Some(residual) => format!(" where {}", print(residual.expr())?),
+        None => String::new(),
+    };
+    let (left_time, right_time) = (time_text(*left_time), time_text(*right_time));
+    let keys = join_keys_text(keys);
+    Ok(format!("interval_join {kind} {left_time} within {lower} to {upper} of {right_time} {keys}{residual}"))
+}
+
+fn join_keys_text(keys: &[JoinKey]) -> String {
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| format!("{} {} {}", key.left, if key.null_safe { "is" } else { "=" }, key.right))
+        .collect();
+    format!("on [{}]", keys.join(", "))
 }
 
 fn calls_text(calls: &[AggregateCall]) -> String {

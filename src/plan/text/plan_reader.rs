@@ -13,7 +13,7 @@ use crate::change::key::Direction;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn, IntervalJoin,
 };
 
 impl StreamPlan {
@@ -57,7 +57,7 @@ impl StreamPlan {
                 .collect();
             let fits = match node.op {
                 Op::Scan { .. } | Op::ViewScan { .. } => inputs.is_empty(),
-                Op::Join { .. } => inputs.len() == 2,
+                Op::Join { .. } | Op::IntervalJoin(_) => inputs.len() == 2,
                 Op::Union => !inputs.is_empty(),
                 _ => inputs.len() == 1,
             };
@@ -86,6 +86,9 @@ fn expressions<'a>(node: &'a Node, inputs: &[&SchemaRef]) -> Vec<(&'a Scalar, Sc
         (Op::Filter { predicate }, [input]) => vec![(predicate, Arc::clone(input))],
         (Op::Project { exprs }, [input]) => exprs.iter().map(|e| (e, Arc::clone(input))).collect(),
         (Op::Join { condition: Some(condition), .. }, [left, right]) => vec![(condition, pair_schema(left, right))],
+        (Op::IntervalJoin(IntervalJoin { residual: Some(residual), .. }), [left, right]) => {
+            vec![(residual, pair_schema(left, right))]
+        }
         _ => Vec::new(),
     }
 }
@@ -138,6 +141,15 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         }),
         Op::TopN { partition, order, ranked, .. } => {
             within(partition) && order.iter().all(|o| o.column < width) && output_width == width + usize::from(*ranked)
+        }
+        Op::IntervalJoin(join) => {
+            let right = inputs.get(1).copied();
+            let right_width = right.map_or(0, |s| s.fields().len());
+            let left_alone = matches!(join.kind, JoinKind::Semi | JoinKind::Anti);
+            is_time(input, &join.left_time)
+                && is_time(right, &join.right_time)
+                && join.keys.iter().all(|k| k.left < width && k.right < right_width)
+                && output_width == width + if left_alone { 0 } else { right_width }
         }
     };
     let distributed = node.inputs.iter().enumerate().all(|(port, i)| match &i.distribution {
@@ -298,6 +310,9 @@ impl Reader<'_> {
         if lexer.word("top_n") {
             return self.top_n();
         }
+        if lexer.word("interval_join") {
+            return Ok(Op::IntervalJoin(self.interval_join()?));
+        }
         Err(lexer.unexpected("an operator"))
     }
 
@@ -312,21 +327,42 @@ impl Reader<'_> {
     }
 
     fn join(&mut self) -> Result<Op> {
-        let lexer = &mut self.lexer;
-        let Some(kind) = JoinKind::ALL.into_iter().find(|kind| lexer.word(&kind.to_string())) else {
-            return Err(lexer.unexpected("a kind of join"));
-        };
-        lexer.require_word("on")?;
-        let on = lexer.list("[", "]", |lexer| {
+        let (kind, on) = (self.join_kind()?, self.join_keys()?);
+        let condition =
+            if self.lexer.word("condition") { Some(Scalar::new(read_expr(&mut self.lexer)?)) } else { None };
+        Ok(Op::Join { kind, on, condition })
+    }
+
+    fn interval_join(&mut self) -> Result<IntervalJoin> {
+        let kind = self.join_kind()?;
+        let left_time = self.time()?;
+        self.lexer.require_word("within")?;
+        let lower = self.lexer.integer()?;
+        self.lexer.require_word("to")?;
+        let upper = self.lexer.integer()?;
+        self.lexer.require_word("of")?;
+        let right_time = self.time()?;
+        let keys = self.join_keys()?;
+        let residual =
+            if self.lexer.word("where") { Some(Scalar::new(read_expr(&mut self.lexer)?)) } else { None };
+        Ok(IntervalJoin { kind, left_time, right_time, lower, upper, keys, residual })
+    }
+
+    fn join_kind(&mut self) -> Result<JoinKind> {
+        let kind = JoinKind::ALL.into_iter().find(|kind| self.lexer.word(&kind.to_string()));
+        kind.ok_or_else(|| self.lexer.unexpected("a kind of join"))
+    }
+
+    fn join_keys(&mut self) -> Result<Vec<JoinKey>> {
+        self.lexer.require_word("on")?;
+        self.lexer.list("[", "]", |lexer| {
             let left = lexer.integer()?;
             let null_safe = lexer.word("is");
             if !null_safe {
                 lexer.require("=")?;
             }
             Ok(JoinKey { left, right: lexer.integer()?, null_safe })
-        })?;
-        let condition = if lexer.word("condition") { Some(Scalar::new(read_expr(lexer)?)) } else { None };
-        Ok(Op::Join { kind, on, condition })
+        })
     }
 
     fn top_n(&mut self) -> Result<Op> {
