@@ -68,7 +68,7 @@ impl Case {
         let changelog = if self.append_only { Changelog::AppendOnly } else { Changelog::Changing };
         let inputs = [(&input, changelog), (&input, changelog)];
         let op = Op::Join { kind: self.kind, on, condition };
-        Harness::with_inputs(op, &inputs, (&output, self.output_changelog()), way).unwrap()
+        Harness::with_inputs(op, &inputs, (&output, self.output_changelog()), None, way).unwrap()
     }
 
     /// All rows of the answer, the obvious way.

@@ -25,10 +25,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{col, lit};
 
 use super::*;
-use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, Keeps, Scalar, WindowSpec};
 use crate::change::key::Direction;
 use crate::plan::{
-    AggregateCall, AggregateFunction, Emit, EventTime, RankFunction, Ranks, Scalar, SortColumn, WindowSpec,
+    AggregateCall, AggregateFunction, Emit, EventTime, Keeps, RankFunction, Ranks, Scalar, SortColumn, WindowSpec,
 };
 
 fn sql_type(name: &str) -> SqlType {
