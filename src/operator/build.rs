@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::group::Calls;
 use super::project::Project;
 use super::slices::Slices;
+use super::sliding_aggregate::SlidingAggregate;
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
@@ -43,10 +44,15 @@ pub fn build(
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, keys.len())?;
             Box::new(Aggregate::new(table, keys, &calls, input, &node.schema, state)?)
         }
-        Op::WindowAggregate { window, time, keys, aggregates, emit } => {
+        Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
-            let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
-            Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+            let slices = Slices::new(window)?;
+            let windows = Windows { slices, time: *time, emit: *emit, lateness: *lateness, assigned: *assigned };
+            if windows.slide() {
+                Box::new(SlidingAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+            } else {
+                Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+            }
         }
         Op::Scan { .. } => return Err(Error::internal("a scan is no operator")),
     })

@@ -14,7 +14,8 @@
 //! - [`build()`] makes the operator of a plan's node; [`Checked`] holds any operator to the contract, in tests.
 //! - `filter`, `project`, `window` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
-//!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
+//!   CUMULATE that answer once. `slices` cuts event time, `sweep` lays slices out window by window.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -34,6 +35,8 @@ mod multiset;
 mod net;
 mod project;
 mod slices;
+mod sliding_aggregate;
+mod sweep;
 mod window;
 mod window_aggregate;
 

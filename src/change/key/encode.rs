@@ -38,6 +38,12 @@ pub(super) fn float64(v: f64) -> [u8; 8] {
     (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }).to_be_bytes()
 }
 
+/// Appends a time as keys that are scanned in time order start with it.
+pub fn put_time(time: i64, key: &mut Vec<u8>) {
+    key.push(PRESENT);
+    key.extend_from_slice(&int64(time));
+}
+
 impl KeyCodec {
     /// Writes the keys of `rows` rows into `keys`, in place of what was there.
     ///

@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::types::SqlType;
 
 pub use decode::leading_time;
-pub use encode::TIME_WIDTH;
+pub use encode::{TIME_WIDTH, put_time};
 pub use hash::{KEY_GROUPS, groups_of, hash, key_group, shard_of, single_group};
 
 /// Of both the encoding and the hash.

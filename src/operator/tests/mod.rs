@@ -78,7 +78,10 @@ impl Harness {
         let mut blocked = 0;
         loop {
             match self.operator.pull()? {
-                Pull::Batch(batch) => out.push(batch),
+                Pull::Batch(batch) => {
+                    out.push(batch);
+                    blocked = 0;
+                }
                 Pull::Done => return Ok(()),
                 Pull::Blocked => blocked += 1,
             }

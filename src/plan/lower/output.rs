@@ -128,10 +128,7 @@ impl Lowering<'_> {
     /// The query's rows, with every column in them.
     fn result(&mut self, query: &LogicalPlan) -> Result<Rows> {
         let rows = self.lower(query)?;
-        if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-            return Ok(self.materialise(rows));
-        }
-        Ok(rows)
+        self.put_windows(rows)
     }
 
     fn slot(&self, rows: &Rows, index: usize) -> Result<Expr> {
