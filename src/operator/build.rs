@@ -7,13 +7,14 @@ use super::aggregate::Aggregate;
 use super::filter::Filter;
 use super::group::Calls;
 use super::project::Project;
+use super::session_aggregate::{SessionAggregate, SessionWindows};
 use super::slices::Slices;
 use super::sliding_aggregate::SlidingAggregate;
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
 use crate::error::{Error, Result};
-use crate::plan::{Changelog, Node, Op};
+use crate::plan::{Changelog, Node, Op, WindowSpec};
 use crate::state::{StateContext, TableId};
 
 /// Columns of a window aggregate's output in front of its keys: window_start, window_end, window_time.
@@ -46,6 +47,12 @@ pub fn build(
         }
         Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
+            if let WindowSpec::Session { gap } = *window {
+                let windows = SessionWindows { gap, time: *time, emit: *emit };
+                let input = (input, *changelog);
+                let sessions = SessionAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?;
+                return Ok(Box::new(sessions));
+            }
             let slices = Slices::new(window)?;
             let windows = Windows { slices, time: *time, emit: *emit, lateness: *lateness, assigned: *assigned };
             if windows.slide() {

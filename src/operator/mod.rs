@@ -16,6 +16,7 @@
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
 //!   CUMULATE that answer once. `slices` cuts event time, `sweep` lays slices out window by window.
+//! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
@@ -24,6 +25,7 @@
 
 mod accumulator;
 mod aggregate;
+mod arrivals;
 mod bags;
 mod build;
 mod checked;
@@ -34,6 +36,8 @@ mod group;
 mod multiset;
 mod net;
 mod project;
+mod session_aggregate;
+mod sessions;
 mod slices;
 mod sliding_aggregate;
 mod sweep;

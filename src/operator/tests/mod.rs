@@ -2,6 +2,7 @@
 
 mod random;
 mod script;
+mod sessions;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::change::consolidate::consolidate;
 use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, WindowSpec};
 
 /// SplitMix64: enough to make tests differ, and the same everywhere.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -22,29 +22,29 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
-    key: Option<String>,
+pub(super) struct Row {
+    pub(super) key: Option<String>,
     value: Option<i64>,
     /// A small multiple of a power of two, so that an obvious sum is exact.
     float: Option<f64>,
     flag: Option<bool>,
-    time: i64,
+    pub(super) time: i64,
 }
 
 /// A key's and a group's answers, printed: what is compared.
-type Answers = BTreeMap<String, Vec<String>>;
+pub(super) type Answers = BTreeMap<String, Vec<String>>;
 
-fn input_schema() -> SchemaRef {
+pub(super) fn input_schema() -> SchemaRef {
     schema(&[
         ("k", SqlType::Text),
         ("v", SqlType::BigInt),
@@ -54,7 +54,7 @@ fn input_schema() -> SchemaRef {
     ])
 }
 
-fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
+pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
     use AggregateFunction as F;
     let call = |function, argument, filter| AggregateCall { function, argument, filter };
     let calls = vec![
@@ -80,7 +80,7 @@ fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
     (calls, types)
 }
 
-fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch {
+pub(super) fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|(r, _)| r.key.as_deref()).collect::<StringViewArray>()),
         Arc::new(rows.iter().map(|(r, _)| r.value).collect::<Int64Array>()),
@@ -95,7 +95,7 @@ fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch {
 }
 
 /// The answers over a group's rows, the obvious way.
-fn answer(rows: &[&Row]) -> Vec<String> {
+pub(super) fn answer(rows: &[&Row]) -> Vec<String> {
     let print = |v: Option<String>| v.unwrap_or_else(|| "null".into());
     let values: Vec<i64> = rows.iter().filter_map(|r| r.value).collect();
     let flagged: Vec<i64> = rows.iter().filter(|r| r.flag == Some(true)).filter_map(|r| r.value).collect();
@@ -127,7 +127,7 @@ fn cell(array: &ArrayRef, row: usize) -> String {
 }
 
 /// Applies a change to answers: each deletion finds its row, each insertion its place free.
-fn apply(answers: &mut Answers, change: &ChangeBatch, key_columns: usize) {
+pub(super) fn apply(answers: &mut Answers, change: &ChangeBatch, key_columns: usize) {
     let row_of = |row: usize| {
         let cells: Vec<String> = change.rows().columns().iter().map(|c| cell(c, row)).collect();
         (cells[..key_columns].join("|"), cells[key_columns..].to_vec())
@@ -160,7 +160,7 @@ fn group_by(rows: &[Row], key: impl Fn(&Row) -> String) -> Answers {
     groups.into_iter().map(|(key, rows)| (key, answer(&rows))).collect()
 }
 
-fn print_key(row: &Row) -> String {
+pub(super) fn print_key(row: &Row) -> String {
     row.key.clone().unwrap_or_else(|| "null".into())
 }
 
@@ -205,7 +205,7 @@ fn aggregates_follow_every_change() {
 }
 
 /// The rows of a partition whose watermark lags behind its maximum, each with its judge if it is behind.
-fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)> {
+pub(super) fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)> {
     let (mut watermark, mut clock) = (i64::MIN, -100);
     (0..rows)
         .map(|_| {

@@ -3,6 +3,8 @@
 //! Arguments, filters and computed keys become columns of a projection in front; the operator's output is keys and
 //! results, and whatever the query computes from them stands in a projection behind.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::AggregateFunction as AggregateExpr;
@@ -56,6 +58,7 @@ impl Lowering<'_> {
             && let Some(window) = &rows.window
         {
             check_keys(&keys, window)?;
+            self.check_session(window, aggregate, &rows)?;
             self.window_aggregate(&keys, inputs)
         } else {
             self.plain_aggregate(&keys, inputs)
@@ -194,6 +197,27 @@ impl Lowering<'_> {
         let argument_field = argument.and_then(|a| outputs.get(a)).map(|(_, field)| field);
         let ty = result_type(function, argument_field)?;
         Ok((AggregateCall { function, argument, filter }, ty.field(name)))
+    }
+
+    /// Sessions are those of their PARTITION BY: groups must be the same.
+    fn check_session(&self, window: &Window, aggregate: &Aggregate, rows: &Rows) -> Result<()> {
+        let WindowSpec::Session { .. } = window.spec else { return Ok(()) };
+        let here = |error: Error| window.position.map_or(error.clone(), |p| error.at(p));
+        if self.lateness > 0 {
+            let hint = "A late row may join sessions that were closed. Delay the source's WATERMARK instead.";
+            return Err(here(Error::unsupported("ALLOWED LATENESS of a SESSION is not supported", hint)));
+        }
+        let schema = aggregate.input.schema();
+        let slots = aggregate.group_expr.iter().map(|expr| slot_of(expr, schema, rows));
+        let keys = slots.filter(|slot| window_column(*slot, rows).is_none());
+        let keys: Option<BTreeSet<usize>> = keys.map(|s| if let Some(Slot::Column(c)) = s { Some(c) } else { None }).collect();
+        if keys == Some(window.partition.iter().copied().collect()) {
+            return Ok(());
+        }
+        let message = "GROUP BY over SESSION must name exactly the columns of its PARTITION BY, besides the window";
+        let hint = "Sessions are found within each partition: SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), gap) with \
+                    GROUP BY k, window_start, window_end.";
+        Err(here(Error::unsupported(message, hint)))
     }
 
     fn plain_aggregate(&mut self, keys: &[Key], inputs: Inputs) -> Result<Rows> {

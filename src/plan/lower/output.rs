@@ -17,7 +17,7 @@ use crate::plan::query::typing::{call, literal_as, unknown};
 use crate::plan::query::{self};
 use crate::plan::relations::{Relation, RelationKind};
 use crate::plan::stream::{Changelog, Emit, NodeIndex, Op, Output, Target};
-use crate::sql::ast::{EmitClause, InsertStatement, Name};
+use crate::sql::ast::{EmitClause, EmitWhen, InsertStatement, Name};
 use crate::sql::names::nearest;
 use crate::types::{Column, SqlType};
 
@@ -37,10 +37,10 @@ impl Lowering<'_> {
             let position = insert.columns.get(given).map_or(insert.target.position, |n| n.position);
             return Err(Error::new(SqlState::SyntaxError, message).at(position));
         }
-        self.begin(insert.emit, Emit::OnClose);
+        self.begin(text, &insert.emit, Emit::OnClose)?;
         let literals = literals(query);
         let rows = self.result(query)?;
-        self.check_emit(insert.emit)?;
+        self.check_emit(&insert.emit)?;
         let mut outputs = Vec::with_capacity(sink.columns.len());
         for (index, column) in sink.columns.iter().enumerate() {
             let source = targets.iter().position(|t| *t == index).filter(|s| *s < given);
@@ -59,20 +59,27 @@ impl Lowering<'_> {
         let node = self.arrange(rows.node, outputs)?;
         let takes_changes = matches!(sink.kind, RelationKind::Sink { takes_changes: true });
         if self.builder.node(node).changelog == Changelog::Changing && !takes_changes {
-            return Err(changing_into_append_only(&sink.name, self.has_window).at(insert.target.position));
+            let windows = self.has_window.then_some((self.emit, self.lateness));
+            return Err(changing_into_append_only(&sink.name, windows).at(insert.target.position));
         }
         self.outputs.push(Output { node, target: Target::Sink(sink.name) });
         Ok(())
     }
 
     /// Lowers a view's query; returns the view's columns. `names` are its column list, empty for the query's own names.
-    pub fn view(&mut self, query: &LogicalPlan, names: &[Name], emit: Option<EmitClause>) -> Result<Vec<Column>> {
+    pub fn view(
+        &mut self,
+        text: &str,
+        query: &LogicalPlan,
+        names: &[Name],
+        emit: &EmitClause,
+    ) -> Result<Vec<Column>> {
         let given = query.schema().fields().len();
         if let Some(extra) = names.get(given) {
             let message = "CREATE MATERIALIZED VIEW specifies too many column names";
             return Err(Error::new(SqlState::SyntaxError, message).at(extra.position));
         }
-        self.begin(emit, Emit::OnUpdate);
+        self.begin(text, emit, Emit::OnUpdate)?;
         let rows = self.result(query)?;
         self.check_emit(emit)?;
         let mut outputs: Vec<(Expr, Field)> = Vec::with_capacity(given);
@@ -96,23 +103,26 @@ impl Lowering<'_> {
         Ok(columns)
     }
 
-    fn begin(&mut self, emit: Option<EmitClause>, default: Emit) {
+    fn begin(&mut self, text: &str, emit: &EmitClause, default: Emit) -> Result<()> {
         self.has_window = false;
-        self.emit = match emit {
-            Some(EmitClause::OnWindowClose) => Emit::OnClose,
-            Some(EmitClause::OnUpdate) => Emit::OnUpdate,
+        self.emit = match emit.when {
+            Some(EmitWhen::OnWindowClose) => Emit::OnClose,
+            Some(EmitWhen::OnUpdate) => Emit::OnUpdate,
             None => default,
         };
+        self.lateness = emit.lateness.as_ref().map_or(Ok(0), |lateness| query::window::lateness(text, lateness))?;
+        Ok(())
     }
 
-    fn check_emit(&self, emit: Option<EmitClause>) -> Result<()> {
-        if emit == Some(EmitClause::OnWindowClose) && !self.has_window {
-            return Err(Error::unsupported(
-                "EMIT ON WINDOW CLOSE needs a query that groups by a window",
-                "Leave it out, or GROUP BY window_start, window_end over TABLE(TUMBLE(...)).",
-            ));
-        }
-        Ok(())
+    fn check_emit(&self, emit: &EmitClause) -> Result<()> {
+        let clause = match emit {
+            _ if self.has_window => return Ok(()),
+            EmitClause { lateness: Some(_), .. } => "ALLOWED LATENESS",
+            EmitClause { when: Some(EmitWhen::OnWindowClose), .. } => "EMIT ON WINDOW CLOSE",
+            _ => return Ok(()),
+        };
+        let hint = "Leave it out, or GROUP BY window_start, window_end over TABLE(TUMBLE(...)).";
+        Err(Error::unsupported(format!("{clause} needs a query that groups by a window"), hint))
     }
 
     fn sink(&self, target: &Name) -> Result<Relation> {
@@ -280,17 +290,26 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
-fn changing_into_append_only(sink: &str, windowed: bool) -> Error {
+/// `windows`: when the query's windows emit and how long they take late rows, if it has any.
+fn changing_into_append_only(sink: &str, windows: Option<(Emit, i64)>) -> Error {
     let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
-    let remedy = if windowed {
-        "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that takes \
-         changes; or make a MATERIALIZED VIEW of the query."
-    } else {
-        "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group is \
-         written once; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query."
+    let otherwise = "or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query.";
+    let (detail, remedy) = match windows {
+        Some((Emit::OnUpdate, _)) => (
+            "EMIT ON UPDATE corrects the answer of an open window with every row.",
+            "Leave out EMIT ON UPDATE, so that each window is written once, when it closes;",
+        ),
+        Some((Emit::OnClose, 1..)) => (
+            "ALLOWED LATENESS corrects the answer of a closed window with every late row.",
+            "Leave out ALLOWED LATENESS, so that each window is written once, when it closes;",
+        ),
+        _ => (
+            "GROUP BY without a window corrects its earlier answers with every row.",
+            "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group is \
+             written once;",
+        ),
     };
-    Error::unsupported(message, remedy)
-        .with_detail("GROUP BY without a window corrects its earlier answers with every row.")
+    Error::unsupported(message, format!("{remedy} {otherwise}")).with_detail(detail)
 }
 
 impl super::build::Builder {

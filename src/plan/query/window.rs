@@ -22,6 +22,7 @@ use super::typing::{literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
 use crate::plan::stream::WindowSpec;
+use crate::sql::ast::Lateness;
 use crate::sql::names::nearest;
 use crate::sql::places::Places;
 use crate::types::SqlType;
@@ -456,12 +457,26 @@ fn time_argument(kind: Kind, expr: ast::Expr) -> Result<Ident, Error> {
     }
 }
 
+/// Microseconds of an ALLOWED LATENESS. `text` is what its place refers to.
+pub fn lateness(text: &str, lateness: &Lateness) -> Result<i64, Error> {
+    let shown = lateness.interval.to_string();
+    let expr = super::plan_expr(text, lateness.interval.as_ref().clone(), &DFSchema::empty());
+    let micros = expr.and_then(|expr| micros(expr, "allowed lateness", &shown)).and_then(|micros| match micros {
+        0.. => Ok(micros),
+        _ => Err(Error::new(SqlState::InvalidParameterValue, "the allowed lateness of a window must not be negative")),
+    });
+    micros.map_err(|e| if e.position().is_some() { e } else { e.at(lateness.position) })
+}
+
 /// Microseconds of a constant interval without months.
 fn interval(context: &mut dyn RelationPlannerContext, expr: ast::Expr, what: &str) -> Result<i64, Error> {
     let shown = expr.to_string();
+    micros(context.sql_to_expr(expr, &DFSchema::empty()).map_err(Error::from)?, what, &shown)
+}
+
+fn micros(expr: Expr, what: &str, shown: &str) -> Result<i64, Error> {
     let fail =
         |why: &str| Error::new(SqlState::InvalidParameterValue, format!("the {what} of a window {why}: {shown}"));
-    let expr = context.sql_to_expr(expr, &DFSchema::empty()).map_err(Error::from)?;
     let expr = match unknown(&expr) {
         Some(text) => literal_as(&text, &SqlType::Interval.to_arrow()).map_err(Error::from)?,
         None => fold(expr).map_err(Error::from)?,
