@@ -5,7 +5,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 
 use super::group::{Calls, Groups};
 use crate::change::ChangeBatch;
-use crate::change::key::{KeyCodec, Keys, hash, put_time};
+use crate::change::key::{KeyCodec, Keys, TIME_WIDTH, hash, put_time};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Account;
 use crate::state::{KeyIndex, StateContext, Values};
@@ -132,12 +132,8 @@ impl Arrivals {
     fn push_behind(&mut self, batch: &ChangeBatch, judged: &[(i64, i64)]) -> Result<()> {
         self.encode(batch)?;
         self.slots.clear();
-        let mut key = Vec::new();
         for (row, (judge, time)) in judged.iter().enumerate() {
-            key.clear();
-            put_time(*judge, &mut key);
-            put_time(*time, &mut key);
-            key.extend_from_slice(self.keys.get(row));
+            let key = judged_key(*judge, *time, self.keys.get(row));
             self.slots.push(self.behind.find_or_insert(hash(&key), &key));
         }
         self.behind_groups.grow(self.behind.slots());
@@ -192,6 +188,15 @@ impl Arrivals {
         let behind = self.behind.bytes() + self.behind_groups.bytes();
         self.account.set(self.index.bytes() + self.groups.bytes() + runs + behind);
     }
+}
+
+/// `judge | time | key`.
+pub fn judged_key(judge: i64, time: i64, key: &[u8]) -> Vec<u8> {
+    let mut judged = Vec::with_capacity(2 * TIME_WIDTH + key.len());
+    put_time(judge, &mut judged);
+    put_time(time, &mut judged);
+    judged.extend_from_slice(key);
+    judged
 }
 
 /// Adds a row to the run that it touches, if there is one, joining it with the next if it touches both; tells a group of

@@ -7,8 +7,8 @@
 //! What a row that is behind does depends on the data alone: at its judge J (its partition's watermark from just before
 //! it) it joins the sessions that it touches and that end behind J, and is late if there is none and its own end is not
 //! behind J either. For that, all that other partitions say about times up to J must be there: such rows wait, as state,
-//! until the watermark reaches J, and then come in the order of J, those of one J latest first (whoever lets an earlier
-//! row in is there by then).
+//! until the watermark reaches J, and then come in the order of J, those of one J latest first. Who would be late then
+//! waits on until the watermark has passed J, since another row that was behind the same J may still let it in.
 //!
 //! State, all of it by key: `open` sessions under `key`, `waiting` rows that are behind under `judge | time | key`, and
 //! `timers` under `end | key`, one for each key: that of its session which closes first, or of one that has grown since.
@@ -26,7 +26,7 @@ use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use super::accumulator::Sign;
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, judged_key};
 use super::chunks::Chunks;
 use super::group::{Calls, Groups};
 use super::net::Transition;
@@ -64,6 +64,9 @@ pub struct SessionAggregate {
     to_set: KeyIndex,
     /// Keys whose timers are due.
     due: KeyIndex,
+    /// Rows that are to wait on, `judge | time | key`, and their groups.
+    back: KeyIndex,
+    back_groups: Vec<u32>,
     /// At the last tick's end.
     watermark: Watermark,
     late_rows: u64,
@@ -82,6 +85,8 @@ enum Stage {
     Recall(Scan),
     /// What comes to the tick's keys from here on is still to join.
     Join { from: u32 },
+    /// Rows from here on are to wait on.
+    PutBack { from: u32 },
     /// Timers from here on are to be set, before others go off.
     SetTimers { from: u32, scan: Scan },
     /// Sessions close; `gathered`: timers have been found that are being dealt with.
@@ -121,6 +126,8 @@ impl SessionAggregate {
             timers: KeyedTable::open(context, table(2), stride(1), true, Timers),
             to_set: KeyIndex::new(stride(1)),
             due: KeyIndex::new(stride(0)),
+            back: KeyIndex::new(stride(2)),
+            back_groups: Vec::new(),
             keys: codec,
             watermark: Watermark::NONE,
             late_rows: 0,
@@ -175,8 +182,15 @@ impl SessionAggregate {
             for row in &coming.behind {
                 let end = row.time.saturating_add(self.windows.gap);
                 let arrival = Arrival { start: row.time, end, closed_upto: row.judge };
-                if !sessions.join(*slot, arrival, &self.arrivals.groups, &[row.group])? {
+                if sessions.join(*slot, arrival, &self.arrivals.groups, &[row.group])? {
+                    continue;
+                }
+                if row.judge < self.watermark.0 {
                     self.late_rows += self.arrivals.groups.rows(row.group).unsigned_abs();
+                } else {
+                    let key = judged_key(row.judge, row.time, self.arrivals.index.key(at));
+                    self.back.insert(hash(&key), &key);
+                    self.back_groups.push(row.group);
                 }
             }
             let Some(first) = sessions.of(*slot).iter().map(|session| session.end).min() else {
@@ -196,6 +210,16 @@ impl SessionAggregate {
             }
         }
         self.open.remove(&gone)?;
+        Ok(true)
+    }
+
+    /// Puts rows back that are to wait on; false while state is being fetched.
+    fn put_back(&mut self, from: u32, to: u32) -> Result<bool> {
+        if self.waiting.lookup(&self.back, from..to, &mut self.slots)?.is_pending() {
+            return Ok(false);
+        }
+        let groups = self.back_groups.get(from as usize..to as usize).unwrap_or_default();
+        self.waiting.update(&self.slots).absorb(&self.slots, &self.arrivals.groups, groups, Sign::Add)?;
         Ok(true)
     }
 
@@ -330,11 +354,22 @@ impl SessionAggregate {
             Stage::Join { from } => {
                 let to = (from + KEYS_AT_ONCE).min(self.arrivals.len());
                 if from == to {
-                    self.arrivals.clear()?;
-                    (Stage::SetTimers { from: 0, scan: Scan::new(None, upto) }, false)
+                    (Stage::PutBack { from: 0 }, false)
                 } else {
                     let done = self.join(from, to)?;
                     (Stage::Join { from: if done { to } else { from } }, !done)
+                }
+            }
+            Stage::PutBack { from } => {
+                let to = (from + KEYS_AT_ONCE).min(self.back.slots() as u32);
+                if from == to {
+                    self.back.clear(KEYS_AT_ONCE as usize);
+                    self.back_groups.clear();
+                    self.arrivals.clear()?;
+                    (Stage::SetTimers { from: 0, scan: Scan::new(None, upto) }, false)
+                } else {
+                    let done = self.put_back(from, to)?;
+                    (Stage::PutBack { from: if done { to } else { from } }, !done)
                 }
             }
             Stage::SetTimers { from, scan } => {
