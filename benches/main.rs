@@ -12,6 +12,10 @@ mod serve;
 
 use std::process::ExitCode;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A benchmark's name and what it does.
 type Bench = (&'static str, fn() -> Result<(), String>);
 

@@ -6,13 +6,15 @@
 //! 4. [`docs`]: what the README and `examples/` show works when pasted.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
-//! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample.
+//! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
+//! at the scripts. `--mutants` tests these tests instead ([`mutants`]).
 
 mod bless;
 mod database;
 mod docs;
 mod host;
 mod kafka;
+mod mutants;
 mod script;
 mod scripts;
 mod tally;
@@ -30,6 +32,10 @@ struct Request {
     name: Option<String>,
     /// Every way instead of a sample.
     all: bool,
+    /// Nothing but the scripts.
+    scripts: bool,
+    /// The scripts against an engine with faults.
+    mutants: bool,
     /// What the sample is drawn from.
     seed: u64,
 }
@@ -38,10 +44,13 @@ impl Request {
     fn read() -> Request {
         // `cargo test` may pass flags meant for libtest (--nocapture, --test-threads): they mean nothing here.
         let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|a| a.starts_with("--"));
+        let flag = |name: &str| flags.iter().any(|f| f == name);
         let seed = std::env::var("TIDEMILL_SEED").ok().and_then(|s| s.parse().ok());
         Request {
             name: names.into_iter().next(),
-            all: flags.iter().any(|f| f == "--all"),
+            all: flag("--all"),
+            scripts: flag("--scripts"),
+            mutants: flag("--mutants"),
             seed: seed.unwrap_or_else(variant::fresh_seed),
         }
     }
@@ -54,7 +63,14 @@ fn root() -> PathBuf {
 
 fn main() -> ExitCode {
     let request = Request::read();
+    if request.mutants {
+        return mutants::run(request.name.as_deref());
+    }
     let mut tally = Tally::new(request.name.clone());
+    if request.scripts {
+        scripts::run(&request, &mut tally);
+        return tally.close();
+    }
     tidy::run(&mut tally);
     scripts::run(&request, &mut tally);
     kafka::run(&mut tally);

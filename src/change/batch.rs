@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -10,6 +10,9 @@ use arrow::datatypes::SchemaRef;
 use super::Watermark;
 use super::key::{KeyCodec, Keys};
 use crate::error::{Error, Result};
+
+/// Buffers of texts may hold this many times what the rows of a batch use of them before [`ChangeBatch::compacted`] copies.
+const MOST_HELD_TO_USED: usize = 3;
 
 /// Rows with weights and, where a row is behind its partition's watermark, the watermark that judges it.
 ///
@@ -91,6 +94,43 @@ impl ChangeBatch {
     pub fn bytes(&self) -> usize {
         let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
         self.rows.columns().iter().map(slice_bytes).sum::<usize>() + per_row * self.num_rows()
+    }
+
+    /// The same rows, with texts copied out of larger buffers (a decoded chunk, a batch that most rows were filtered out
+    /// of) if these hold much more than the rows need: for whoever keeps rows beyond their tick.
+    ///
+    /// # Errors
+    /// If Arrow cannot make the batch of the columns that it gave.
+    pub fn compacted(mut self) -> Result<Self> {
+        let mut buffers: Vec<(usize, usize)> = Vec::new();
+        let mut used = 0;
+        for column in self.rows.columns() {
+            let (held, bytes) = match (column.as_string_view_opt(), column.as_binary_view_opt()) {
+                (Some(text), _) => (text.data_buffers(), text.total_buffer_bytes_used()),
+                (_, Some(bytes)) => (bytes.data_buffers(), bytes.total_buffer_bytes_used()),
+                _ => continue,
+            };
+            used += bytes;
+            buffers.extend(held.iter().map(|buffer| (buffer.as_ptr() as usize, buffer.len())));
+        }
+        buffers.sort_unstable();
+        buffers.dedup();
+        let held: usize = buffers.iter().map(|(_, bytes)| bytes).sum();
+        if held > used.saturating_mul(MOST_HELD_TO_USED) {
+            let compact = |column: &ArrayRef| -> ArrayRef {
+                match (column.as_string_view_opt(), column.as_binary_view_opt()) {
+                    (Some(text), _) => Arc::new(text.gc()),
+                    (_, Some(bytes)) => Arc::new(bytes.gc()),
+                    _ => Arc::clone(column),
+                }
+            };
+            self.rows = RecordBatch::try_new_with_options(
+                self.rows.schema(),
+                self.rows.columns().iter().map(compact).collect(),
+                &RecordBatchOptions::new().with_row_count(Some(self.num_rows())),
+            )?;
+        }
+        Ok(self)
     }
 
     /// The encoded key of each row, made of `columns`.
@@ -185,4 +225,28 @@ fn check_length(what: &str, buffer: Option<&ScalarBuffer<i64>>, rows: usize) -> 
 /// A judge column that judges nobody is dropped, so that the common case stays free.
 fn drop_idle_judges(judges: Option<ScalarBuffer<i64>>) -> Option<ScalarBuffer<i64>> {
     judges.filter(|j| j.iter().any(|w| *w != Watermark::NONE.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringViewArray;
+
+    use super::*;
+
+    fn held(batch: &ChangeBatch) -> usize {
+        batch.column(0).as_string_view().data_buffers().iter().map(|buffer| buffer.len()).sum()
+    }
+
+    #[test]
+    fn few_texts_of_a_large_buffer_are_copied_and_many_are_not() {
+        let texts: StringViewArray = (0..100).map(|i| Some(format!("a text beyond twelve bytes {i}"))).collect();
+        let rows = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
+        let all = ChangeBatch::new(rows, Some((1..=100).collect())).unwrap();
+        let most = all.slice(0, 60);
+        assert_eq!(held(&most.clone().compacted().unwrap()), held(&most));
+        let few = all.slice(7, 3);
+        let compact = few.clone().compacted().unwrap();
+        assert!(held(&compact) * 10 < held(&few));
+        assert_eq!((compact.rows(), compact.weights()), (few.rows(), few.weights()));
+    }
 }

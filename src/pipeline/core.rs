@@ -318,6 +318,8 @@ impl Core {
                 continue;
             }
             let (from, to) = (self.readings[at].0, self.readings[main].0);
+            // The main reading may know more of time (that its source has ended): a tick tells its new members.
+            self.due = true;
             if let Err(error) = self.move_readers(from, main) {
                 self.fail_readers(from, &error);
                 self.fail_readers(to, &error);

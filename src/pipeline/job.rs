@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::catalog::{ObjectId, Wanted};
+use crate::change::ChangeBatch;
 use crate::connector::{Part, PartId, Sink};
 use crate::error::{Error, Result};
 use crate::metrics::JobMetrics;
@@ -237,6 +238,8 @@ impl Runner {
             if batches.is_empty() {
                 continue;
             }
+            // They wait: what their texts were read from must not wait with them.
+            let batches = batches.into_iter().map(ChangeBatch::compacted).collect::<Result<Vec<_>>>()?;
             if delivery.outbox.is_full() {
                 self.status.lock().reason = Some(delivery.full());
             }

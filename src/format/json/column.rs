@@ -7,24 +7,20 @@ use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, Decimal128Array, ListArray, PrimitiveArray,
     StringViewBuilder, StructArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
 };
+
+use bytes::Bytes;
 
 use super::failure::{Failure, Scan, excerpt};
 use super::number::Number;
 use super::object::Object;
 use super::scan::{Quoted, Scanner, unescape};
 use super::{base64, datetime};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Result, SqlState};
 use crate::types::{SqlType, UTC};
-
-/// Bytes of one buffer of a text column, at most: views address it with 31 bits.
-const MAX_TEXT_BLOCK: usize = 1 << 30;
-
-/// Strings up to this length live in the view itself.
-const INLINE_TEXT: usize = 12;
 
 /// A column under construction.
 ///
@@ -69,10 +65,10 @@ struct Span {
     unescaped: bool,
 }
 
-/// The input that finished text columns are copied from.
+/// The chunk that is being read. Finished text columns are views of it.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
-    pub bytes: &'a [u8],
+    pub chunk: &'a Bytes,
     /// The same as text, if all of it is UTF-8; if not, each good message still is.
     pub text: Option<&'a str>,
 }
@@ -267,21 +263,21 @@ impl Texts {
         Ok(())
     }
 
+    /// Views of the chunk: nothing is copied but what had escapes. Whoever keeps rows for long copies them.
     fn finish(self, nulls: Option<&NullBuffer>, input: Input) -> Result<ArrayRef> {
-        let length = |span: &Span| (span.end - span.start) as usize;
-        let outside = self.spans.iter().map(length).filter(|length| *length > INLINE_TEXT).sum::<usize>();
         let mut builder = StringViewBuilder::with_capacity(self.spans.len());
-        if outside > 0 {
-            builder = builder.with_fixed_block_size(outside.min(MAX_TEXT_BLOCK) as u32);
-        }
-        let unescaped = Input { bytes: &self.unescaped, text: std::str::from_utf8(&self.unescaped).ok() };
+        let chunk = builder.append_block(Buffer::from(Bytes::clone(input.chunk)));
+        let unescaped = match self.unescaped.is_empty() {
+            true => chunk,
+            false => builder.append_block(Buffer::from(self.unescaped)),
+        };
         for (row, span) in self.spans.iter().enumerate() {
             if nulls.is_some_and(|nulls| nulls.is_null(row)) {
                 builder.append_null();
                 continue;
             }
-            let input = if span.unescaped { unescaped } else { input };
-            builder.try_append_value(input.get(span)?)?;
+            let block = if span.unescaped { unescaped } else { chunk };
+            builder.try_append_view(block, span.start, span.end - span.start)?;
         }
         Ok(Arc::new(builder.finish()))
     }
@@ -293,17 +289,6 @@ impl Span {
             (Ok(start), Ok(end)) => Ok(Span { start, end, unescaped }),
             _ => Err(Failure::new(SqlState::ConfigurationLimitExceeded, "more than 4 GiB of text in one chunk")),
         }
-    }
-}
-
-impl<'a> Input<'a> {
-    fn get(&self, span: &Span) -> Result<&'a str> {
-        let range = span.start as usize..span.end as usize;
-        let piece = match self.text {
-            Some(text) => text.get(range),
-            None => self.bytes.get(range).and_then(|bytes| std::str::from_utf8(bytes).ok()),
-        };
-        piece.ok_or_else(|| Error::internal("a JSON string left its message"))
     }
 }
 

@@ -30,7 +30,7 @@ impl JsonDecoder {
 
 impl Decoder for JsonDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
-        let input = Input { bytes: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
+        let input = Input { chunk: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
         let mut columns = Object::new(self.schema.fields(), chunk.len());
         let mut bad = Vec::new();
         let mut tombstones = chunk.nulls.iter().peekable();
@@ -53,7 +53,7 @@ impl Decoder for JsonDecoder {
 
 fn read_message(input: Input, start: usize, end: usize, columns: &mut Object) -> Scan<()> {
     check_utf8(input, start, end)?;
-    let mut scanner = Scanner::new(input.bytes.get(..end).unwrap_or_default(), start);
+    let mut scanner = Scanner::new(input.chunk.get(..end).unwrap_or_default(), start);
     scanner.skip_whitespace();
     if scanner.peek() != Some(b'{') {
         return Err(match scanner.peek() {
@@ -71,7 +71,7 @@ fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
     if input.text.is_some_and(|text| text.is_char_boundary(start) && text.is_char_boundary(end)) {
         return Ok(());
     }
-    let message = input.bytes.get(start..end).unwrap_or_default();
+    let message = input.chunk.get(start..end).unwrap_or_default();
     match std::str::from_utf8(message) {
         Ok(_) => Ok(()),
         Err(e) => Err(Failure::syntax(format_args!("the message is not UTF-8 at byte {}", e.valid_up_to()))),

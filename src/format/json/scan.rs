@@ -365,6 +365,25 @@ fn leading_digits(word: u64) -> (u64, usize) {
 /// How many bytes at the beginning of `bytes` are neither a quote, nor a backslash, nor a control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    // Most strings are short: the first words decide, and only long ones are worth the wider step.
+    let (words, _) = bytes.as_chunks::<8>();
+    if let [first, second, ..] = words {
+        let (low, high) = (special_bytes(*first), special_bytes(*second));
+        if low != 0 {
+            return low.trailing_zeros() as usize / 8;
+        }
+        if high != 0 {
+            return 8 + high.trailing_zeros() as usize / 8;
+        }
+    }
+    let (blocks, _) = bytes.as_chunks::<32>();
+    let is_plain =
+        |block: &&[u8; 32]| !block.iter().fold(false, |found, b| found | (*b == b'"') | (*b == b'\\') | (*b < 0x20));
+    let skipped = 32 * blocks.iter().take_while(is_plain).count();
+    skipped + plain_run_by_words(bytes.get(skipped..).unwrap_or_default())
+}
+
+fn plain_run_by_words(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     let (pairs, last) = words.as_chunks::<2>();
     for (i, [first, second]) in pairs.iter().enumerate() {
