@@ -9,15 +9,17 @@ use super::group::Calls;
 use super::join::Join;
 use super::interval_join::IntervalJoin;
 use super::project::Project;
+use super::session_aggregate::{SessionAggregate, SessionWindows};
 use super::slices::Slices;
 use super::upsert::{Upsert, UpsertPlan};
 use super::union::Union;
 use super::top_n::{Plan, TopN};
+use super::sliding_aggregate::SlidingAggregate;
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
 use crate::change::key::KeyCodec;
 use crate::error::{Error, Result};
-use crate::plan::{Changelog, Node, Op};
+use crate::plan::{Changelog, Node, Op, WindowSpec};
 use crate::state::{StateContext, TableId};
 
 /// Columns of a window aggregate's output in front of its keys: window_start, window_end, window_time.
@@ -48,10 +50,21 @@ pub fn build(
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, keys.len())?;
             Box::new(Aggregate::new(table, keys, &calls, input, (&node.schema, node.changelog), state)?)
         }
-        Op::WindowAggregate { window, time, keys, aggregates, emit } => {
+        Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
-            let windows = Windows { slices: Slices::new(window)?, time: *time, emit: *emit };
-            Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+            if let WindowSpec::Session { gap } = *window {
+                let windows = SessionWindows { gap, time: *time, emit: *emit };
+                let input = (input, *changelog);
+                let sessions = SessionAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?;
+                return Ok(Box::new(sessions));
+            }
+            let slices = Slices::new(window)?;
+            let windows = Windows { slices, time: *time, emit: *emit, lateness: *lateness, assigned: *assigned };
+            if windows.slide() {
+                Box::new(SlidingAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+            } else {
+                Box::new(WindowAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?)
+            }
         }
         Op::Upsert { key, keeps, latest, with_before } => {
             let plan = UpsertPlan { key, keeps: *keeps, latest: *latest, with_before: *with_before };

@@ -49,11 +49,13 @@ impl Combiner {
 
     /// Adds the rows of a batch; with `times`, each key starts with its row's time.
     pub fn push(&mut self, batch: &ChangeBatch, times: Option<&[i64]>) -> Result<()> {
-        let columns = self
-            .key_columns
-            .iter()
-            .map(|at| batch.rows().columns().get(*at).cloned())
-            .collect::<Option<Vec<ArrayRef>>>();
+        self.push_behind(batch, times, None)
+    }
+
+    /// As [`Combiner::push`], with a column of the codec's that stands in front of the batch's own.
+    pub fn push_behind(&mut self, batch: &ChangeBatch, times: Option<&[i64]>, lead: Option<ArrayRef>) -> Result<()> {
+        let keys = self.key_columns.iter().map(|at| batch.rows().columns().get(*at).cloned());
+        let columns = lead.into_iter().map(Some).chain(keys).collect::<Option<Vec<ArrayRef>>>();
         let columns = columns.ok_or_else(|| Error::internal("no such key column"))?;
         match times {
             Some(times) => self.codec.encode_timed(times, &columns, &mut self.keys)?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::accumulator::{self, Accumulator, Input};
+use super::accumulator::{self, Accumulator, Input, Sign};
 use crate::change::ChangeBatch;
 use crate::change::bytes::Reader;
 use crate::error::{Error, Result};
@@ -42,6 +42,11 @@ impl Calls {
             Ok((call.argument.map(|at| field(input, at)).transpose()?, field(output, first_result + i)?))
         });
         Ok(Calls { types: types.collect::<Result<_>>()?, calls: calls.into(), changelog })
+    }
+
+    /// The same calls, such that what was added can be taken out again.
+    pub fn retractable(&self) -> Self {
+        Calls { changelog: Changelog::Changing, ..self.clone() }
     }
 }
 
@@ -84,6 +89,18 @@ impl Groups {
         into.iter().zip(rows).for_each(|(slot, weight)| add(&mut self.rows, *slot, *weight));
         for (own, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
             own.merge(into, other.as_ref(), from.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Adds groups `from` of `other` (of the same calls, perhaps for append-only input) to `into`, or takes them out again.
+    pub fn absorb(&mut self, into: &[u32], other: &Groups, from: &[u32], sign: Sign) -> Result<()> {
+        for (slot, from) in into.iter().zip(from) {
+            let rows = other.rows(*from);
+            add(&mut self.rows, *slot, if sign == Sign::Add { rows } else { rows.wrapping_neg() });
+        }
+        for (own, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
+            own.absorb(into, other.as_ref(), from, sign)?;
         }
         Ok(())
     }

@@ -14,7 +14,9 @@
 //! - [`build()`] makes the operator of a plan's node; [`Checked`] holds any operator to the contract, in tests.
 //! - `filter`, `project`, `window`, `union` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
-//!   `accumulator` columns, and emit what changed (`net`) or what closed. `slices` cuts event time.
+//!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
+//!   CUMULATE that answer once. `slices` cuts event time, `sweep` lays slices out window by window.
+//! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
 //! - `upsert` stands in front of sinks that keep one row a key.
 //! - `join` matches the rows of two inputs by key.
 //! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
@@ -27,6 +29,7 @@
 
 mod accumulator;
 mod aggregate;
+mod arrivals;
 mod bags;
 mod build;
 mod checked;
@@ -40,10 +43,14 @@ mod multiset;
 mod net;
 mod project;
 mod ranks;
+mod session_aggregate;
+mod sessions;
 mod slices;
-mod upsert;
-mod union;
+mod sliding_aggregate;
+mod sweep;
 mod top_n;
+mod union;
+mod upsert;
 mod window;
 mod window_aggregate;
 

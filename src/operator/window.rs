@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimestampMicrosecondType};
 
 use super::chunks::Chunks;
-use super::slices::Slices;
-use super::{Operator, Pull, TickEnd};
+use super::slices::{Slices, Spans};
+use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::EventTime;
@@ -18,22 +18,53 @@ pub struct Window {
     time: EventTime,
     slices: Slices,
     input: Chunks,
-    ends: Vec<i64>,
+    /// The chunk whose rows are being repeated.
+    repeating: Option<Repeating>,
+}
+
+struct Repeating {
+    batch: ChangeBatch,
+    spans: Spans,
+    /// The next row, and the end of its next window (none: its first).
+    row: usize,
+    next: Option<i64>,
 }
 
 impl Window {
     pub fn new(slices: Slices, time: EventTime, schema: &SchemaRef) -> Self {
-        Window { schema: Arc::clone(schema), time, slices, input: Chunks::default(), ends: Vec::new() }
+        Window { schema: Arc::clone(schema), time, slices, input: Chunks::default(), repeating: None }
     }
 
-    fn append(&mut self, batch: &ChangeBatch) -> Result<ChangeBatch> {
-        self.slices.ends(event_times(batch, self.time)?, &mut self.ends)?;
-        let mut columns = batch.rows().columns().to_vec();
-        for place in window_columns(&self.ends, self.slices.size(), self.time.unit) {
-            let field = self.schema.fields().get(columns.len());
-            columns.push(timestamps(place, field.map_or(&DataType::Null, |f| f.data_type()))?);
+    fn begin(&self, batch: ChangeBatch) -> Result<Repeating> {
+        let mut spans = Spans::default();
+        self.slices.spans(event_times(&batch, self.time)?, &mut spans)?;
+        Ok(Repeating { batch, spans, row: 0, next: None })
+    }
+
+    /// The next rows, each for one of its windows.
+    fn repeat(&self, repeating: &mut Repeating) -> Result<Option<ChangeBatch>> {
+        let Repeating { batch, spans, row, next } = repeating;
+        let (mut rows, mut ends) = (Vec::new(), Vec::new());
+        while let (Some(first), Some(last)) = (spans.firsts.get(*row), spans.lasts.get(*row))
+            && ends.len() < CHUNK_ROWS
+        {
+            let end = next.unwrap_or(*first);
+            if end > *last {
+                (*row, *next) = (*row + 1, None);
+                continue;
+            }
+            rows.push(*row as u32);
+            ends.push(end);
+            (*row, *next) = if end == *last { (*row + 1, None) } else { (*row, Some(self.slices.end_behind(end)?)) };
         }
-        batch.clone().with_rows(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let once = rows.len() == batch.num_rows() && self.slices.is_tumbling();
+        let batch = if once { batch.clone() } else { batch.take(&UInt32Array::from(rows))? };
+        let mut columns = batch.rows().columns().to_vec();
+        columns.extend(window_columns(&ends, &self.slices, self.time.unit, self.schema.fields().iter().skip(columns.len()))?);
+        batch.with_rows(RecordBatch::try_new(Arc::clone(&self.schema), columns)?).map(Some)
     }
 }
 
@@ -54,10 +85,18 @@ pub(super) fn event_times(batch: &ChangeBatch, time: EventTime) -> Result<&[i64]
     Ok(column.values())
 }
 
-/// window_start, window_end and window_time of windows that end at `ends`.
-pub(super) fn window_columns(ends: &[i64], size: i64, unit: i64) -> [Vec<i64>; 3] {
-    let minus = |by: i64| ends.iter().map(|end| end.wrapping_sub(by)).collect();
-    [minus(size), ends.to_vec(), minus(unit)]
+/// window_start, window_end and window_time of windows that end at `ends`, as columns of the types that come first in
+/// `fields`.
+pub(super) fn window_columns<'a>(
+    ends: &[i64],
+    slices: &Slices,
+    unit: i64,
+    fields: impl Iterator<Item = &'a FieldRef>,
+) -> Result<Vec<ArrayRef>> {
+    let starts: Vec<i64> = ends.iter().map(|end| slices.start(*end)).collect();
+    let times: Vec<i64> = ends.iter().map(|end| end.wrapping_sub(unit)).collect();
+    let columns = [starts, ends.to_vec(), times].into_iter().zip(fields);
+    columns.map(|(times, field)| timestamps(times, field.data_type())).collect()
 }
 
 /// A column of times of this type.
@@ -78,9 +117,18 @@ impl Operator for Window {
     }
 
     fn pull(&mut self) -> Result<Pull> {
-        match self.input.next() {
-            Some(batch) => self.append(&batch).map(Pull::Batch),
-            None => Ok(Pull::Done),
+        loop {
+            let mut repeating = match self.repeating.take() {
+                Some(repeating) => repeating,
+                None => match self.input.next() {
+                    Some(batch) => self.begin(batch)?,
+                    None => return Ok(Pull::Done),
+                },
+            };
+            if let Some(chunk) = self.repeat(&mut repeating)? {
+                self.repeating = Some(repeating);
+                return Ok(Pull::Batch(chunk));
+            }
         }
     }
 }

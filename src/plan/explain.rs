@@ -183,13 +183,16 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             condition.chain(one_shard).collect()
         }
         Op::Union => Vec::new(),
-        Op::WindowAggregate { window, time: t, aggregates, emit, .. } => {
+        Op::WindowAggregate { window, time: t, aggregates, emit, lateness, .. } => {
             let mut lines = vec![format!("Window: {}", window_text(window, &time(t.column)))];
             lines.extend(calls(aggregates, inputs));
             lines.push(match emit {
                 Emit::OnClose => "Emits: when a window closes".into(),
                 Emit::OnUpdate => "Emits: open windows too, updated at every tick".into(),
             });
+            if *lateness > 0 {
+                lines.push(format!("Late rows: correct a window until {} after its end", duration(*lateness)));
+            }
             lines
         }
         Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
@@ -281,12 +284,18 @@ fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {
 }
 
 fn window_text(window: &WindowSpec, time: &str) -> String {
-    match window {
-        WindowSpec::Tumble { size, offset: 0 } => format!("TUMBLE of {} over {time}", duration(*size)),
-        WindowSpec::Tumble { size, offset } => {
-            format!("TUMBLE of {} over {time}, offset {}", duration(*size), duration(*offset))
+    let (text, offset) = match window {
+        WindowSpec::Tumble { size, offset } => (format!("TUMBLE of {}", duration(*size)), *offset),
+        WindowSpec::Hop { size, slide, offset } => {
+            (format!("HOP of {} every {}", duration(*size), duration(*slide)), *offset)
         }
-    }
+        WindowSpec::Cumulate { size, step, offset } => {
+            (format!("CUMULATE to {} by {}", duration(*size), duration(*step)), *offset)
+        }
+        WindowSpec::Session { gap } => (format!("SESSION with a gap of {}", duration(*gap)), 0),
+    };
+    let offset = if offset == 0 { String::new() } else { format!(", offset {}", duration(offset)) };
+    format!("{text} over {time}{offset}")
 }
 
 /// An expression without the types that only the stored text needs.

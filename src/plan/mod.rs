@@ -64,12 +64,12 @@ pub fn plan_view(
     text: &str,
     query: &Query,
     names: &[Name],
-    emit: Option<EmitClause>,
+    emit: &EmitClause,
 ) -> Result<(StreamPlan, Vec<Column>)> {
     on_large_stack(text, || {
         let plan = query::plan_query(relations, text, query)?;
         let mut lowering = lower::Lowering::new(relations, std::slice::from_ref(&plan))?;
-        let columns = lowering.view(&plan, names, emit).map_err(|e| locate(e, query, text))?;
+        let columns = lowering.view(text, &plan, names, emit).map_err(|e| locate(e, query, text))?;
         Ok((lowering.finish()?, columns))
     })
 }

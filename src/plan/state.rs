@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Keeps, Node, Op, JoinKind, Changelog, RankFunction, Ranks};
+use super::stream::{Changelog, Emit, JoinKind, Keeps, Node, Op, RankFunction, Ranks, WindowSpec};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +40,15 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Unbounded { columns } })
         }
-        Op::WindowAggregate { keys, .. } => {
+        Op::WindowAggregate { window, keys, emit, lateness, assigned, .. } => {
             let mut columns = names(keys);
-            columns.insert(0, "open window".into());
+            let slices = assigned.is_none() && *emit == Emit::OnClose && *lateness == 0;
+            let of = match window {
+                WindowSpec::Hop { .. } | WindowSpec::Cumulate { .. } if slices => "slice of an open window",
+                WindowSpec::Session { .. } => "open session",
+                _ => "open window",
+            };
+            columns.insert(0, of.into());
             let keeps = format!("one entry for each ({})", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }

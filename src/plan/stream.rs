@@ -114,6 +114,10 @@ pub enum Op {
         keys: Vec<usize>,
         aggregates: Vec<AggregateCall>,
         emit: Emit,
+        /// How long after its last instant a window still takes rows, in microseconds.
+        lateness: i64,
+        /// The column that names each row's window by its end, if a window function in front has repeated the rows.
+        assigned: Option<usize>,
     },
     /// A regular join of two inputs. Output: the left columns, then (unless semi or anti) the right ones.
     Join {
@@ -306,11 +310,19 @@ pub struct ScanWatermark {
     pub expr: Scalar,
 }
 
-/// Windows of event time, in microseconds. A window [start, end) fires when the watermark >= end - 1 unit.
+/// Windows of event time, in microseconds. Offsets are within `0..size` (of a HOP, within `0..slide`). A window [start, end) fires when the watermark >= end - 1 unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WindowSpec {
     /// start = t - floormod(t - offset, size)
     Tumble { size: i64, offset: i64 },
+    /// A window of `size` begins at each multiple of `slide`, moved by the offset. Any slide: with one greater than the
+    /// size there are instants in no window.
+    Hop { size: i64, slide: i64, offset: i64 },
+    /// Windows that share their start, one for each `step` up to `size`; the last ends at `size` even if it is no whole
+    /// step.
+    Cumulate { size: i64, step: i64, offset: i64 },
+    /// Rows of a key that are no further apart than `gap`.
+    Session { gap: i64 },
 }
 
 /// When a window's answer appears.

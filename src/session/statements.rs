@@ -64,7 +64,7 @@ impl Session {
         if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, tag)? {
             return Ok(answer);
         }
-        let (plan, columns) = plan::plan_view(&*catalog, text, &create.query, &create.columns, create.emit)?;
+        let (plan, columns) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::View(view)).await?;
@@ -124,7 +124,7 @@ impl Session {
                 job(&create.inserts)
             }
             StatementKind::CreateView(create) => {
-                let (plan, _) = plan::plan_view(&*catalog, text, &create.query, &create.columns, create.emit)?;
+                let (plan, _) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
                 Ok(plan::explain(&plan))
             }
             StatementKind::Query(query) => self.select(text, query).explain(explain.verbose),

@@ -147,7 +147,7 @@ pub struct InsertStatement {
     /// Empty: the sink's columns in their order.
     pub columns: Vec<Name>,
     pub query: Box<Query>,
-    pub emit: Option<EmitClause>,
+    pub emit: EmitClause,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -157,14 +157,29 @@ pub struct CreateView {
     /// Names for the query's columns; empty: the query's own.
     pub columns: Vec<Name>,
     pub query: Box<Query>,
-    pub emit: Option<EmitClause>,
+    pub emit: EmitClause,
 }
 
-/// When a window's answer appears.
+/// When a window's answer appears, and how long late rows correct it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EmitClause {
+    /// None: as the statement has it by itself.
+    pub when: Option<EmitWhen>,
+    pub lateness: Option<Lateness>,
+    pub position: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmitClause {
+pub enum EmitWhen {
     OnWindowClose,
     OnUpdate,
+}
+
+/// ALLOWED LATENESS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lateness {
+    pub interval: Box<Expr>,
+    pub position: usize,
 }
 
 /// What the keywords of DROP and SHOW can name.

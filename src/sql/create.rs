@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{
-    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, InsertStatement, Name, StatementKind,
+    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement,
+    Lateness, Name, StatementKind,
     TableDef, WatermarkDef, WithOption,
 };
 use super::cursor::Cursor;
@@ -137,16 +138,23 @@ impl Cursor<'_> {
         Ok(InsertStatement { target, columns, query, emit })
     }
 
-    fn emit_clause(&mut self) -> Result<Option<EmitClause>> {
-        if !self.take(&["EMIT"]) {
-            return Ok(None);
+    /// `[EMIT ON WINDOW CLOSE | EMIT ON UPDATE] [ALLOWED LATENESS INTERVAL ...]`.
+    fn emit_clause(&mut self) -> Result<EmitClause> {
+        let mut clause = EmitClause { position: self.position(), ..EmitClause::default() };
+        if self.take(&["EMIT"]) {
+            self.expect(&["ON"])?;
+            clause.when = if self.take(&["UPDATE"]) {
+                Some(EmitWhen::OnUpdate)
+            } else {
+                self.expect(&["WINDOW", "CLOSE"])?;
+                Some(EmitWhen::OnWindowClose)
+            };
         }
-        self.expect(&["ON"])?;
-        if self.take(&["UPDATE"]) {
-            return Ok(Some(EmitClause::OnUpdate));
+        let position = self.position();
+        if self.take(&["ALLOWED", "LATENESS"]) {
+            clause.lateness = Some(Lateness { interval: self.expr()?, position });
         }
-        self.expect(&["WINDOW", "CLOSE"])?;
-        Ok(Some(EmitClause::OnWindowClose))
+        Ok(clause)
     }
 
     fn new_object(&mut self) -> Result<(bool, Name)> {

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query};
+use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -14,7 +14,8 @@ const MAX_DEPTH: usize = 200;
 
 /// PostgreSQL's dialect, except that
 /// - `FROM t EMIT ON ...` does not take EMIT for an alias,
-/// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`,
+/// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`, and `f(TABLE t PARTITION BY k)` or `PARTITION BY (k,
+///   l)` as the same with `DISTRIBUTE BY k`, which nothing else reads,
 /// - IS DISTINCT FROM binds as IS does.
 #[derive(Debug)]
 pub struct TidemillDialect;
@@ -39,15 +40,17 @@ pub fn select_all_from(place: Span) -> Vec<TokenWithSpan> {
         .collect()
 }
 
-/// Whether the word just read, EMIT, begins an EMIT clause.
+/// Whether the word just read begins an EMIT or ALLOWED LATENESS clause.
 fn begins_emit_clause(parser: &Parser) -> bool {
     let word = |token: &TokenWithSpan, wanted: &str| match &token.token {
         Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(wanted),
         _ => false,
     };
-    word(parser.get_current_token(), "EMIT")
-        && word(parser.peek_nth_token_ref(0), "ON")
-        && (word(parser.peek_nth_token_ref(1), "WINDOW") || word(parser.peek_nth_token_ref(1), "UPDATE"))
+    let next = |n: usize, wanted: &str| word(parser.peek_nth_token_ref(n), wanted);
+    match () {
+        () if word(parser.get_current_token(), "EMIT") => next(0, "ON") && (next(1, "WINDOW") || next(1, "UPDATE")),
+        () => word(parser.get_current_token(), "ALLOWED") && next(0, "LATENESS") && next(1, "INTERVAL"),
+    }
 }
 
 /// `TABLE name` as an argument of a function.
@@ -70,7 +73,19 @@ fn table_query(parser: &mut Parser) -> Result<Box<Query>, ParserError> {
         }
         tokens.push(parser.next_token());
     }
-    self::parser(tokens).parse_query()
+    let mut query = self::parser(tokens).parse_query()?;
+    if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY])
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        select.distribute_by = if parser.consume_token(&Token::LParen) {
+            let columns = parser.parse_comma_separated(Parser::parse_identifier)?;
+            parser.expect_token(&Token::RParen)?;
+            columns.into_iter().map(Expr::Identifier).collect()
+        } else {
+            vec![Expr::Identifier(parser.parse_identifier()?)]
+        };
+    }
+    Ok(query)
 }
 
 impl Dialect for TidemillDialect {

@@ -85,7 +85,7 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
 fn parse_kind(text: &str) -> Result<StatementKind> {
     let mut cursor = Cursor::new(text)?;
     let kind = cursor.statement()?;
-    if cursor.at(&["EMIT"]) {
+    if cursor.at(&["EMIT"]) || cursor.at(&["ALLOWED", "LATENESS"]) {
         return Err(Error::unsupported(
             "EMIT is not supported in a query of its own",
             "Use it in CREATE MATERIALIZED VIEW or CREATE STREAMING JOB; a SELECT answers once.",

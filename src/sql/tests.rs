@@ -73,7 +73,7 @@ fn describe(kind: &StatementKind) -> String {
         }
         StatementKind::CreateView(v) => {
             let columns = v.columns.iter().map(|c| format!(" {c}")).collect::<String>();
-            format!("view {}{}{columns} {:?}\n  {}", v.name, exists(v.if_not_exists), v.emit, v.query)
+            format!("view {}{}{columns} {:?}\n  {}", v.name, exists(v.if_not_exists), v.emit.when, v.query)
         }
         StatementKind::Query(query) => format!("query {query}"),
         StatementKind::Insert(i) => insert(i),
@@ -90,7 +90,7 @@ fn exists(if_not_exists: bool) -> &'static str {
 
 fn insert(i: &InsertStatement) -> String {
     let columns = i.columns.iter().map(|c| format!(" {c}")).collect::<String>();
-    format!("insert into {}{columns} {:?}: {}", i.target, i.emit, i.query)
+    format!("insert into {}{columns} {:?}: {}", i.target, i.emit.when, i.query)
 }
 
 fn table(t: &TableDef) -> String {

@@ -21,6 +21,8 @@ pub struct KeyedTable<V> {
     index: KeyIndex,
     values: V,
     times: Option<SlotsByTime>,
+    /// Bytes in front of a key that do not decide about its key group.
+    lead: usize,
     changes: Changes,
     backend: Box<dyn Backend>,
     account: Account,
@@ -73,12 +75,20 @@ impl<V: Values> KeyedTable<V> {
             index: KeyIndex::new(stride),
             values,
             times: timed.then(SlotsByTime::default),
+            lead: if timed { TIME_WIDTH } else { 0 },
             changes,
             backend,
             account: context.budget.account(),
             missing: Keys::new(None),
             missing_at: Vec::new(),
         }
+    }
+
+    /// Has `bytes` in front of each key (its time included) not decide about its key group: keys that start with more
+    /// than one time lie where their columns do.
+    pub fn with_lead(mut self, bytes: usize) -> Self {
+        self.lead = bytes;
+        self
     }
 
     /// The slots of keys `range` of `keys` (which are distinct), in that order, into `slots`. A key that is not there
@@ -326,7 +336,7 @@ impl<V: Values> KeyedTable<V> {
 
     /// `key group | operator | table | key`.
     fn state_key(&self, key: &[u8]) -> Vec<u8> {
-        let dealt_by = if self.times.is_some() { key.get(TIME_WIDTH..).unwrap_or_default() } else { key };
+        let dealt_by = key.get(self.lead..).unwrap_or_default();
         let mut state_key = self.id.prefix(key_group(hash(dealt_by))).to_vec();
         state_key.extend_from_slice(key);
         state_key

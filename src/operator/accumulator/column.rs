@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use arrow::array::ArrayRef;
 
-use super::{Accumulator, Input};
+use super::{Accumulator, Input, Sign};
 use crate::change::bytes::Reader;
 use crate::error::{Error, Result};
 
@@ -26,6 +26,22 @@ pub trait Kind: Send + 'static {
     fn add(&self, cell: &mut Self::Cell, view: &Self::View<'_>, row: usize, weight: i64) -> Result<()>;
 
     fn merge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()>;
+
+    /// Takes out what `other`, which was merged before, has seen.
+    fn unmerge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()>;
+
+    /// Adds or takes out slot `from` of another accumulator of the same call.
+    fn absorb(&self, cell: &mut Self::Cell, other: &dyn Any, from: u32, sign: Sign) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let other = other.downcast_ref::<Accumulated<Self>>().and_then(|other| other.cell(from));
+        match (other, sign) {
+            (Some(other), Sign::Add) => self.merge(cell, other),
+            (Some(other), Sign::TakeOut) => self.unmerge(cell, other),
+            (None, _) => Err(Error::internal("accumulators of different kinds cannot be merged")),
+        }
+    }
 
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a Self::Cell>) -> Result<ArrayRef>;
 
@@ -49,6 +65,11 @@ pub struct Accumulated<K: Kind> {
 impl<K: Kind> Accumulated<K> {
     pub fn boxed(kind: K) -> Box<dyn Accumulator> {
         Box::new(Accumulated { kind, cells: Vec::new(), heap_bytes: 0 })
+    }
+
+    /// What a slot holds.
+    pub fn cell(&self, slot: u32) -> Option<&K::Cell> {
+        self.cells.get(slot as usize)
     }
 
     /// Changes a cell and keeps count of what it owns.
@@ -100,6 +121,12 @@ impl<K: Kind> Accumulator for Accumulated<K> {
         };
         let cells = other.cells.get(from.start as usize..from.end as usize).unwrap_or_default();
         into.iter().zip(cells).try_for_each(|(slot, cell)| self.change(*slot, |kind, own| kind.merge(own, cell)))
+    }
+
+    fn absorb(&mut self, into: &[u32], other: &dyn Accumulator, from: &[u32], sign: Sign) -> Result<()> {
+        let other: &dyn Any = other;
+        let mut pairs = into.iter().zip(from);
+        pairs.try_for_each(|(slot, from)| self.change(*slot, |kind, own| kind.absorb(own, other, *from, sign)))
     }
 
     fn finish(&self, slots: &[u32]) -> Result<ArrayRef> {

@@ -34,6 +34,10 @@ impl Kind for Count {
         Ok(())
     }
 
+    fn unmerge(&self, cell: &mut i64, other: &i64) -> Result<()> {
+        self.merge(cell, &other.wrapping_neg())
+    }
+
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a i64>) -> Result<ArrayRef> {
         Ok(Arc::new(Int64Array::from_iter_values(cells.copied())))
     }

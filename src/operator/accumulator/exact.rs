@@ -88,11 +88,21 @@ impl ExactSum {
     }
 
     pub fn merge(&mut self, other: &ExactSum) {
+        self.merge_times(other, 1);
+    }
+
+    /// Takes out what was merged before.
+    pub fn unmerge(&mut self, other: &ExactSum) {
+        self.merge_times(other, -1);
+    }
+
+    /// `times`: 1 or -1.
+    fn merge_times(&mut self, other: &ExactSum, times: i64) {
         if !other.chunks.is_empty() {
             self.cover(other.base, other.chunks.len());
             let skip = other.base - self.base;
             for (chunk, added) in self.chunks.iter_mut().skip(skip).zip(&other.chunks) {
-                *chunk += added;
+                *chunk += times * added;
             }
             self.count_additions(other.additions + 1);
         }
@@ -100,7 +110,7 @@ impl ExactSum {
             for (value, weight) in
                 [(f64::NAN, odd.nan), (f64::INFINITY, odd.infinity), (f64::NEG_INFINITY, odd.minus_infinity)]
             {
-                self.add_odd(value, weight);
+                self.add_odd(value, times.wrapping_mul(weight));
             }
         }
     }

@@ -53,6 +53,10 @@ impl<D: Domain> Kind for Extremum<D> {
         Ok(())
     }
 
+    fn unmerge(&self, _: &mut Self::Cell, _: &Self::Cell) -> Result<()> {
+        Err(Error::internal("the best value so far cannot be taken out"))
+    }
+
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a Self::Cell>) -> Result<ArrayRef> {
         self.domain.column(cells.map(Option::as_ref))
     }

@@ -80,6 +80,12 @@ impl Kind for Floats {
         Ok(())
     }
 
+    fn unmerge(&self, cell: &mut FloatCell, other: &FloatCell) -> Result<()> {
+        cell.sum.unmerge(&other.sum);
+        cell.count = cell.count.wrapping_sub(other.count);
+        Ok(())
+    }
+
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a FloatCell>) -> Result<ArrayRef> {
         let answers = cells.map(|c| self.answer(c));
         Ok(match self.result {

@@ -36,6 +36,13 @@ use crate::types::SqlType;
 
 pub use input::Input;
 
+/// Whether what another accumulator has seen is added or taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    Add,
+    TakeOut,
+}
+
 pub trait Accumulator: Any + Send {
     /// Makes room for slots `0..slots`; new ones have seen no rows.
     fn grow(&mut self, slots: usize);
@@ -51,6 +58,10 @@ pub trait Accumulator: Any + Send {
 
     /// Adds what slots `from` of `other` (an accumulator of the same call) have seen to slots `into`.
     fn merge(&mut self, into: &[u32], other: &dyn Accumulator, from: Range<u32>) -> Result<()>;
+
+    /// Adds what slots `from` of `other` have seen to slots `into`, or takes it out again. `other` is an accumulator of the
+    /// same call, perhaps the one for append-only input where this one takes retractions.
+    fn absorb(&mut self, into: &[u32], other: &dyn Accumulator, from: &[u32], sign: Sign) -> Result<()>;
 
     /// The answer of each slot, as a column of the call's type.
     ///

@@ -1,12 +1,15 @@
 //! MIN and MAX with retraction: an ordered multiset of all values.
 
+use std::any::Any;
+
 use arrow::array::ArrayRef;
 
-use super::Input;
-use super::column::Kind;
+use super::column::{Accumulated, Kind};
 use super::domain::Domain;
+use super::extremum::Extremum;
+use super::{Input, Sign};
 use crate::change::bytes::{Reader, put_varint};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operator::multiset::Multiset;
 
 pub struct RetractableExtremum<D> {
@@ -64,6 +67,25 @@ impl<D: Domain> Kind for RetractableExtremum<D> {
     fn merge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
         other.values.iter().for_each(|(value, count)| add::<D>(cell, D::lend(value), count));
         Ok(())
+    }
+
+    fn unmerge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
+        other.values.iter().for_each(|(value, count)| add::<D>(cell, D::lend(value), count.wrapping_neg()));
+        Ok(())
+    }
+
+    /// Of an accumulator for append-only input there is one value to add or to take out: its best.
+    fn absorb(&self, cell: &mut Self::Cell, other: &dyn Any, from: u32, sign: Sign) -> Result<()> {
+        if let Some(other) = other.downcast_ref::<Accumulated<Extremum<D>>>() {
+            if let Some(Some(best)) = other.cell(from) {
+                add::<D>(cell, D::lend(best), if sign == Sign::Add { 1 } else { -1 });
+            }
+            return Ok(());
+        }
+        let Some(other) = other.downcast_ref::<Accumulated<Self>>().and_then(|other| other.cell(from)) else {
+            return Err(Error::internal("accumulators of different kinds cannot be merged"));
+        };
+        if sign == Sign::Add { self.merge(cell, other) } else { self.unmerge(cell, other) }
     }
 
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a Self::Cell>) -> Result<ArrayRef> {

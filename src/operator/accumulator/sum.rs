@@ -172,6 +172,12 @@ impl Kind for Integers {
         Ok(())
     }
 
+    fn unmerge(&self, cell: &mut IntegerCell, other: &IntegerCell) -> Result<()> {
+        cell.sum = cell.sum.wrapping_sub(other.sum);
+        cell.count = cell.count.wrapping_sub(other.count);
+        Ok(())
+    }
+
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a IntegerCell>) -> Result<ArrayRef> {
         self.answer.column(cells.map(|c| (i256::from_i128(c.sum), c.count)))
     }
@@ -218,6 +224,12 @@ impl Kind for Numerics {
     fn merge(&self, cell: &mut NumericCell, other: &NumericCell) -> Result<()> {
         cell.sum = cell.sum.wrapping_add(other.sum);
         cell.count = cell.count.wrapping_add(other.count);
+        Ok(())
+    }
+
+    fn unmerge(&self, cell: &mut NumericCell, other: &NumericCell) -> Result<()> {
+        cell.sum = cell.sum.wrapping_sub(other.sum);
+        cell.count = cell.count.wrapping_sub(other.count);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod random;
 mod script;
 mod upsert;
 mod top_n;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -102,7 +103,10 @@ impl Harness {
         let mut blocked = 0;
         loop {
             match self.operator.pull()? {
-                Pull::Batch(batch) => out.push(batch),
+                Pull::Batch(batch) => {
+                    out.push(batch);
+                    blocked = 0;
+                }
                 Pull::Done => return Ok(()),
                 Pull::Blocked => blocked += 1,
             }

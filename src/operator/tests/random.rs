@@ -42,7 +42,7 @@ pub(super) struct Row {
 }
 
 /// A key's and a group's answers, printed: what is compared.
-type Answers = BTreeMap<String, Vec<String>>;
+pub(super) type Answers = BTreeMap<String, Vec<String>>;
 
 pub(super) fn input_schema() -> SchemaRef {
     schema(&[
@@ -54,7 +54,7 @@ pub(super) fn input_schema() -> SchemaRef {
     ])
 }
 
-fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
+pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
     use AggregateFunction as F;
     let call = |function, argument, filter| AggregateCall { function, argument, filter };
     let calls = vec![
@@ -95,7 +95,7 @@ pub(super) fn batch(rows: &[(Row, i64)], judges: Option<&[i64]>) -> ChangeBatch 
 }
 
 /// The answers over a group's rows, the obvious way.
-fn answer(rows: &[&Row]) -> Vec<String> {
+pub(super) fn answer(rows: &[&Row]) -> Vec<String> {
     let print = |v: Option<String>| v.unwrap_or_else(|| "null".into());
     let values: Vec<i64> = rows.iter().filter_map(|r| r.value).collect();
     let flagged: Vec<i64> = rows.iter().filter(|r| r.flag == Some(true)).filter_map(|r| r.value).collect();
@@ -127,7 +127,7 @@ fn cell(array: &ArrayRef, row: usize) -> String {
 }
 
 /// Applies a change to answers: each deletion finds its row, each insertion its place free.
-fn apply(answers: &mut Answers, change: &ChangeBatch, key_columns: usize) {
+pub(super) fn apply(answers: &mut Answers, change: &ChangeBatch, key_columns: usize) {
     let row_of = |row: usize| {
         let cells: Vec<String> = change.rows().columns().iter().map(|c| cell(c, row)).collect();
         (cells[..key_columns].join("|"), cells[key_columns..].to_vec())
@@ -160,7 +160,7 @@ fn group_by(rows: &[Row], key: impl Fn(&Row) -> String) -> Answers {
     groups.into_iter().map(|(key, rows)| (key, answer(&rows))).collect()
 }
 
-fn print_key(row: &Row) -> String {
+pub(super) fn print_key(row: &Row) -> String {
     row.key.clone().unwrap_or_else(|| "null".into())
 }
 
@@ -205,7 +205,7 @@ fn aggregates_follow_every_change() {
 }
 
 /// The rows of a partition whose watermark lags behind its maximum, each with its judge if it is behind.
-fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)> {
+pub(super) fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)> {
     let (mut watermark, mut clock) = (i64::MIN, -100);
     (0..rows)
         .map(|_| {
@@ -219,42 +219,88 @@ fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)> {
         .collect()
 }
 
-/// What windows answer does not depend on how the input was cut, late rows included.
-#[test]
-fn windows_answer_the_same_however_the_input_is_cut() {
-    for seed in 0..40 {
-        let mut random = Random(1000 + seed);
-        let (size, offset) = (1 + random.below(30) as i64, random.below(20) as i64 - 10);
-        let stream = partition(&mut random, 300);
-        let end = |time: i64| time - (time - offset).rem_euclid(size) + size;
-        let in_time: Vec<Row> =
-            stream.iter().filter(|(row, judge, _)| *judge < end(row.time) - 1).map(|(row, ..)| row.clone()).collect();
-        let late = (stream.len() - in_time.len()) as u64;
-        let window = |time: i64| format!("{}|{}|{}", end(time) - size, end(time), end(time) - 1);
-        let want = group_by(&in_time, |row| format!("{}|{}", window(row.time), print_key(row)));
-        for emit in [Emit::OnClose, Emit::OnUpdate] {
-            for way in WAYS {
-                let harness = window_harness(size, offset, emit, way);
-                let (shown, dropped) = run_windows(harness, &mut random, &stream);
-                assert_eq!(shown, want, "seed {seed}, {emit:?}, {way:?}");
-                assert_eq!(dropped, late, "seed {seed}, {emit:?}, {way:?}");
-            }
-        }
+/// The windows that hold an instant, as start and end, the obvious way.
+fn windows_of(spec: WindowSpec, time: i64) -> Vec<(i64, i64)> {
+    let starts = |period: i64, offset: i64| (time - 400..=time).filter(move |s| (s - offset).rem_euclid(period) == 0);
+    let all: Vec<(i64, i64)> = match spec {
+        WindowSpec::Tumble { size, offset } => starts(size, offset).map(|s| (s, s + size)).collect(),
+        WindowSpec::Hop { size, slide, offset } => starts(slide, offset).map(|s| (s, s + size)).collect(),
+        WindowSpec::Cumulate { size, step, offset } => starts(size, offset)
+            .flat_map(|s| (1..).map(|k| k * step).take_while(|into| *into < size).chain([size]).map(move |i| (s, s + i)))
+            .collect(),
+        WindowSpec::Session { .. } => Vec::new(),
+    };
+    all.into_iter().filter(|(start, end)| *start <= time && time < *end).collect()
+}
+
+fn random_windows(random: &mut Random, seed: u64) -> WindowSpec {
+    let (size, offset) = (1 + random.below(30) as i64, random.below(20) as i64 - 10);
+    match seed % 5 {
+        0 => WindowSpec::Tumble { size, offset },
+        1 => WindowSpec::Hop { size, slide: 1 + random.below(size as u64) as i64, offset },
+        2 => WindowSpec::Hop { size, slide: 1 + random.below(40) as i64, offset },
+        3 => WindowSpec::Hop { size: size * 12, slide: size, offset },
+        _ => WindowSpec::Cumulate { size, step: 1 + random.below(size as u64) as i64, offset },
     }
 }
 
-fn window_harness(size: i64, offset: i64, emit: Emit, way: Way) -> Harness {
+/// What windows answer does not depend on how the input was cut, late rows included: each row is in exactly those windows
+/// that were not gone at its judge.
+#[test]
+fn windows_answer_the_same_however_the_input_is_cut() {
+    let (mut partly_late, mut dropped_rows) = (0, 0);
+    for seed in 0..30 {
+        let mut random = Random(1000 + seed);
+        let spec = random_windows(&mut random, seed);
+        let lateness = if seed % 3 == 0 { 1 + random.below(15) as i64 } else { 0 };
+        let stream = partition(&mut random, 120);
+        let mut repeated: Vec<Row> = Vec::new();
+        let mut ends: Vec<(i64, i64)> = Vec::new();
+        let mut late = 0;
+        for (row, judge, _) in &stream {
+            let all = windows_of(spec, row.time);
+            let open: Vec<_> = all.iter().filter(|(_, end)| judge.saturating_sub(lateness) < end - 1).collect();
+            late += u64::from(open.is_empty() && !all.is_empty());
+            partly_late += usize::from(!open.is_empty() && open.len() < all.len());
+            repeated.extend(open.iter().map(|_| row.clone()));
+            ends.extend(open);
+        }
+        dropped_rows += late;
+        let mut groups: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+        for (row, (start, end)) in repeated.iter().zip(&ends) {
+            groups.entry(format!("{start}|{end}|{}|{}", end - 1, print_key(row))).or_default().push(row);
+        }
+        let want: Answers = groups.into_iter().map(|(key, rows)| (key, answer(&rows))).collect();
+        for emit in [Emit::OnClose, Emit::OnUpdate] {
+            for way in WAYS {
+                let harness = window_harness(spec, emit, lateness, way);
+                let (shown, dropped) = run_windows(harness, &mut random, &stream);
+                let differs = shown.iter().find(|(key, answer)| want.get(*key) != Some(answer));
+                let lacks = want.keys().find(|key| !shown.contains_key(*key));
+                let run = format!("seed {seed}, {spec:?}, {emit:?}, lateness {lateness}, {way:?}");
+                assert_eq!((differs, lacks), (None, None), "{run}");
+                assert_eq!(dropped, late, "{run}");
+            }
+        }
+    }
+    assert!(partly_late > 100 && dropped_rows > 100, "{partly_late} rows late for some windows, {dropped_rows} for all");
+}
+
+fn window_harness(window: WindowSpec, emit: Emit, lateness: i64, way: Way) -> Harness {
     let (aggregates, types) = calls();
     let windows = ["window_start", "window_end", "window_time"].map(|name| (name, SqlType::Timestamp(6)));
     let output = schema(&[&windows[..], &[("k", SqlType::Text)], &types[..]].concat());
     let op = Op::WindowAggregate {
-        window: WindowSpec::Tumble { size, offset },
+        window,
         time: EventTime { column: 4, unit: 1 },
         keys: vec![0],
         aggregates,
         emit,
+        lateness,
+        assigned: None,
     };
-    let changelog = if emit == Emit::OnClose { Changelog::AppendOnly } else { Changelog::Changing };
+    let appends = emit == Emit::OnClose && lateness == 0;
+    let changelog = if appends { Changelog::AppendOnly } else { Changelog::Changing };
     Harness::new(op, (&input_schema(), Changelog::AppendOnly), (&output, changelog), way).unwrap()
 }
 
@@ -292,7 +338,7 @@ fn many_groups_come_in_chunks() {
         let output = schema(&[&[("k", SqlType::Text)], &types[..]].concat());
         let ends = ((&input_schema(), Changelog::AppendOnly), (&output, Changelog::Changing));
         let mut aggregate = Harness::new(Op::Aggregate { keys: vec![0], aggregates }, ends.0, ends.1, way).unwrap();
-        let mut windows = window_harness(5, 0, Emit::OnClose, way);
+        let mut windows = window_harness(WindowSpec::Tumble { size: 5, offset: 0 }, Emit::OnClose, 0, way);
         for _ in 0..2 {
             let mut out = Vec::new();
             aggregate.push(&batch(&rows, None), &mut out).unwrap();

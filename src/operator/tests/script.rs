@@ -194,7 +194,14 @@ impl<'a> Script<'a> {
     fn window(&self) -> (WindowSpec, EventTime) {
         let column = self.index(self.option("time").unwrap());
         let unit = SqlType::from_field(self.input.field(column)).time_unit_micros().unwrap();
-        let spec = WindowSpec::Tumble { size: self.number("size") * unit, offset: self.number("offset") * unit };
+        let [size, slide, step, offset, gap] =
+            ["size", "slide", "step", "offset", "gap"].map(|name| self.number(name) * unit);
+        let spec = match (slide, step, gap) {
+            (0, 0, 0) => WindowSpec::Tumble { size, offset },
+            (slide, 0, 0) => WindowSpec::Hop { size, slide, offset },
+            (0, step, 0) => WindowSpec::Cumulate { size, step, offset },
+            _ => WindowSpec::Session { gap },
+        };
         (spec, EventTime { column, unit })
     }
 
@@ -250,7 +257,11 @@ impl<'a> Script<'a> {
                     Some("update") => (Emit::OnUpdate, Changelog::Changing),
                     _ => (Emit::OnClose, Changelog::AppendOnly),
                 };
-                (Op::WindowAggregate { window, time, keys: self.keys(), aggregates, emit }, columns, changelog)
+                let lateness = self.number("lateness") * time.unit;
+                let changelog = if lateness > 0 { Changelog::Changing } else { changelog };
+                let (keys, assigned) = (self.keys(), self.option("assigned").map(|name| self.index(name)));
+                let op = Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned };
+                (op, columns, changelog)
             }
             "upsert" => {
                 let keeps = match self.option("keeps") {
@@ -374,4 +385,5 @@ macro_rules! scripts {
     };
 }
 
-scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update, top_n, upsert, }
+scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update,
+          window_aggregate_late, sliding_aggregate, session_aggregate, top_n, upsert, }

@@ -3,6 +3,8 @@
 //! Arguments, filters and computed keys become columns of a projection in front; the operator's output is keys and
 //! results, and whatever the query computes from them stands in a projection behind.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::AggregateFunction as AggregateExpr;
@@ -13,7 +15,9 @@ use super::relational::{push_once, slot_of, uses_virtual, window_fields};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::error::{Error, Result};
 use crate::plan::errors::visible;
-use crate::plan::stream::{AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op};
+use crate::plan::stream::{
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op, WindowSpec,
+};
 use crate::types::SqlType;
 
 /// One group key of the query.
@@ -43,10 +47,18 @@ impl Lowering<'_> {
         let inner = calls.iter().flat_map(|c| c.params.args.iter().chain(c.params.filter.as_deref()));
         let computed = aggregate.group_expr.iter().filter(|e| slot_of(e, schema, &rows).is_none());
         if inner.chain(computed).any(|e| uses_virtual(e, schema, &rows)) {
-            rows = self.materialise(rows);
+            rows = self.materialise(rows)?;
+        }
+        let by_window = aggregate.group_expr.iter().any(|e| window_column(slot_of(e, schema, &rows), &rows).is_some());
+        if !by_window {
+            rows = self.put_windows(rows)?;
         }
         let (keys, inputs) = self.inputs(aggregate, &calls, schema, &rows)?;
-        if keys.iter().any(|k| matches!(k, Key::Window(_))) && inputs.window.is_some() {
+        if keys.iter().any(|k| matches!(k, Key::Window(_)))
+            && let Some(window) = &rows.window
+        {
+            check_keys(&keys, window)?;
+            self.check_session(window, aggregate, &rows)?;
             self.window_aggregate(&keys, inputs)
         } else {
             self.plain_aggregate(&keys, inputs)
@@ -87,7 +99,7 @@ impl Lowering<'_> {
             calls: Vec::new(),
             results: Vec::new(),
             places: Vec::new(),
-            window: rows.window,
+            window: rows.window.clone(),
         };
         for call in calls {
             let (call, field) = self.call(call, schema, rows, &mut outputs)?;
@@ -123,6 +135,10 @@ impl Lowering<'_> {
             let field = self.builder.schema(inputs.node).field(window.time.column).clone();
             let time = self.builder.column(inputs.node, window.time.column);
             window.time = EventTime { column: push_once(&mut outputs, time, field), ..window.time };
+            if let Some(end) = &mut window.columns[WindowColumn::End.index()] {
+                let field = self.builder.schema(inputs.node).field(*end).clone();
+                *end = push_once(&mut outputs, self.builder.column(inputs.node, *end), field);
+            }
         }
         inputs.node = self.builder.project(inputs.node, outputs)?;
         Ok(())
@@ -183,6 +199,27 @@ impl Lowering<'_> {
         Ok((AggregateCall { function, argument, filter }, ty.field(name)))
     }
 
+    /// Sessions are those of their PARTITION BY: groups must be the same.
+    fn check_session(&self, window: &Window, aggregate: &Aggregate, rows: &Rows) -> Result<()> {
+        let WindowSpec::Session { .. } = window.spec else { return Ok(()) };
+        let here = |error: Error| window.position.map_or(error.clone(), |p| error.at(p));
+        if self.lateness > 0 {
+            let hint = "A late row may join sessions that were closed. Delay the source's WATERMARK instead.";
+            return Err(here(Error::unsupported("ALLOWED LATENESS of a SESSION is not supported", hint)));
+        }
+        let schema = aggregate.input.schema();
+        let slots = aggregate.group_expr.iter().map(|expr| slot_of(expr, schema, rows));
+        let keys = slots.filter(|slot| window_column(*slot, rows).is_none());
+        let keys: Option<BTreeSet<usize>> = keys.map(|s| if let Some(Slot::Column(c)) = s { Some(c) } else { None }).collect();
+        if keys == Some(window.partition.iter().copied().collect()) {
+            return Ok(());
+        }
+        let message = "GROUP BY over SESSION must name exactly the columns of its PARTITION BY, besides the window";
+        let hint = "Sessions are found within each partition: SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), gap) with \
+                    GROUP BY k, window_start, window_end.";
+        Err(here(Error::unsupported(message, hint)))
+    }
+
     fn plain_aggregate(&mut self, keys: &[Key], inputs: Inputs) -> Result<Rows> {
         let schema = self.builder.schema(inputs.node);
         let mut fields: Vec<Field> = inputs.keys.iter().map(|k| schema.field(*k).clone()).collect();
@@ -215,10 +252,18 @@ impl Lowering<'_> {
         let first_result = fields.len();
         fields.extend(inputs.results);
         let changelog = match self.emit {
-            Emit::OnClose => Changelog::AppendOnly,
-            Emit::OnUpdate => Changelog::Changing,
+            Emit::OnClose if self.lateness == 0 => Changelog::AppendOnly,
+            Emit::OnClose | Emit::OnUpdate => Changelog::Changing,
         };
-        let unique_key = [WindowColumn::Start.index()].into_iter().chain(3..first_result).collect();
+        let names_window = if matches!(window.spec, WindowSpec::Cumulate { .. }) {
+            WindowColumn::End
+        } else {
+            WindowColumn::Start
+        };
+        let unique_key = [names_window.index()].into_iter().chain(3..first_result).collect();
+        // A window function that has put its columns into the rows has repeated them.
+        let repeats = matches!(window.spec, WindowSpec::Hop { .. } | WindowSpec::Cumulate { .. });
+        let assigned = window.columns[WindowColumn::End.index()].filter(|_| repeats);
         let event_time = EventTime { column: WindowColumn::Time.index(), unit: window.time.unit };
         let facts = Facts { fields, changelog, event_time: Some(event_time), unique_key: Some(unique_key) };
         let distribution = Distribution::Hash(inputs.keys.clone());
@@ -228,6 +273,8 @@ impl Lowering<'_> {
             keys: inputs.keys,
             aggregates: inputs.calls,
             emit: self.emit,
+            lateness: self.lateness,
+            assigned,
         };
         let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);
         self.has_window = true;
@@ -238,6 +285,23 @@ impl Lowering<'_> {
         let slots = slots.chain(inputs.places.iter().map(|p| Slot::Column(first_result + p))).collect();
         Ok(Rows { node, slots, window: None })
     }
+}
+
+/// Which window columns a GROUP BY must name: of a TUMBLE or HOP either border gives the other.
+fn check_keys(keys: &[Key], window: &Window) -> Result<()> {
+    let (name, either) = match window.spec {
+        WindowSpec::Tumble { .. } | WindowSpec::Hop { .. } => return Ok(()),
+        WindowSpec::Cumulate { .. } => ("CUMULATE", "Windows of a CUMULATE share their start"),
+        WindowSpec::Session { .. } => ("SESSION", "A session has no fixed length"),
+    };
+    let has = |wanted: &[WindowColumn]| keys.iter().any(|k| matches!(k, Key::Window(c) if wanted.contains(c)));
+    if has(&[WindowColumn::Start]) && has(&[WindowColumn::End, WindowColumn::Time]) {
+        return Ok(());
+    }
+    let message = format!("GROUP BY over {name} must name window_start and window_end");
+    let hint = format!("{either}: write GROUP BY window_start, window_end and the other keys.");
+    let error = Error::unsupported(message, hint);
+    Err(window.position.map_or(error.clone(), |p| error.at(p)))
 }
 
 fn aggregate_of(expr: &Expr) -> Result<&AggregateExpr> {

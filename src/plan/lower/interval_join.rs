@@ -95,9 +95,9 @@ impl Lowering<'_> {
             self.note_time(sides.right, pair.right);
         }
         let left = self.lower(sides.left)?;
-        let left = self.materialised(left);
+        let left = self.put_windows(left)?;
         let right = self.lower(sides.right)?;
-        let right = self.materialised(right);
+        let right = self.put_windows(right)?;
         let appends = |rows: &Rows| self.builder.node(rows.node).changelog == Changelog::AppendOnly;
         if !appends(&left) || !appends(&right) {
             return Ok(None);
@@ -135,13 +135,6 @@ impl Lowering<'_> {
             }
             LogicalPlan::Join(join) => self.join_times.push((std::ptr::from_ref(join), column)),
             _ => {}
-        }
-    }
-
-    fn materialised(&mut self, rows: Rows) -> Rows {
-        match rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-            true => self.materialise(rows),
-            false => rows,
         }
     }
 
@@ -191,11 +184,12 @@ impl Lowering<'_> {
         }
         let (spec, _) = *equal.first()?;
         let same = |column| equal.contains(&(spec, column));
-        // Of a tumbling window one border gives the other.
+        // Of windows of one size a border gives the other; of one that grows its end does.
+        let ends = same(WindowColumn::End) || same(WindowColumn::Time);
         let determined = match spec {
-            WindowSpec::Tumble { .. } => {
-                same(WindowColumn::Start) || same(WindowColumn::End) || same(WindowColumn::Time)
-            }
+            WindowSpec::Tumble { .. } | WindowSpec::Hop { .. } => same(WindowColumn::Start) || ends,
+            WindowSpec::Cumulate { .. } => ends,
+            WindowSpec::Session { .. } => same(WindowColumn::Start) && ends,
         };
         let time = |rows: &Rows| self.window_place(rows.node, spec, WindowColumn::Time);
         let (left, right) = (time(left)?, time(right)?);
@@ -347,7 +341,7 @@ impl Lowering<'_> {
             JoinKind::Right => EventTime { column: left_width + times.right.column, ..times.right },
             _ => times.left,
         };
-        Rows { node, slots, window: Some(Window { spec, time, columns }) }
+        Rows { node, slots, window: Some(Window { spec, partition: Vec::new(), position: None, time, columns }) }
     }
 
     /// The columns that hold these expressions: those of the rows themselves, or of a projection that adds computed ones.

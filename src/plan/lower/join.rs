@@ -78,10 +78,8 @@ impl Lowering<'_> {
 
     /// Lowers one side, with exactly the columns that the logical plan has of it, and those that must be equal.
     fn join_input(&mut self, plan: &LogicalPlan, keys: &[&Expr]) -> Result<Input> {
-        let mut rows = self.lower(plan)?;
-        if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-            rows = self.materialise(rows);
-        }
+        let rows = self.lower(plan)?;
+        let rows = self.put_windows(rows)?;
         let mut outputs: Vec<(Expr, Field)> = Vec::new();
         let mut columns = Vec::with_capacity(rows.slots.len());
         for slot in &rows.slots {

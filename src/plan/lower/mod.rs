@@ -41,6 +41,8 @@ pub struct Lowering<'a> {
     outputs: Vec<Output>,
     /// When windows of the query being lowered show their answer.
     emit: Emit,
+    /// How long after closing they take late rows, in microseconds.
+    lateness: i64,
     /// Whether that query groups by a window.
     has_window: bool,
     /// Columns of joins that what stands behind them reads as a time.
@@ -83,9 +85,13 @@ impl WindowColumn {
 }
 
 /// The window function that rows went through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Window {
     spec: WindowSpec,
+    /// Columns of the rows' node that a SESSION is partitioned by.
+    partition: Vec<usize>,
+    /// Where the function stands in the statement, if known.
+    position: Option<usize>,
     /// The time column in the rows' node.
     time: EventTime,
     /// The window columns in the rows' node, once an operator has put them there.
@@ -105,6 +111,7 @@ impl<'a> Lowering<'a> {
             builder: Builder::default(),
             outputs: Vec::new(),
             emit: Emit::OnClose,
+            lateness: 0,
             has_window: false,
             join_times: Vec::new(),
         })

@@ -18,7 +18,7 @@ use crate::plan::query::typing::{call, literal_as, unknown};
 use crate::plan::query::{self};
 use crate::plan::relations::{Relation, RelationKind};
 use crate::plan::stream::{Emit, NodeIndex, Op, Output, Target};
-use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
+use crate::sql::ast::{EmitClause, EmitWhen, InsertStatement, Name, Query};
 use crate::sql::names::nearest;
 use crate::sql::places::Places;
 use crate::types::{Column, SqlType};
@@ -40,10 +40,10 @@ impl Lowering<'_> {
             return Err(Error::new(SqlState::SyntaxError, message).at(position));
         }
         refuse_order(insert, text)?;
-        self.begin(insert.emit, Emit::OnClose);
+        self.begin(text, &insert.emit, Emit::OnClose)?;
         let literals = literals(query);
         let rows = self.result(query)?;
-        self.check_emit(insert.emit)?;
+        self.check_emit(&insert.emit)?;
         let mut outputs = Vec::with_capacity(sink.columns.len());
         for (index, column) in sink.columns.iter().enumerate() {
             let source = targets.iter().position(|t| *t == index).filter(|s| *s < given);
@@ -66,13 +66,19 @@ impl Lowering<'_> {
     }
 
     /// Lowers a view's query; returns the view's columns. `names` are its column list, empty for the query's own names.
-    pub fn view(&mut self, query: &LogicalPlan, names: &[Name], emit: Option<EmitClause>) -> Result<Vec<Column>> {
+    pub fn view(
+        &mut self,
+        text: &str,
+        query: &LogicalPlan,
+        names: &[Name],
+        emit: &EmitClause,
+    ) -> Result<Vec<Column>> {
         let given = query.schema().fields().len();
         if let Some(extra) = names.get(given) {
             let message = "CREATE MATERIALIZED VIEW specifies too many column names";
             return Err(Error::new(SqlState::SyntaxError, message).at(extra.position));
         }
-        self.begin(emit, Emit::OnUpdate);
+        self.begin(text, emit, Emit::OnUpdate)?;
         let rows = self.result(query)?;
         self.check_emit(emit)?;
         let mut outputs: Vec<(Expr, Field)> = Vec::with_capacity(given);
@@ -96,23 +102,26 @@ impl Lowering<'_> {
         Ok(columns)
     }
 
-    fn begin(&mut self, emit: Option<EmitClause>, default: Emit) {
+    fn begin(&mut self, text: &str, emit: &EmitClause, default: Emit) -> Result<()> {
         self.has_window = false;
-        self.emit = match emit {
-            Some(EmitClause::OnWindowClose) => Emit::OnClose,
-            Some(EmitClause::OnUpdate) => Emit::OnUpdate,
+        self.emit = match emit.when {
+            Some(EmitWhen::OnWindowClose) => Emit::OnClose,
+            Some(EmitWhen::OnUpdate) => Emit::OnUpdate,
             None => default,
         };
+        self.lateness = emit.lateness.as_ref().map_or(Ok(0), |lateness| query::window::lateness(text, lateness))?;
+        Ok(())
     }
 
-    fn check_emit(&self, emit: Option<EmitClause>) -> Result<()> {
-        if emit == Some(EmitClause::OnWindowClose) && !self.has_window {
-            return Err(Error::unsupported(
-                "EMIT ON WINDOW CLOSE needs a query that groups by a window",
-                "Leave it out, or GROUP BY window_start, window_end over TABLE(TUMBLE(...)).",
-            ));
-        }
-        Ok(())
+    fn check_emit(&self, emit: &EmitClause) -> Result<()> {
+        let clause = match emit {
+            _ if self.has_window => return Ok(()),
+            EmitClause { lateness: Some(_), .. } => "ALLOWED LATENESS",
+            EmitClause { when: Some(EmitWhen::OnWindowClose), .. } => "EMIT ON WINDOW CLOSE",
+            _ => return Ok(()),
+        };
+        let hint = "Leave it out, or GROUP BY window_start, window_end over TABLE(TUMBLE(...)).";
+        Err(Error::unsupported(format!("{clause} needs a query that groups by a window"), hint))
     }
 
     fn sink(&self, target: &Name) -> Result<Relation> {
@@ -128,10 +137,7 @@ impl Lowering<'_> {
     /// The query's rows, with every column in them.
     fn result(&mut self, query: &LogicalPlan) -> Result<Rows> {
         let rows = self.lower(query)?;
-        if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-            return Ok(self.materialise(rows));
-        }
-        Ok(rows)
+        self.put_windows(rows)
     }
 
     fn slot(&self, rows: &Rows, index: usize) -> Result<Expr> {

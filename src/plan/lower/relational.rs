@@ -16,7 +16,7 @@ use crate::plan::errors::aggregate_in_where;
 use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::query::{plan_expr, typing};
 use crate::plan::relations::{Relation, RelationKind, ViewOutput};
-use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark};
+use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark, WindowSpec};
 use crate::types::{Column, schema_of};
 
 impl Lowering<'_> {
@@ -126,7 +126,7 @@ impl Lowering<'_> {
     /// The rows for which `predicate` is true; `schema` is what it is over.
     pub(super) fn filtered(&mut self, mut rows: Rows, predicate: &Expr, schema: &DFSchema) -> Result<Rows> {
         if uses_virtual(predicate, schema, &rows) {
-            rows = self.materialise(rows);
+            rows = self.materialise(rows)?;
         }
         let predicate = self.resolve(predicate, schema, &rows)?;
         if matches!(&predicate, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) {
@@ -159,7 +159,7 @@ impl Lowering<'_> {
         let schema = projection.input.schema();
         let exprs: Vec<Expr> = projection.expr.iter().map(|e| e.clone().unalias_nested().data).collect();
         if exprs.iter().any(|e| !matches!(e, Expr::Column(_)) && uses_virtual(e, schema, &rows)) {
-            rows = self.materialise(rows);
+            rows = self.materialise(rows)?;
         }
         let plain: Option<Vec<Slot>> = exprs.iter().map(|e| slot_of(e, schema, &rows)).collect();
         if let Some(slots) = plain {
@@ -176,7 +176,7 @@ impl Lowering<'_> {
             let (expr, field) = self.builder.output(expr, field.name(), rows.node)?;
             slots.push(Slot::Column(push_once(&mut outputs, expr, field)));
         }
-        let window = rows.window.map(|window| self.carry(window, rows.node, &mut outputs));
+        let window = rows.window.clone().map(|window| self.carry(window, rows.node, &mut outputs));
         self.carry_window_time(rows.node, &mut outputs);
         let node = self.builder.project(rows.node, outputs)?;
         Ok(Rows { node, slots, window })
@@ -189,7 +189,8 @@ impl Lowering<'_> {
             push_once(outputs, self.builder.column(node, column), field)
         };
         let time = EventTime { column: keep(window.time.column), ..window.time };
-        Window { time, columns: window.columns.map(|c| c.map(&mut keep)), ..window }
+        let partition = window.partition.iter().map(|column| keep(*column)).collect();
+        Window { time, partition, columns: window.columns.map(|c| c.map(&mut keep)), ..window }
     }
 
     /// Makes a projection keep window_time where that is the event time: a join of windows goes on with it, though the
@@ -208,10 +209,8 @@ impl Lowering<'_> {
         {
             self.note_time(&node.input, column);
         }
-        let mut rows = self.lower(&node.input)?;
-        if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-            rows = self.materialise(rows);
-        }
+        let rows = self.lower(&node.input)?;
+        let rows = self.put_windows(rows)?;
         let here = |error: Error| node.position.map_or(error.clone(), |p| error.at(p));
         let Some(Slot::Column(column)) = slot_of(&node.time, node.input.schema(), &rows) else {
             return Err(lost_column());
@@ -246,25 +245,48 @@ impl Lowering<'_> {
             let error = Error::unsupported("a window over a changing result is not supported yet", hint);
             return Err(here(error.with_detail(self.why_it_changes(rows.node))));
         }
-        let window = Window { spec: node.window, time, columns: [None; 3] };
+        let partition = node.partition.iter().map(|column| match slot_of(column, node.input.schema(), &rows) {
+            Some(Slot::Column(column)) => Ok(column),
+            _ => Err(lost_column()),
+        });
+        let partition = partition.collect::<Result<Vec<_>>>()?;
+        let window = Window { spec: node.window, partition, position: node.position, time, columns: [None; 3] };
         let mut slots = rows.slots;
         slots.extend(WindowColumn::ALL.map(Slot::Virtual));
         Ok(Rows { node: rows.node, slots, window: Some(window) })
     }
 
+    /// The rows as the window function in front gives them, if an aggregate does not do its work: with its columns, if
+    /// any is read, and once for each window that holds them.
+    pub(super) fn put_windows(&mut self, rows: Rows) -> Result<Rows> {
+        let is_read = rows.slots.iter().any(|slot| matches!(slot, Slot::Virtual(_)));
+        let repeats = |window: &Window| !matches!(window.spec, WindowSpec::Tumble { .. });
+        let is_put = |window: &Window| window.columns.iter().any(Option::is_some);
+        match &rows.window {
+            Some(window) if is_read || repeats(window) && !is_put(window) => self.materialise(rows),
+            _ => Ok(rows),
+        }
+    }
+
     /// Has an operator put the window's columns into the rows.
-    pub(super) fn materialise(&mut self, rows: Rows) -> Rows {
-        let Some(window) = rows.window else { return rows };
+    pub(super) fn materialise(&mut self, rows: Rows) -> Result<Rows> {
+        let Some(window) = rows.window else { return Ok(rows) };
+        if let WindowSpec::Session { .. } = window.spec {
+            let message = "SESSION is only supported under a GROUP BY of its window_start, window_end and PARTITION BY";
+            let hint = "Which session a row is in is known when the session is: group in a sub-query, filter behind it.";
+            let error = Error::unsupported(message, hint);
+            return Err(window.position.map_or(error.clone(), |p| error.at(p)));
+        }
         let input = self.builder.node(rows.node);
         let width = input.schema.fields().len();
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.extend(window_fields(input.schema.field(window.time.column)));
-        let facts = Facts {
-            fields,
-            changelog: input.changelog,
-            event_time: input.event_time,
-            unique_key: input.unique_key.clone(),
-        };
+        let mut unique_key = input.unique_key.clone();
+        if !matches!(window.spec, WindowSpec::Tumble { .. }) {
+            // A row is there once for each of its windows.
+            unique_key.iter_mut().for_each(|key| key.push(width + WindowColumn::End.index()));
+        }
+        let facts = Facts { fields, changelog: input.changelog, event_time: input.event_time, unique_key };
         let op = Op::Window { window: window.spec, time: window.time };
         let node = self.builder.add(op, vec![(rows.node, Distribution::Any)], facts);
         let slots = rows.slots.into_iter().map(|slot| match slot {
@@ -272,7 +294,7 @@ impl Lowering<'_> {
             slot => slot,
         });
         let columns = WindowColumn::ALL.map(|c| Some(width + c.index()));
-        Rows { node, slots: slots.collect(), window: Some(Window { columns, ..window }) }
+        Ok(Rows { node, slots: slots.collect(), window: Some(Window { columns, ..window }) })
     }
 
     /// An expression over the logical plan's columns as one over the node's.
@@ -350,7 +372,7 @@ fn unsupported(plan: &LogicalPlan) -> Error {
     let shown = shown.split(':').next().unwrap_or_default().to_lowercase();
     Error::unsupported(
         format!("{shown} is not supported in a streaming query yet"),
-        "Streaming queries can filter, compute, join, unite and group; windows are TUMBLE.",
+        "Streaming queries can filter, compute, join, unite and group; windows are TUMBLE, HOP, CUMULATE and SESSION.",
     )
 }
 

@@ -49,6 +49,9 @@ impl Lowering<'_> {
     fn changing_into_append_only(&self, sink: &str, result: NodeIndex) -> Error {
         let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
         let windows = match self.first_change(result) {
+            Some(Op::WindowAggregate { emit: Emit::OnClose, .. }) => {
+                "Leave out ALLOWED LATENESS, so that each window is written once, when it closes; or write"
+            }
             Some(Op::WindowAggregate { .. }) => {
                 "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write"
             }
@@ -92,6 +95,9 @@ impl Lowering<'_> {
             }
             Some(Op::WindowAggregate { emit: Emit::OnUpdate, .. }) => {
                 "Windows that EMIT ON UPDATE correct their earlier answers until they close.".into()
+            }
+            Some(Op::WindowAggregate { .. }) => {
+                "ALLOWED LATENESS corrects the answer of a closed window with every late row.".into()
             }
             Some(Op::Aggregate { .. }) => {
                 "GROUP BY without a window corrects its earlier answers with every row.".into()

@@ -165,10 +165,8 @@ impl Lowering<'_> {
     }
 
     fn top_n(&mut self, top_n: &TopN<'_>) -> Result<Rows> {
-        let mut rows = self.lower(top_n.input)?;
-        if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-            rows = self.materialise(rows);
-        }
+        let rows = self.lower(top_n.input)?;
+        let rows = self.put_windows(rows)?;
         let schema = top_n.input.schema();
         let mut outputs: Vec<(Expr, Field)> = Vec::new();
         let mut slots = Vec::with_capacity(rows.slots.len() + 1);

@@ -14,10 +14,8 @@ impl Lowering<'_> {
     pub(super) fn union(&mut self, union: &Union) -> Result<Rows> {
         let mut inputs = Vec::with_capacity(union.inputs.len());
         for input in &union.inputs {
-            let mut rows = self.lower(input)?;
-            if rows.slots.iter().any(|s| matches!(s, Slot::Virtual(_))) {
-                rows = self.materialise(rows);
-            }
+            let rows = self.lower(input)?;
+            let rows = self.put_windows(rows)?;
             inputs.push(rows);
         }
         let fields: Vec<Field> =

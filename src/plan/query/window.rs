@@ -1,6 +1,6 @@
-//! Window table functions: TUMBLE in Flink's form, `TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE))`, and
-//! in the short one, `tumble(orders, ts, INTERVAL '1 minute')`; an offset may follow. They become a node of the logical
-//! plan that appends window_start, window_end and window_time.
+//! Window table functions: TUMBLE, HOP, CUMULATE and SESSION in Flink's form, `TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts),
+//! INTERVAL '1' MINUTE))`, and in the short one, `tumble(orders, ts, INTERVAL '1 minute')`, with arguments by position or
+//! by Flink's names. They become a node of the logical plan that appends window_start, window_end and window_time.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,6 +22,7 @@ use super::typing::{literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
 use crate::plan::stream::WindowSpec;
+use crate::sql::ast::Lateness;
 use crate::sql::names::nearest;
 use crate::sql::places::Places;
 use crate::types::SqlType;
@@ -37,6 +38,8 @@ pub struct WindowNode {
     /// The column that DESCRIPTOR names, as an expression over the input.
     pub time: Expr,
     pub window: WindowSpec,
+    /// SESSION's PARTITION BY, as columns of the input.
+    pub partition: Vec<Expr>,
     /// Where the function stands in the statement, if known.
     pub position: Option<usize>,
     schema: DFSchemaRef,
@@ -49,7 +52,13 @@ impl PartialOrd for WindowNode {
 }
 
 impl WindowNode {
-    fn try_new(input: LogicalPlan, time: Expr, window: WindowSpec, position: Option<usize>) -> Result<Self> {
+    fn try_new(
+        input: LogicalPlan,
+        time: Expr,
+        window: WindowSpec,
+        partition: Vec<Expr>,
+        position: Option<usize>,
+    ) -> Result<Self> {
         let Expr::Column(column) = &time else {
             return Err(through(Error::internal("a window's time is not a column")));
         };
@@ -68,7 +77,7 @@ impl WindowNode {
             fields.push((None, Arc::new(field)));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
-        Ok(WindowNode { input, time, window, position, schema })
+        Ok(WindowNode { input, time, window, partition, position, schema })
     }
 }
 
@@ -86,7 +95,7 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![self.time.clone()]
+        std::iter::once(&self.time).chain(&self.partition).cloned().collect()
     }
 
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
@@ -98,9 +107,12 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match (exprs.into_iter().next(), inputs.into_iter().next()) {
-            // A rewrite of expressions may have given the column an alias; it stays the column.
-            (Some(time), Some(input)) => WindowNode::try_new(input, time.unalias(), self.window, self.position),
+        // A rewrite of expressions may have given a column an alias; it stays the column.
+        let mut columns = exprs.into_iter().map(Expr::unalias);
+        match (columns.next(), inputs.into_iter().next()) {
+            (Some(time), Some(input)) => {
+                WindowNode::try_new(input, time, self.window, columns.collect(), self.position)
+            }
             _ => Err(through(Error::internal("a window node lost its input"))),
         }
     }
@@ -110,6 +122,10 @@ impl UserDefinedLogicalNodeCore for WindowNode {
         let width = self.input.schema().fields().len();
         let mut needed: Vec<usize> = outputs.iter().copied().filter(|o| *o < width).collect();
         needed.push(self.input.schema().maybe_index_of_column(time)?);
+        for column in &self.partition {
+            let Expr::Column(column) = column else { return None };
+            needed.push(self.input.schema().maybe_index_of_column(column)?);
+        }
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])
@@ -138,39 +154,129 @@ impl WindowFunctions {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
         let here = |error: Error| through(place(error, self.position(call.span)));
-        match call.name.as_str() {
-            "tumble" => {}
-            "hop" | "cumulate" | "session" => {
-                let name = call.name.to_uppercase();
-                return Err(here(Error::unsupported(
-                    format!("window function {name} is not supported yet"),
-                    "TUMBLE is: TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)).",
-                )));
-            }
-            other => {
-                let error = Error::new(SqlState::UndefinedFunction, format!("table function {other} does not exist"));
-                let near = nearest(other, ["tumble"]).map(|n| format!("Perhaps you meant the function \"{n}\"."));
-                return Err(here(
-                    error.with_hint(near.unwrap_or_else(|| "The table function known is TUMBLE.".into())),
-                ));
-            }
-        }
-        let arguments = Arguments::read(call.args).map_err(here)?;
+        let Some(kind) = Kind::by_name(&call.name) else {
+            let name = &call.name;
+            let error = Error::new(SqlState::UndefinedFunction, format!("table function {name} does not exist"));
+            let near = nearest(name, Kind::ALL.map(Kind::name)).map(|n| format!("Perhaps you meant the function \"{n}\"."));
+            let hint = near.unwrap_or_else(|| "The table functions known are TUMBLE, HOP, CUMULATE and SESSION.".into());
+            return Err(here(error.with_hint(hint)));
+        };
+        let arguments = Arguments::read(kind, call.args).map_err(here)?;
         let input = context.plan(arguments.table)?;
-        let time = context.sql_to_expr(ast::Expr::Identifier(arguments.time.clone()), input.schema())?;
-        let Expr::Column(column) = time else { return Err(here(usage("the second argument is not a column"))) };
-        let qualified = input.schema().columns_with_unqualified_name(&column.name).into_iter().next();
-        let time = Expr::Column(qualified.unwrap_or(column));
-        let size = interval(context, arguments.size, "size").map_err(here)?;
-        let offset = arguments.offset.map(|o| interval(context, o, "offset")).transpose().map_err(here)?.unwrap_or(0);
-        if size <= 0 {
-            let error = Error::new(SqlState::InvalidParameterValue, "the size of a window must be positive");
-            return Err(here(error));
+        let mut column = |name: Ident| -> Result<Expr> {
+            let Expr::Column(column) = context.sql_to_expr(ast::Expr::Identifier(name), input.schema())? else {
+                return Err(here(kind.usage("what should name a column does not")));
+            };
+            let qualified = input.schema().columns_with_unqualified_name(&column.name).into_iter().next();
+            Ok(Expr::Column(qualified.unwrap_or(column)))
+        };
+        let time = column(arguments.time)?;
+        let partition = arguments.partition.into_iter().map(column).collect::<Result<Vec<_>>>()?;
+        let mut lengths = Vec::new();
+        for (what, length) in kind.lengths().iter().zip(arguments.lengths) {
+            let length = interval(context, length, what).map_err(here)?;
+            if length <= 0 {
+                let message = format!("the {what} of a window must be positive");
+                return Err(here(Error::new(SqlState::InvalidParameterValue, message)));
+            }
+            lengths.push(length);
         }
-        let window = WindowSpec::Tumble { size, offset: offset.rem_euclid(size) };
-        let node = WindowNode::try_new(input, time, window, self.position(call.span))?;
+        let offset = arguments.offset.map(|o| interval(context, o, "offset")).transpose().map_err(here)?.unwrap_or(0);
+        let window = kind.window(&lengths, offset).map_err(here)?;
+        let node = WindowNode::try_new(input, time, window, partition, self.position(call.span))?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+/// A window function, and how it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tumble,
+    Hop,
+    Cumulate,
+    Session,
+}
+
+/// Windows that a row may fall into, at most: each is a row of the answer, and what is repeated as often must stay bounded.
+const MAX_WINDOWS_A_ROW: i64 = 10_000;
+
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::Tumble, Kind::Hop, Kind::Cumulate, Kind::Session];
+
+    fn by_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Tumble => "tumble",
+            Kind::Hop => "hop",
+            Kind::Cumulate => "cumulate",
+            Kind::Session => "session",
+        }
+    }
+
+    /// The lengths it takes, in Flink's order.
+    fn lengths(self) -> &'static [&'static str] {
+        match self {
+            Kind::Tumble => &["size"],
+            Kind::Hop => &["slide", "size"],
+            Kind::Cumulate => &["step", "size"],
+            Kind::Session => &["gap"],
+        }
+    }
+
+    fn takes_offset(self) -> bool {
+        self != Kind::Session
+    }
+
+    /// Flink's names of all its arguments.
+    fn arguments(self) -> Vec<&'static str> {
+        let offset = self.takes_offset().then_some("offset");
+        ["data", "timecol"].into_iter().chain(self.lengths().iter().copied()).chain(offset).collect()
+    }
+
+    fn window(self, lengths: &[i64], offset: i64) -> Result<WindowSpec, Error> {
+        let (window, windows) = match (self, lengths) {
+            (Kind::Tumble, [size]) => (WindowSpec::Tumble { size: *size, offset: offset.rem_euclid(*size) }, 1),
+            (Kind::Hop, [slide, size]) => {
+                (WindowSpec::Hop { size: *size, slide: *slide, offset: offset.rem_euclid(*slide) }, size / slide)
+            }
+            (Kind::Cumulate, [step, size]) if step > size => {
+                let error = Error::new(SqlState::InvalidParameterValue, "the step of a CUMULATE exceeds its size");
+                return Err(error.with_hint("The step comes first, then the size."));
+            }
+            (Kind::Cumulate, [step, size]) => {
+                (WindowSpec::Cumulate { size: *size, step: *step, offset: offset.rem_euclid(*size) }, size / step)
+            }
+            (Kind::Session, [gap]) => (WindowSpec::Session { gap: *gap }, 1),
+            _ => return Err(Error::internal("a window function lost an argument")),
+        };
+        if windows > MAX_WINDOWS_A_ROW {
+            let message = format!("a row would fall into {windows} windows of this {}", self.name().to_uppercase());
+            let hint = format!("At most {MAX_WINDOWS_A_ROW} are supported: take a longer {}.", self.lengths()[0]);
+            return Err(Error::unsupported(message, hint));
+        }
+        Ok(window)
+    }
+
+    fn usage(self, what: &str) -> Error {
+        let name = self.name().to_uppercase();
+        let hint = match self {
+            Kind::Tumble => {
+                "Write TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)), with an offset as fourth argument if \
+                 needed."
+            }
+            Kind::Hop => {
+                "Write TABLE(HOP(TABLE t, DESCRIPTOR(ts), slide, size)), with an offset as fifth argument if needed."
+            }
+            Kind::Cumulate => {
+                "Write TABLE(CUMULATE(TABLE t, DESCRIPTOR(ts), step, size)), with an offset as fifth argument if needed."
+            }
+            Kind::Session => "Write TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' MINUTE)).",
+        };
+        Error::new(SqlState::UndefinedFunction, format!("{name} cannot be called like this: {what}")).with_hint(hint)
     }
 }
 
@@ -230,63 +336,77 @@ impl Call {
                 let arg = FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Subquery(query)));
                 Ok(Call { name, args: vec![arg], span })
             }
-            FunctionArguments::None => Err(usage("it has no arguments")),
+            FunctionArguments::None => {
+                let error = format!("table function {name} cannot be called like this: it has no arguments");
+                Err(Error::new(SqlState::UndefinedFunction, error))
+            }
         }
     }
 }
 
 struct Arguments {
     table: TableFactor,
+    partition: Vec<Ident>,
     time: Ident,
-    size: ast::Expr,
+    lengths: Vec<ast::Expr>,
     offset: Option<ast::Expr>,
 }
 
-fn usage(what: &str) -> Error {
-    Error::new(SqlState::UndefinedFunction, format!("TUMBLE cannot be called like this: {what}"))
-        .with_hint("Write TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)), with an offset as fourth argument if needed.")
-}
-
 impl Arguments {
-    /// By position, or by Flink's names (DATA, TIMECOL, SIZE, OFFSET).
-    fn read(args: Vec<FunctionArg>) -> Result<Arguments, Error> {
-        const NAMES: [&str; 4] = ["data", "timecol", "size", "offset"];
-        let mut slots: [Option<ast::Expr>; 4] = [None, None, None, None];
+    /// By position, or by Flink's names.
+    fn read(kind: Kind, args: Vec<FunctionArg>) -> Result<Arguments, Error> {
+        let names = kind.arguments();
+        let mut slots: Vec<Option<ast::Expr>> = vec![None; names.len()];
         for (index, arg) in args.into_iter().enumerate() {
             let (index, value) = match arg {
                 FunctionArg::Unnamed(value) => (index, value),
                 FunctionArg::Named { name, arg, .. } => {
                     let name = name.value.to_ascii_lowercase();
-                    let index = NAMES.iter().position(|n| *n == name);
-                    (index.ok_or_else(|| usage(&format!("it has no argument named {name}")))?, arg)
+                    let index = names.iter().position(|n| *n == name);
+                    (index.ok_or_else(|| kind.usage(&format!("it has no argument named {name}")))?, arg)
                 }
-                FunctionArg::ExprNamed { .. } => return Err(usage("an argument's name is not a name")),
+                FunctionArg::ExprNamed { .. } => return Err(kind.usage("an argument's name is not a name")),
             };
-            let FunctionArgExpr::Expr(value) = value else { return Err(usage("an argument is not an expression")) };
+            let FunctionArgExpr::Expr(value) = value else { return Err(kind.usage("an argument is not an expression")) };
             match slots.get_mut(index) {
                 Some(slot @ None) => *slot = Some(value),
-                Some(Some(_)) => return Err(usage("an argument is given twice")),
-                None => return Err(usage("there are more than four arguments")),
+                Some(Some(_)) => return Err(kind.usage("an argument is given twice")),
+                None => return Err(kind.usage(&format!("there are more than {} arguments", NUMBERS[names.len()]))),
             }
         }
-        let [table, time, size, offset] = slots;
-        Ok(Arguments {
-            table: table_argument(table.ok_or_else(|| usage("the table is missing"))?)?,
-            time: time_argument(time.ok_or_else(|| usage("the time column is missing"))?)?,
-            size: size.ok_or_else(|| usage("the size is missing"))?,
-            offset,
-        })
+        let mut slots = slots.into_iter();
+        let mut next = |what: &str| slots.next().flatten().ok_or_else(|| kind.usage(&format!("the {what} is missing")));
+        let (table, partition) = table_argument(kind, next("table")?)?;
+        let time = time_argument(kind, next("time column")?)?;
+        let lengths = kind.lengths().iter().map(|what| next(what)).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Arguments { table, partition, time, lengths, offset: slots.next().flatten() })
     }
 }
 
-/// `TABLE t` (which reads as a sub-query `SELECT * FROM t`), a sub-query, or the table's name.
-fn table_argument(expr: ast::Expr) -> Result<TableFactor, Error> {
+const NUMBERS: [&str; 6] = ["no", "one", "two", "three", "four", "five"];
+
+/// `TABLE t [PARTITION BY k]` (which reads as a sub-query `SELECT * FROM t [DISTRIBUTE BY k]`), a sub-query, or the
+/// table's name.
+fn table_argument(kind: Kind, expr: ast::Expr) -> Result<(TableFactor, Vec<Ident>), Error> {
     match expr {
-        ast::Expr::Subquery(query) => Ok(derived(query)),
-        ast::Expr::Identifier(name) => Ok(table(vec![name])),
-        ast::Expr::CompoundIdentifier(parts) => Ok(table(parts)),
-        ast::Expr::Nested(inner) => table_argument(*inner),
-        _ => Err(usage("the first argument is not a table")),
+        ast::Expr::Subquery(mut query) => {
+            let mut partition = Vec::new();
+            if let SetExpr::Select(select) = query.body.as_mut() {
+                for column in std::mem::take(&mut select.distribute_by) {
+                    partition.push(time_argument(kind, column)?);
+                }
+            }
+            if !partition.is_empty() && kind != Kind::Session {
+                let message = format!("PARTITION BY is not supported in {}", kind.name().to_uppercase());
+                let hint = "Its windows are the same for all rows: leave it out, and GROUP BY the columns.";
+                return Err(Error::unsupported(message, hint));
+            }
+            Ok((derived(query), partition))
+        }
+        ast::Expr::Identifier(name) => Ok((table(vec![name]), Vec::new())),
+        ast::Expr::CompoundIdentifier(parts) => Ok((table(parts), Vec::new())),
+        ast::Expr::Nested(inner) => table_argument(kind, *inner),
+        _ => Err(kind.usage("the first argument is not a table")),
     }
 }
 
@@ -321,27 +441,42 @@ fn table(parts: Vec<Ident>) -> TableFactor {
 }
 
 /// DESCRIPTOR(ts), or the column's name alone.
-fn time_argument(expr: ast::Expr) -> Result<Ident, Error> {
+fn time_argument(kind: Kind, expr: ast::Expr) -> Result<Ident, Error> {
+    let one = || kind.usage("DESCRIPTOR names one column");
     match expr {
         ast::Expr::Identifier(name) => Ok(name),
-        ast::Expr::CompoundIdentifier(mut parts) => parts.pop().ok_or_else(|| usage("the time column is missing")),
+        ast::Expr::CompoundIdentifier(mut parts) => parts.pop().ok_or_else(|| kind.usage("the time column is missing")),
         ast::Expr::Function(function) if last_name(&function.name) == "descriptor" => match function.args {
             FunctionArguments::List(mut list) if list.args.len() == 1 => match list.args.pop() {
-                Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(column))) => time_argument(column),
-                _ => Err(usage("DESCRIPTOR names one column")),
+                Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(column))) => time_argument(kind, column),
+                _ => Err(one()),
             },
-            _ => Err(usage("DESCRIPTOR names one column")),
+            _ => Err(one()),
         },
-        _ => Err(usage("the second argument is not a column")),
+        _ => Err(kind.usage("the second argument is not a column")),
     }
+}
+
+/// Microseconds of an ALLOWED LATENESS. `text` is what its place refers to.
+pub fn lateness(text: &str, lateness: &Lateness) -> Result<i64, Error> {
+    let shown = lateness.interval.to_string();
+    let expr = super::plan_expr(text, lateness.interval.as_ref().clone(), &DFSchema::empty());
+    let micros = expr.and_then(|expr| micros(expr, "allowed lateness", &shown)).and_then(|micros| match micros {
+        0.. => Ok(micros),
+        _ => Err(Error::new(SqlState::InvalidParameterValue, "the allowed lateness of a window must not be negative")),
+    });
+    micros.map_err(|e| if e.position().is_some() { e } else { e.at(lateness.position) })
 }
 
 /// Microseconds of a constant interval without months.
 fn interval(context: &mut dyn RelationPlannerContext, expr: ast::Expr, what: &str) -> Result<i64, Error> {
     let shown = expr.to_string();
+    micros(context.sql_to_expr(expr, &DFSchema::empty()).map_err(Error::from)?, what, &shown)
+}
+
+fn micros(expr: Expr, what: &str, shown: &str) -> Result<i64, Error> {
     let fail =
         |why: &str| Error::new(SqlState::InvalidParameterValue, format!("the {what} of a window {why}: {shown}"));
-    let expr = context.sql_to_expr(expr, &DFSchema::empty()).map_err(Error::from)?;
     let expr = match unknown(&expr) {
         Some(text) => literal_as(&text, &SqlType::Interval.to_arrow()).map_err(Error::from)?,
         None => fold(expr).map_err(Error::from)?,

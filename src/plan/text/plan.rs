@@ -100,6 +100,9 @@ fn time_text(time: EventTime) -> String {
 fn window_text(window: &WindowSpec) -> String {
     match window {
         WindowSpec::Tumble { size, offset } => format!("tumble {size} offset {offset}"),
+        WindowSpec::Hop { size, slide, offset } => format!("hop {size} slide {slide} offset {offset}"),
+        WindowSpec::Cumulate { size, step, offset } => format!("cumulate {size} step {step} offset {offset}"),
+        WindowSpec::Session { gap } => format!("session {gap}"),
     }
 }
 
@@ -123,15 +126,17 @@ fn op_text(op: &Op) -> Result<String> {
         }
         Op::Window { window, time } => format!("window {} {}", window_text(window), time_text(*time)),
         Op::Aggregate { keys, aggregates } => format!("aggregate keys {keys:?} {}", calls_text(aggregates)),
-        Op::WindowAggregate { window, time, keys, aggregates, emit } => format!(
-            "window_aggregate {} {} keys {keys:?} {} emit {}",
+        Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => format!(
+            "window_aggregate {} {} keys {keys:?} {} emit {}{}{}",
             window_text(window),
             time_text(*time),
             calls_text(aggregates),
             match emit {
                 Emit::OnClose => "on_close",
                 Emit::OnUpdate => "on_update",
-            }
+            },
+            if *lateness == 0 { String::new() } else { format!(" lateness {lateness}") },
+            assigned.map(|column| format!(" assigned {column}")).unwrap_or_default(),
         ),
         Op::Upsert { key, keeps, latest, with_before } => format!(
             "upsert key {key:?} keeps {}{}{}",

@@ -117,8 +117,10 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         Op::Aggregate { keys, aggregates } => {
             within(keys) && calls(aggregates) && output_width == keys.len() + aggregates.len()
         }
-        Op::WindowAggregate { time, keys, aggregates, .. } => {
+        Op::WindowAggregate { time, keys, aggregates, assigned, .. } => {
+            let end = |column: &usize| is_time(input, &EventTime { column: *column, unit: time.unit });
             within(keys)
+                && assigned.iter().all(end)
                 && calls(aggregates)
                 && is_time(input, time)
                 && output_width == 3 + keys.len() + aggregates.len()
@@ -249,14 +251,34 @@ impl Reader<'_> {
     }
 
     fn window(&mut self) -> Result<WindowSpec> {
-        self.lexer.require_word("tumble")?;
-        let size: i64 = self.lexer.integer()?;
-        self.lexer.require_word("offset")?;
-        let offset = self.lexer.integer()?;
-        if size <= 0 {
+        let window = if self.lexer.word("session") {
+            WindowSpec::Session { gap: self.length()? }
+        } else if self.lexer.word("hop") {
+            let size = self.length()?;
+            self.lexer.require_word("slide")?;
+            WindowSpec::Hop { size, slide: self.length()?, offset: self.offset()? }
+        } else if self.lexer.word("cumulate") {
+            let size = self.length()?;
+            self.lexer.require_word("step")?;
+            WindowSpec::Cumulate { size, step: self.length()?, offset: self.offset()? }
+        } else {
+            self.lexer.require_word("tumble")?;
+            WindowSpec::Tumble { size: self.length()?, offset: self.offset()? }
+        };
+        Ok(window)
+    }
+
+    fn length(&mut self) -> Result<i64> {
+        let length: i64 = self.lexer.integer()?;
+        if length <= 0 {
             return Err(self.lexer.error("a window without size"));
         }
-        Ok(WindowSpec::Tumble { size, offset })
+        Ok(length)
+    }
+
+    fn offset(&mut self) -> Result<i64> {
+        self.lexer.require_word("offset")?;
+        self.lexer.integer()
     }
 
     fn op(&mut self) -> Result<Op> {
@@ -298,7 +320,10 @@ impl Reader<'_> {
         if lexer.word("window_aggregate") {
             let (window, time) = (self.window()?, self.time()?);
             let (keys, aggregates) = (self.keys()?, self.calls()?);
-            return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit: self.emit()? });
+            let emit = self.emit()?;
+            let lateness = if self.lexer.word("lateness") { self.length()? } else { 0 };
+            let assigned = if self.lexer.word("assigned") { Some(self.lexer.integer()?) } else { None };
+            return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned });
         }
         if lexer.word("upsert") {
             lexer.require_word("key")?;
