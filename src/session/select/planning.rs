@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
 
@@ -77,7 +79,7 @@ impl Planned {
         let run = async || -> DfResult<SendableRecordBatchStream> {
             let plan = self.optimized()?;
             let plan = self.state.query_planner().create_physical_plan(&plan, &self.state).await?;
-            execute_stream(plan, self.state.task_ctx())
+            execute_stream(cooperative(plan)?, self.state.task_ctx())
         };
         run().await.map_err(|e| planning_error(e, text))
     }
@@ -95,6 +97,18 @@ impl Planned {
     fn optimized(&self) -> DfResult<LogicalPlan> {
         self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {})
     }
+}
+
+/// DataFusion's operators yield to other tasks as they read their inputs. A join makes many rows of few, and whoever
+/// counts them would go on for hours without once being seen to be canceled: so joins yield with what they emit.
+fn cooperative(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let yielding = plan.transform_up(|plan| {
+        Ok(match plan.children().len() {
+            0 | 1 => Transformed::no(plan),
+            _ => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>),
+        })
+    })?;
+    Ok(yielding.data)
 }
 
 /// The plan as DataFusion's planner makes it, before types are settled.
