@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::functions::arithmetic::check_overflow;
 use super::text::expr::{print, read};
 use crate::error::Result;
 
@@ -57,13 +58,14 @@ impl Scalar {
 
     pub(super) fn physical(&self, input: &SchemaRef) -> datafusion::error::Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(Arc::clone(input))?;
+        let expr = check_overflow(self.0.clone(), &schema)?.data;
         let planned =
-            create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+            create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
         Ok(planned.transform_up(|expr| Ok(checked(expr)))?.data)
     }
 }
 
-/// Arithmetic that fails on overflow where DataFusion's default wraps.
+/// What is left of arithmetic (on decimals, dates, intervals) fails on overflow too where DataFusion's default wraps.
 fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
     match expr.downcast_ref::<BinaryExpr>() {
         Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {

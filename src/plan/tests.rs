@@ -14,6 +14,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
+use crate::error::SqlState;
 use crate::error::Error;
 use crate::sql::ast::{Statement, StatementKind, TableDef};
 use crate::sql::parse::{parse_script, parse_statement};

@@ -141,12 +141,13 @@ impl Cursor<'_> {
         if !self.take(&["EMIT"]) {
             return Ok(None);
         }
-        self.expect(&["ON"])?;
-        if self.take(&["UPDATE"]) {
-            return Ok(Some(EmitClause::OnUpdate));
+        let clauses =
+            [(&["ON", "UPDATE"][..], EmitClause::OnUpdate), (&["ON", "WINDOW", "CLOSE"], EmitClause::OnWindowClose)];
+        if let Some((_, clause)) = clauses.into_iter().find(|(words, _)| self.take(words)) {
+            return Ok(Some(clause));
         }
-        self.expect(&["WINDOW", "CLOSE"])?;
-        Ok(Some(EmitClause::OnWindowClose))
+        let _ = self.take(&["ON"]) && self.take(&["WINDOW"]);
+        Err(self.unexpected().with_hint("Write EMIT ON WINDOW CLOSE or EMIT ON UPDATE."))
     }
 
     fn new_object(&mut self) -> Result<(bool, Name)> {

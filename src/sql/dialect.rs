@@ -44,9 +44,14 @@ fn begins_emit_clause(parser: &Parser) -> bool {
         Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(wanted),
         _ => false,
     };
-    word(parser.get_current_token(), "EMIT")
-        && word(parser.peek_nth_token_ref(0), "ON")
-        && (word(parser.peek_nth_token_ref(1), "WINDOW") || word(parser.peek_nth_token_ref(1), "UPDATE"))
+    let ends = |n: usize| {
+        matches!(parser.peek_nth_token_ref(n).token, Token::EOF | Token::SemiColon | Token::RParen | Token::Word(_))
+    };
+    let next = parser.peek_nth_token_ref(0);
+    // `a JOIN b emit ON emit.x = a.x`: there a condition follows.
+    let on = word(next, "ON") && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_)) && ends(2);
+    let other = ["WINDOW", "UPDATE", "CHANGES", "FINAL", "AFTER", "ONCE"].iter().any(|wanted| word(next, wanted));
+    word(parser.get_current_token(), "EMIT") && (on || other)
 }
 
 /// `TABLE name` as an argument of a function.

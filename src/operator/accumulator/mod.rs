@@ -36,7 +36,7 @@ use crate::types::SqlType;
 
 pub use input::Input;
 
-pub trait Accumulator: Any + Send {
+pub trait Accumulator: Any + Send + Sync {
     /// Makes room for slots `0..slots`; new ones have seen no rows.
     fn grow(&mut self, slots: usize);
 

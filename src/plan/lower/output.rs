@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::build::sql_type_of;
 use super::{Lowering, Rows, Slot};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::errors::{duplicate_column, invalid_literal, planning_error, visible};
+use crate::plan::errors::{duplicate_column, planning_error, visible};
 use crate::plan::functions::scalar::{CHECK_LENGTH, ROUND_TIME};
 use crate::plan::query::locate::item_position;
 use crate::plan::query::settle::text_of;
@@ -59,7 +59,8 @@ impl Lowering<'_> {
         let node = self.arrange(rows.node, outputs)?;
         let takes_changes = matches!(sink.kind, RelationKind::Sink { takes_changes: true });
         if self.builder.node(node).changelog == Changelog::Changing && !takes_changes {
-            return Err(changing_into_append_only(&sink.name, self.has_window).at(insert.target.position));
+            let updating = self.has_window && self.emit == Emit::OnUpdate;
+            return Err(changing_into_append_only(&sink.name, updating).at(insert.target.position));
         }
         self.outputs.push(Output { node, target: Target::Sink(sink.name) });
         Ok(())
@@ -156,7 +157,7 @@ impl Lowering<'_> {
             Some(value) if value.is_null() => return missing_value(column, sink),
             Some(value) if !to.is_string() => {
                 if let Some(text) = value.try_as_str().flatten() {
-                    return literal_as(text, &to).map_err(|_| invalid_literal(text, &column.ty));
+                    return literal_as(text, &to).map_err(|_| Error::unreadable(text, &column.ty));
                 }
             }
             _ => {}
@@ -283,17 +284,23 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
-fn changing_into_append_only(sink: &str, windowed: bool) -> Error {
+/// `updating`: EMIT ON UPDATE is why the result changes.
+fn changing_into_append_only(sink: &str, updating: bool) -> Error {
     let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
-    let remedy = if windowed {
-        "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that takes \
-         changes; or make a MATERIALIZED VIEW of the query."
+    let (detail, remedy) = if updating {
+        (
+            "EMIT ON UPDATE writes a window's answer before it closes, and corrects it with every row.",
+            "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write to a sink that \
+             takes changes; or make a MATERIALIZED VIEW of the query.",
+        )
     } else {
-        "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group is \
-         written once; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query."
+        (
+            "GROUP BY without a window corrects its earlier answers with every row.",
+            "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group is \
+             written once; or write to a sink that takes changes; or make a MATERIALIZED VIEW of the query.",
+        )
     };
-    Error::unsupported(message, remedy)
-        .with_detail("GROUP BY without a window corrects its earlier answers with every row.")
+    Error::unsupported(message, remedy).with_detail(detail)
 }
 
 impl super::build::Builder {

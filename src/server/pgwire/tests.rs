@@ -15,6 +15,7 @@ use tokio_postgres::error::SqlState as Code;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage};
 
+use super::conversation::Deallocated;
 use super::*;
 use crate::error::{Error, SqlState};
 use crate::session::{Body, Description, Notice, Response, Transaction};
@@ -135,6 +136,10 @@ impl Conversation for Fake {
 
     fn command(statement: &String) -> String {
         statement.split(' ').next().unwrap_or_default().to_string()
+    }
+
+    fn deallocates(statement: &String) -> Option<Deallocated<'_>> {
+        statement.strip_prefix("DEALLOCATE ").map(Deallocated::One)
     }
 
     fn offset(_: &String) -> usize {

@@ -9,7 +9,9 @@ use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -17,10 +19,11 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
 
 use super::tables::Tables;
-use super::{aggregate, arithmetic, no_parameter, parameters};
+use super::{aggregate, no_parameter, parameters};
 use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
-use crate::plan::functions::functions;
+use crate::plan::functions::{arithmetic, functions};
+use crate::plan::query::locate::locate;
 use crate::plan::query::naming::name_columns;
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
@@ -62,9 +65,9 @@ impl Planned {
                 return analyze(plan);
             }
             let plan = analyze(settle::settle_plan(plan)?)?;
-            arithmetic::check_overflow(settle::fold_plan(plan)?)
+            check_overflow(settle::fold_plan(plan)?)
         };
-        let plan = plan().map_err(|e| planning_error(e, text))?;
+        let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;
         let mut state = tables.state().clone();
         // What now() answers.
         state.mark_start_execution();
@@ -97,6 +100,21 @@ impl Planned {
     fn optimized(&self) -> DfResult<LogicalPlan> {
         self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {})
     }
+}
+
+/// Arithmetic in all expressions of a plan, sub-queries' too, fails on overflow.
+fn check_overflow(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let checked = plan.transform_up_with_subqueries(|plan| {
+        let schema = merge_schema(&plan.inputs());
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let changed = arithmetic::check_overflow(expr, &schema)?;
+            Ok(changed.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })?;
+    Ok(checked.data)
 }
 
 /// DataFusion's operators yield to other tasks as they read their inputs. A join makes many rows of few, and whoever
