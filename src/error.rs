@@ -273,8 +273,11 @@ fn cast_error(message: String) -> Error {
     {
         return Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow").with_detail(message);
     }
-    let narrow = ["to type ", "is out of range "].into_iter().find_map(type_after);
-    if let (Some(ty), None) = (narrow, quoted()) {
+    let too_large = match message.starts_with("Can't cast value ") {
+        true => type_after("to type "),
+        false => type_after("is out of range "),
+    };
+    if let Some(ty) = too_large {
         return Error::new(SqlState::NumericValueOutOfRange, format!("{ty} out of range"));
     }
     if let (Some(text), Some(ty)) = (quoted(), type_after("to value of ")) {

@@ -267,6 +267,9 @@ impl<'a> Cursor<'a> {
             refuse::in_query(error, &dialect::tokenize(self.places.text()).unwrap_or_default(), &self.places)
         })?;
         self.check_relations(&query)?;
+        if self.at(&["MATCH_RECOGNIZE"]) {
+            return Err(refuse::match_recognize().at(self.position()));
+        }
         match *query.body {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 Err(Error::unsupported(

@@ -200,8 +200,7 @@ pub(super) fn in_query(error: Error, tokens: &[TokenWithSpan], places: &Places) 
     };
     let Some(token) = tokens.get(index) else { return error };
     if word(token, "MATCH_RECOGNIZE") {
-        let hint = "Find single rows with WHERE, or count them in a window with GROUP BY.";
-        return Error::unsupported("MATCH_RECOGNIZE is not supported yet", hint).at(places.position(token.span.start));
+        return match_recognize().at(places.position(token.span.start));
     }
     let before = tokens.iter().take(index).rev();
     let function = before.take(MAX_ARGUMENT_TOKENS).find(|t| WINDOW_FUNCTIONS.iter().any(|name| word(t, name)));
@@ -217,6 +216,11 @@ pub(super) fn in_query(error: Error, tokens: &[TokenWithSpan], places: &Places) 
         }
         _ => error,
     }
+}
+
+pub(super) fn match_recognize() -> Error {
+    let hint = "Find single rows with WHERE, or count them in a window with GROUP BY.";
+    Error::unsupported("MATCH_RECOGNIZE is not supported yet", hint)
 }
 
 const WINDOW_FUNCTIONS: [&str; 4] = ["SESSION", "TUMBLE", "HOP", "CUMULATE"];

@@ -75,6 +75,7 @@ impl Fake {
                 std::future::pending().await
             }
             "ENDLESS" => Ok(self.endless()),
+            "DEALLOCATE" => Err(Error::new(SqlState::InvalidStatementName, "no such prepared statement")),
             "FAIL" => Err(Error::new(SqlState::UndefinedColumn, "no such thing").with_detail("d").with_hint("h").at(3)),
             _ => self.select(text, parameters).await,
         };
@@ -304,6 +305,22 @@ async fn an_error_skips_to_sync() {
         raw.write_all(&messages.concat()).await.unwrap();
         assert_eq!(read_until_ready(&mut raw).await.0, kinds);
     }
+}
+
+#[tokio::test]
+async fn deallocate_finds_what_the_connection_prepared() {
+    let server = server().await;
+    let mut raw = server.raw().await;
+    let parse = frame(b'P', b"kept\0SELECT 1\0\0\0");
+    for kinds in ["1Z", "EZ"] {
+        raw.write_all(&[parse.clone(), frame(b'S', b"")].concat()).await.unwrap();
+        assert_eq!(read_until_ready(&mut raw).await.0, kinds);
+    }
+    for kinds in ["CZ", "EZ"] {
+        assert_eq!(query(&mut raw, "DEALLOCATE kept").await.0, kinds);
+    }
+    raw.write_all(&[parse, frame(b'S', b"")].concat()).await.unwrap();
+    assert_eq!(read_until_ready(&mut raw).await.0, "1Z");
 }
 
 #[tokio::test]

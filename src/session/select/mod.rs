@@ -17,6 +17,7 @@ mod functions;
 mod output;
 mod parameters;
 mod planning;
+mod series;
 mod tables;
 
 use std::sync::{Arc, OnceLock};
@@ -106,6 +107,7 @@ impl Select<'_> {
     fn rewritten(&self) -> Query {
         let mut query = self.query.clone();
         pg::rewrite(&mut query);
+        series::name_columns(&mut query);
         query
     }
 

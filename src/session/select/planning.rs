@@ -176,6 +176,7 @@ impl ContextProvider for Context<'_> {
         let Some(function) = self.tables.state().table_functions().get(plain(name)) else {
             return datafusion::common::plan_err!("Invalid function '{name}'");
         };
+        let args = args.into_iter().map(settle::fold).collect::<DfResult<Vec<_>>>()?;
         let args = TableFunctionArgs::new(&args, self.tables.state());
         let provider = function.create_table_provider_with_args(args)?;
         Ok(datafusion::catalog::default_table_source::provider_as_source(provider))
