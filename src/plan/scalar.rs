@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
-use datafusion::physical_expr::expressions::BinaryExpr;
+use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
-use super::functions::arithmetic::check_overflow;
+use super::functions::arithmetic::checked;
 use super::text::expr::{print, read};
 use crate::error::Result;
 
@@ -58,20 +57,9 @@ impl Scalar {
 
     pub(super) fn physical(&self, input: &SchemaRef) -> datafusion::error::Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(Arc::clone(input))?;
-        let expr = check_overflow(self.0.clone(), &schema)?.data;
         let planned =
-            create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-        Ok(planned.transform_up(|expr| Ok(checked(expr)))?.data)
-    }
-}
-
-/// What is left of arithmetic (on decimals, dates, intervals) fails on overflow too where DataFusion's default wraps.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
-    match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
-            Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)))
-        }
-        _ => Transformed::no(expr),
+            create_physical_expr(&self.0, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+        Ok(planned.transform_up(|expr| checked(expr, input))?.data)
     }
 }
 

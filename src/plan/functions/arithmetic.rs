@@ -1,18 +1,22 @@
 //! Arithmetic that fails on overflow, where DataFusion's executor wraps integers and lets floating-point numbers become
-//! infinite. Stored plans hold the operators; they are replaced when an expression is compiled.
+//! infinite. Plans hold the operators; [`checked`] replaces them when a streaming expression is compiled,
+//! [`check_overflow`] in the plan of a SELECT, which DataFusion compiles.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, Datum};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::error::ArrowError;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::physical_expr::expressions::BinaryExpr;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::datum::apply;
 
 use super::scalar::{overflow, underflow};
@@ -52,14 +56,35 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Some((_, function)) = OPERATORS.iter().find(|(operator, _)| *operator == binary.op) else {
         return Ok(Transformed::no(expr));
     };
-    let integer = |ty: &DataType| matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64);
     match (binary.left.get_type(schema), binary.right.get_type(schema)) {
-        (Ok(left), Ok(right)) if left == right && (integer(&left) || left.is_floating()) => {
+        (Ok(left), Ok(right)) if left == right && is_checked_here(&left) => {
             let Expr::BinaryExpr(binary) = expr else { return Ok(Transformed::no(expr)) };
             Ok(Transformed::yes(function.call(vec![*binary.left, *binary.right])))
         }
         _ => Ok(Transformed::no(expr)),
     }
+}
+
+/// The compiled expression, if it is arithmetic, so that it fails on overflow.
+pub fn checked(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    let Some(binary) = expr.downcast_ref::<BinaryExpr>() else { return Ok(Transformed::no(expr)) };
+    let Some((_, function)) = OPERATORS.iter().find(|(operator, _)| operator == binary.op()) else {
+        return Ok(Transformed::no(expr));
+    };
+    let (left, right) = (binary.left().data_type(input)?, binary.right().data_type(input)?);
+    if left != right || !is_checked_here(&left) {
+        return Ok(Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true))));
+    }
+    let operands = vec![Arc::clone(binary.left()), Arc::clone(binary.right())];
+    let result = Arc::new(Field::new(function.name(), left, true));
+    let call = ScalarFunctionExpr::new(function.name(), Arc::clone(function), operands, result, Arc::clone(&CONFIG));
+    Ok(Transformed::yes(Arc::new(call)))
+}
+
+static CONFIG: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Arc::default);
+
+fn is_checked_here(ty: &DataType) -> bool {
+    matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64) || ty.is_floating()
 }
 
 impl ScalarUDFImpl for Checked {
