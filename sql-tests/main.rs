@@ -3,7 +3,8 @@
 //! 1. [`tidy`]: rules for the source tree itself.
 //! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
 //! 3. [`kafka`]: jobs from topic to topic, on a real broker.
-//! 4. [`docs`]: what the README and `examples/` show works when pasted.
+//! 4. [`psql`]: the real psql and what it shows.
+//! 5. [`docs`]: what the README and `examples/` show works when pasted.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
@@ -15,6 +16,7 @@ mod docs;
 mod host;
 mod kafka;
 mod mutants;
+mod psql;
 mod script;
 mod scripts;
 mod tally;
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
     tidy::run(&mut tally);
     scripts::run(&request, &mut tally);
     kafka::run(&mut tally);
+    psql::run(&mut tally);
     docs::run(&mut tally);
     tally.close()
 }

@@ -34,6 +34,8 @@ sql_states! {
     CardinalityViolation = "21000",
     DataException = "22000",
     StringDataRightTruncation = "22001",
+    InvalidRowCountInLimitClause = "2201W",
+    InvalidRowCountInResultOffsetClause = "2201X",
     NumericValueOutOfRange = "22003",
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
@@ -110,6 +112,49 @@ impl Error {
     /// `message` follows PostgreSQL's style: no capital, no full stop, names in double quotes.
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
         Error(Box::new(Inner { state, message: message.into(), detail: None, hint: None, position: None }))
+    }
+
+    /// A text that is no value of a type. As PostgreSQL's input functions, this tells what is out of range from what is no
+    /// number or date at all.
+    pub fn unreadable(text: &str, ty: &SqlType) -> Self {
+        let name = match ty {
+            SqlType::Numeric(..) => "numeric".to_string(),
+            SqlType::Timestamp(_) => "timestamp".to_string(),
+            SqlType::TimestampTz(_) => "timestamp with time zone".to_string(),
+            other => other.to_string(),
+        };
+        let out_of_range = |message: String| Error::new(SqlState::NumericValueOutOfRange, message);
+        let trimmed = text.trim();
+        let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+        let is_integer = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.parse::<f64>().is_ok();
+        match ty {
+            SqlType::SmallInt | SqlType::Integer | SqlType::BigInt if is_integer => {
+                out_of_range(format!("value \"{text}\" is out of range for type {name}"))
+            }
+            SqlType::Real | SqlType::Double if is_number => {
+                out_of_range(format!("\"{text}\" is out of range for type {name}"))
+            }
+            SqlType::Numeric(precision, scale) if is_number => {
+                let whole = i16::from(*precision) - i16::from(*scale);
+                out_of_range("numeric field overflow".into()).with_detail(format!(
+                    "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{whole}."
+                ))
+            }
+            SqlType::Date | SqlType::Timestamp(_) | SqlType::TimestampTz(_) if is_dated(trimmed) => {
+                let message = format!("date/time field value out of range: \"{text}\"");
+                Error::new(SqlState::DatetimeFieldOverflow, message)
+            }
+            _ => {
+                let state = match ty {
+                    SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Date | SqlType::Interval => {
+                        SqlState::InvalidDatetimeFormat
+                    }
+                    _ => SqlState::InvalidTextRepresentation,
+                };
+                Error::new(state, format!("invalid input syntax for type {name}: \"{text}\""))
+            }
+        }
     }
 
     /// Something Tidemill does not do (yet): says what works instead.
@@ -209,33 +254,40 @@ impl From<arrow::error::ArrowError> for Error {
     }
 }
 
+/// Whether a text begins as a date does: `2023-02-29`, and nothing or a time behind it.
+fn is_dated(text: &str) -> bool {
+    let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, ""));
+    let numbers = date.split('-').collect::<Vec<_>>();
+    numbers.len() == 3
+        && numbers.iter().all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        && (time.is_empty() || time.starts_with(|c: char| c.is_ascii_digit()) && time.contains(':'))
+}
+
 /// What Arrow says when a value cannot become one of another type, as PostgreSQL says it. Arrow tells the cases apart by
 /// their wording alone.
 fn cast_error(message: String) -> Error {
     let quoted = || message.split('\'').nth(1);
-    let ty = |from: &str| {
-        let name = message.split(from).nth(1)?.split([' ', '.']).next()?;
-        let ty = name.parse().ok().map(|t| SqlType::from_arrow(&t))?;
-        Some(if let SqlType::Numeric(..) = ty { "numeric".to_string() } else { ty.to_string() })
+    let type_after = |words: &str| {
+        let name = message.split(words).nth(1)?;
+        let name = name.strip_suffix(" type").unwrap_or(name).trim_end_matches('.');
+        name.parse().ok().map(|t| SqlType::from_arrow(&t))
     };
     if message.contains("is too large to store in a Decimal") || message.contains("is too small to store in a Decimal")
     {
         return Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow").with_detail(message);
     }
-    if let Some(ty) = message.strip_prefix("Can't cast value").and_then(|_| ty("to type ")) {
-        return Error::new(SqlState::NumericValueOutOfRange, format!("{ty} out of range")).with_detail(message);
-    }
-    let unreadable = |ty: &str, text: &str| {
-        Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {ty}: \"{text}\""))
+    let too_large = match message.starts_with("Can't cast value ") {
+        true => type_after("to type "),
+        false => type_after("is out of range "),
     };
-    if let (Some(text), Some(ty)) = (quoted(), ty("to value of ")) {
-        return unreadable(&ty, text);
+    if let Some(ty) = too_large {
+        return Error::new(SqlState::NumericValueOutOfRange, format!("{ty} out of range"));
+    }
+    if let (Some(text), Some(ty)) = (quoted(), type_after("to value of ")) {
+        return Error::unreadable(text, &ty);
     }
     if let (Some(text), true) = (quoted(), message.starts_with("Error parsing timestamp")) {
-        return Error::new(
-            SqlState::InvalidDatetimeFormat,
-            format!("invalid input syntax for type timestamp: \"{text}\""),
-        );
+        return Error::unreadable(text, &SqlType::Timestamp(6));
     }
     Error::new(SqlState::DataException, message)
 }

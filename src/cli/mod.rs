@@ -66,15 +66,29 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The main thread's stack is what the shell gave it.
+    let main = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);
+    let exit = main.spawn(|| run(arguments.command)).map(std::thread::JoinHandle::join);
+    match exit {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(error) => no_threads(&error).into(),
+    }
+}
+
+fn no_threads(error: &std::io::Error) -> Exit {
+    eprintln!("ERROR:  threads cannot be started: {error}");
+    Exit::CannotStart
+}
+
+fn run(command: Command) -> Exit {
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("ERROR:  threads cannot be started: {error}");
-            return Exit::CannotStart.into();
-        }
+        Err(error) => return no_threads(&error),
     };
     let exit = runtime.block_on(async {
-        match arguments.command {
+        match command {
             Command::Serve(serve) => serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Run(run) => run.run().await,
@@ -83,5 +97,10 @@ pub fn main() -> ExitCode {
     });
     // Blocking calls of connectors may still be on their way: nobody waits for them any more.
     runtime.shutdown_background();
-    exit.into()
+    exit
 }
+
+/// Stack of a thread that runs statements: syntax trees are copied and dropped there, as deep as the longest chain of
+/// operators ([`crate::sql::parse::MAX_TOKENS`] has two for each level), at up to 5 KB a level. Only what is used is ever
+/// backed by memory.
+const STACK_BYTES: usize = 64 << 20;

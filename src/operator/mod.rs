@@ -27,7 +27,7 @@
 //!
 //! Invariants: nothing is pushed into an operator that has not said `Done`; the same calls give the same bytes.
 
-mod accumulator;
+pub mod accumulator;
 mod aggregate;
 mod arrivals;
 mod bags;

@@ -35,6 +35,10 @@ pub fn planning_error(error: DataFusionError, text: &str) -> Error {
         DataFusionError::NotImplemented(message) => {
             at(Error::unsupported(sentence(&message), "Rewrite the query without it."), span, &places)
         }
+        DataFusionError::Execution(message) if message.starts_with("Scalar subquery returned more than one row") => {
+            let message = "more than one row returned by a subquery used as an expression";
+            Error::new(SqlState::CardinalityViolation, message)
+        }
         DataFusionError::SQL(parse, _) => at(Error::new(SqlState::SyntaxError, parse.to_string()), span, &places),
         DataFusionError::Internal(message) | DataFusionError::Configuration(message) => {
             Error::internal(sentence(&message))
@@ -158,8 +162,19 @@ fn plan_error(message: &str) -> Error {
     }
     if let Some(rest) = message.strip_prefix("Cannot find column with position ") {
         let position = rest.split(' ').next().unwrap_or_default();
-        let message = format!("GROUP BY position {position} is not in select list");
-        return Error::new(SqlState::InvalidColumnReference, message);
+        return no_such_position("GROUP BY", position);
+    }
+    if let Some(rest) = message.split("rder by column out of bounds, specified: ").nth(1) {
+        return no_such_position("ORDER BY", rest.split(',').next().unwrap_or_default());
+    }
+    if message.contains("rder by index starts at 1") {
+        return no_such_position("ORDER BY", "0");
+    }
+    if message.starts_with("LIMIT must be") {
+        return Error::new(SqlState::InvalidRowCountInLimitClause, "LIMIT must not be negative");
+    }
+    if message.starts_with("OFFSET must be") {
+        return Error::new(SqlState::InvalidRowCountInResultOffsetClause, "OFFSET must not be negative");
     }
     if message.starts_with("SELECT DISTINCT ON expressions must match") {
         return Error::new(SqlState::InvalidColumnReference, message)
@@ -210,6 +225,10 @@ fn plan_error(message: &str) -> Error {
             .with_hint("Add an explicit cast, as in CAST(x AS text).");
     }
     Error::new(SqlState::SyntaxError, sentence(message))
+}
+
+fn no_such_position(clause: &str, position: &str) -> Error {
+    Error::new(SqlState::InvalidColumnReference, format!("{clause} position {position} is not in select list"))
 }
 
 pub fn aggregate_in_where() -> Error {
@@ -307,21 +326,4 @@ fn sentence(message: &str) -> String {
 pub fn no_operator(left: &str, op: &str, right: &str) -> Error {
     Error::new(SqlState::UndefinedFunction, format!("operator does not exist: {left} {op} {right}"))
         .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
-}
-
-/// The text of a literal that its type cannot read.
-pub fn invalid_literal(text: &str, ty: &SqlType) -> Error {
-    let name = match ty {
-        SqlType::Numeric(..) => "numeric".to_string(),
-        SqlType::Timestamp(_) => "timestamp".to_string(),
-        SqlType::TimestampTz(_) => "timestamp with time zone".to_string(),
-        other => other.to_string(),
-    };
-    let state = match ty {
-        SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Date | SqlType::Interval => {
-            SqlState::InvalidDatetimeFormat
-        }
-        _ => SqlState::InvalidTextRepresentation,
-    };
-    Error::new(state, format!("invalid input syntax for type {name}: \"{text}\""))
 }

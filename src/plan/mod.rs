@@ -38,16 +38,15 @@ pub use stream::{
 };
 
 use crate::catalog::WatermarkClause;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::types::Column;
-use datafusion::sql::sqlparser::tokenizer::Token;
 use query::locate::locate;
 
 /// Plans the INSERTs of a streaming job: one plan, in which each source is read once. `text` is the statement that the
 /// places of the syntax tree refer to.
 pub fn plan_job(relations: &dyn Relations, text: &str, inserts: &[InsertStatement]) -> Result<StreamPlan> {
-    on_large_stack(text, || {
+    on_large_stack(|| {
         let plans = inserts.iter().map(|i| query::plan_query(relations, text, &i.query)).collect::<Result<Vec<_>>>()?;
         let mut lowering = lower::Lowering::new(relations, &plans)?;
         for (insert, plan) in inserts.iter().zip(&plans) {
@@ -66,7 +65,7 @@ pub fn plan_view(
     names: &[Name],
     emit: &EmitClause,
 ) -> Result<(StreamPlan, Vec<Column>)> {
-    on_large_stack(text, || {
+    on_large_stack(|| {
         let plan = query::plan_query(relations, text, query)?;
         let mut lowering = lower::Lowering::new(relations, std::slice::from_ref(&plan))?;
         let columns = lowering.view(text, &plan, names, emit).map_err(|e| locate(e, query, text))?;
@@ -74,29 +73,12 @@ pub fn plan_view(
     })
 }
 
-/// Tokens of a statement that is planned. Chains of operators (a OR b OR ...) nest as deep as they are long, and
-/// planning recurses; this bounds how deep.
-const MAX_TOKENS: usize = 10_000;
-
-/// Arithmetic signs in a statement that is planned: types are worked out anew at every level of a chain, so the time
-/// goes with the square of its length.
-const MAX_SIGNS: usize = 1_000;
-
-/// Enough for a chain of [`MAX_TOKENS`] at about 6 KB a level. Only what is used is ever backed by memory.
+/// Enough for a chain of [`crate::sql::parse::MAX_TOKENS`] at about 6 KB a level. Only what is used is ever backed by memory.
 const STACK_BYTES: usize = 128 << 20;
 
-/// Plans on a stack of its own, large enough for any statement that [`MAX_TOKENS`] lets through: callers run on
-/// threads whose stacks are small.
-pub fn on_large_stack<T: Send>(text: &str, plan: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let tokens = crate::sql::dialect::tokenize(text).map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
-    let is_sign = |token: &Token| {
-        matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat)
-    };
-    let signs = tokens.iter().filter(|t| is_sign(&t.token)).count();
-    if tokens.len() > MAX_TOKENS || signs > MAX_SIGNS {
-        return Err(Error::new(SqlState::StatementTooComplex, "statement is too long to be planned")
-            .with_hint(format!("At most {MAX_TOKENS} words and signs are taken, {MAX_SIGNS} of them arithmetic.")));
-    }
+/// Plans on a stack of its own, large enough for any statement that is parsed: callers run on threads whose stacks are
+/// small.
+pub fn on_large_stack<T: Send>(plan: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let planner = std::thread::Builder::new().name("planner".into()).stack_size(STACK_BYTES);
         let running = planner.spawn_scoped(scope, plan)?;

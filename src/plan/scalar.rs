@@ -9,9 +9,9 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self, Expr, ExprSchemable, Operator};
-use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::functions::arithmetic::checked;
 use super::text::expr::{print, read};
 use crate::clock::MICROS_PER_DAY;
 use crate::error::Result;
@@ -61,17 +61,7 @@ impl Scalar {
         let exact = self.0.clone().transform_up(|expr| Ok(exact_interval(expr, &schema)))?.data;
         let planned =
             create_physical_expr(&exact, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-        Ok(planned.transform_up(|expr| Ok(checked(expr)))?.data)
-    }
-}
-
-/// Arithmetic that fails on overflow where DataFusion's default wraps.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
-    match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
-            Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)))
-        }
-        _ => Transformed::no(expr),
+        Ok(planned.transform_up(|expr| checked(expr, input))?.data)
     }
 }
 

@@ -15,6 +15,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
 use crate::connector::Takes;
+use crate::error::SqlState;
 use crate::error::Error;
 use crate::plan::relations::ViewOutput;
 use crate::sql::ast::{Statement, StatementKind, TableDef};

@@ -143,6 +143,7 @@ const SAFE_FUNCTIONS: &[&str] = &[
     "floor",
     "ceil",
     "round",
+    "round_even",
     "trunc",
     "signum",
     "greatest",

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 
 use super::http::Observed;
-use super::pgwire::conversation::Conversation;
+use super::pgwire::conversation::{Conversation, Deallocated};
 use crate::error::Result;
 use crate::pipeline::Engine;
 use crate::session::{Client, Description, Response, Session, Transaction};
-use crate::sql::ast::Statement;
+use crate::sql::ast::{Statement, StatementKind};
 use crate::types::SqlType;
 
 /// A session as a connection holds it.
@@ -41,6 +41,14 @@ impl Conversation for EngineSession {
 
     fn command(statement: &Statement) -> String {
         Session::command(statement).to_string()
+    }
+
+    fn deallocates(statement: &Statement) -> Option<Deallocated<'_>> {
+        match &statement.kind {
+            StatementKind::Deallocate(Some(name)) => Some(Deallocated::One(name)),
+            StatementKind::Deallocate(None) | StatementKind::DiscardAll => Some(Deallocated::All),
+            _ => None,
+        }
     }
 
     fn offset(statement: &Statement) -> usize {

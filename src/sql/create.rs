@@ -142,13 +142,13 @@ impl Cursor<'_> {
     fn emit_clause(&mut self) -> Result<EmitClause> {
         let mut clause = EmitClause { position: self.position(), ..EmitClause::default() };
         if self.take(&["EMIT"]) {
-            self.expect(&["ON"])?;
-            clause.when = if self.take(&["UPDATE"]) {
-                Some(EmitWhen::OnUpdate)
-            } else {
-                self.expect(&["WINDOW", "CLOSE"])?;
-                Some(EmitWhen::OnWindowClose)
+            let clauses =
+                [(&["ON", "UPDATE"][..], EmitWhen::OnUpdate), (&["ON", "WINDOW", "CLOSE"], EmitWhen::OnWindowClose)];
+            let Some((_, when)) = clauses.into_iter().find(|(words, _)| self.take(words)) else {
+                let _ = self.take(&["ON"]) && self.take(&["WINDOW"]);
+                return Err(self.unexpected().with_hint("Write EMIT ON WINDOW CLOSE or EMIT ON UPDATE."));
             };
+            clause.when = Some(when);
         }
         let position = self.position();
         if self.take(&["ALLOWED", "LATENESS"]) {

@@ -1,14 +1,16 @@
 //! A cursor over a statement's tokens: what our own statements are read with. Queries and expressions are handed to
 //! sqlparser in between.
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
-use datafusion::sql::sqlparser::parser::Parser;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::ast::Name;
 use super::names;
 use super::places::Places;
-use super::{dialect, syntax};
+use super::{dialect, refuse, syntax};
 use crate::error::{Error, Result, SqlState};
 
 /// The one schema, and the database's name: both may be written in front of a name.
@@ -217,7 +219,40 @@ impl<'a> Cursor<'a> {
 
     pub fn expr(&mut self) -> Result<Box<Expr>> {
         let parsed = self.parser.parse_expr();
-        parsed.map(Box::new).map_err(|e| syntax::from_parser(&self.places, e))
+        parsed.map(Box::new).map_err(|e| self.parse_error(e))
+    }
+
+    /// What sqlparser says. Where it gives up for depth, it says no place: it has come this far.
+    fn parse_error(&self, error: ParserError) -> Error {
+        let error = syntax::from_parser(&self.places, error);
+        match error.state() {
+            SqlState::StatementTooComplex => error.at(self.position()),
+            _ => error,
+        }
+    }
+
+    /// sqlparser takes a reserved word for a relation's name: `SELECT FROM WHERE`.
+    fn check_relations(&self, query: &Query) -> Result<()> {
+        struct Reserved;
+        impl Visitor for Reserved {
+            type Break = TokenWithSpan;
+            fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<TokenWithSpan> {
+                let idents = relation.0.iter().filter_map(|part| part.as_ident());
+                let reserved =
+                    |ident: &&Ident| ident.quote_style.is_none() && names::is_reserved(&names::fold(&ident.value));
+                match { idents }.find(reserved) {
+                    Some(ident) if ident.span.start.line > 0 => ControlFlow::Break(TokenWithSpan {
+                        token: Token::make_word(&ident.value, None),
+                        span: ident.span,
+                    }),
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+        }
+        match query.visit(&mut Reserved) {
+            ControlFlow::Break(token) => Err(syntax::at_token(&self.places, &token)),
+            ControlFlow::Continue(()) => Ok(()),
+        }
     }
 
     /// A query: SELECT, VALUES, TABLE, WITH, or one in parentheses.
@@ -227,7 +262,14 @@ impl<'a> Cursor<'a> {
         }
         let position = self.position();
         let parsed = self.parser.parse_query();
-        let query = parsed.map_err(|e| syntax::from_parser(&self.places, e))?;
+        let query = parsed.map_err(|e| {
+            let error = self.parse_error(e);
+            refuse::in_query(error, &dialect::tokenize(self.places.text()).unwrap_or_default(), &self.places)
+        })?;
+        self.check_relations(&query)?;
+        if self.at(&["MATCH_RECOGNIZE"]) {
+            return Err(refuse::match_recognize().at(self.position()));
+        }
         match *query.body {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 Err(Error::unsupported(

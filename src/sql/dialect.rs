@@ -46,11 +46,16 @@ fn begins_emit_clause(parser: &Parser) -> bool {
         Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(wanted),
         _ => false,
     };
-    let next = |n: usize, wanted: &str| word(parser.peek_nth_token_ref(n), wanted);
-    match () {
-        () if word(parser.get_current_token(), "EMIT") => next(0, "ON") && (next(1, "WINDOW") || next(1, "UPDATE")),
-        () => word(parser.get_current_token(), "ALLOWED") && next(0, "LATENESS") && next(1, "INTERVAL"),
-    }
+    let ends = |n: usize| {
+        matches!(parser.peek_nth_token_ref(n).token, Token::EOF | Token::SemiColon | Token::RParen | Token::Word(_))
+    };
+    let next = parser.peek_nth_token_ref(0);
+    // `a JOIN b emit ON emit.x = a.x`: there a condition follows.
+    let on = word(next, "ON") && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_)) && ends(2);
+    let other = ["WINDOW", "UPDATE", "CHANGES", "FINAL", "AFTER", "ONCE"].iter().any(|wanted| word(next, wanted));
+    let emit = word(parser.get_current_token(), "EMIT") && (on || other);
+    let lateness = word(next, "LATENESS") && word(parser.peek_nth_token_ref(1), "INTERVAL");
+    emit || word(parser.get_current_token(), "ALLOWED") && lateness
 }
 
 /// `TABLE name` as an argument of a function.

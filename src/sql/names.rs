@@ -117,13 +117,15 @@ pub fn check(name: &Name) -> Result<()> {
     Err(Error::new(SqlState::NameTooLong, message).with_hint(hint).at(name.position))
 }
 
-/// The candidate that `name` was most likely meant to be: at most a third of its letters differ.
+/// The candidate that `name` was most likely meant to be: at most a third of its letters differ, and some do not.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| {
+            *distance <= limit && *distance < name.chars().count().min(candidate.chars().count())
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -165,7 +167,8 @@ mod tests {
         assert_eq!(nearest("ordesr", names), Some("orders"));
         assert_eq!(nearest("Orders", names), Some("orders"));
         assert_eq!(nearest("payments", names), None);
-        assert_eq!(nearest("x", ["y"]), Some("y"));
+        assert_eq!(nearest("x", ["y"]), None);
+        assert_eq!(nearest("ba", ["ab"]), Some("ab"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::ast::{DropObjects, Explain, ObjectClass, Statement, StatementKind};
 use super::cursor::Cursor;
 use super::places::Places;
 use super::{dialect, refuse, syntax};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Reads a script. Nothing is returned if any of its statements is wrong: nothing of it may run then. Positions in an
 /// error count from the script's first character.
@@ -29,7 +29,7 @@ pub fn parse_statement(text: &str) -> Result<Statement> {
         (Some(statement), true) => Ok(statement),
         (Some(second), false) => {
             let message = "cannot insert multiple commands into a prepared statement";
-            Err(Error::new(crate::error::SqlState::SyntaxError, message).at(second.offset + 1))
+            Err(Error::new(SqlState::SyntaxError, message).at(second.offset + 1))
         }
     }
 }
@@ -39,6 +39,46 @@ pub fn shift(error: Error, offset: usize) -> Error {
     match error.position() {
         Some(position) => error.moved_to(position + offset),
         None => error,
+    }
+}
+
+/// Words and signs of a statement. Chains of operators (a OR b OR ...) nest as deep as they are long, and whoever walks
+/// them recurses; this bounds how deep.
+pub const MAX_TOKENS: usize = 10_000;
+
+/// Arithmetic signs in a statement: types are worked out anew at every level of a chain, so the time goes with the square
+/// of its length.
+const MAX_SIGNS: usize = 1_000;
+
+/// What was read of a statement.
+#[derive(Default)]
+struct Length {
+    tokens: usize,
+    signs: usize,
+    /// It begins with CREATE.
+    creates: bool,
+    /// CREATE SOURCE, CREATE SINK: a list of columns, which may be long and nests nothing.
+    declares: bool,
+}
+
+impl Length {
+    fn count(&mut self, token: &Token) -> Result<()> {
+        let is_sign =
+            matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat);
+        let is = |word: &str| matches!(token, Token::Word(w) if w.value.eq_ignore_ascii_case(word));
+        self.tokens += 1;
+        match self.tokens {
+            1 => self.creates = is("CREATE"),
+            2 => self.declares = self.creates && (is("SOURCE") || is("SINK")),
+            _ => {}
+        }
+        self.signs += usize::from(is_sign);
+        if (self.tokens <= MAX_TOKENS || self.declares) && self.signs <= MAX_SIGNS {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded").with_hint(format!(
+            "A statement has at most {MAX_TOKENS} words and signs, {MAX_SIGNS} of them arithmetic: split it."
+        )))
     }
 }
 
@@ -57,6 +97,7 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
     let mut piece = None;
     let mut depth = 0_usize;
+    let mut length = Length::default();
     let mut close = |piece: Option<(Location, Location)>, semicolon: Option<Location>| {
         pieces.extend(piece.map(|(start, end)| Piece {
             text: places.slice(start, end),
@@ -68,6 +109,7 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
         match token.token {
             Token::Whitespace(_) | Token::EOF => continue,
             Token::SemiColon if depth == 0 => {
+                length = Length::default();
                 close(piece.take(), Some(token.span.end));
                 continue;
             }
@@ -75,6 +117,7 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
             Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
+        length.count(&token.token).map_err(|e| e.at(places.position(token.span.start)))?;
         let start = piece.map_or(token.span.start, |(start, _)| start);
         piece = Some((start, token.span.end));
     }
@@ -236,7 +279,7 @@ impl Cursor<'_> {
             }
             _ => {
                 let message = format!("unrecognized EXPLAIN option \"{option}\"");
-                return Err(Error::new(crate::error::SqlState::SyntaxError, message).at(position));
+                return Err(Error::new(SqlState::SyntaxError, message).at(position));
             }
         }
         Ok(())

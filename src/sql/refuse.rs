@@ -1,7 +1,10 @@
 //! What people who know PostgreSQL or Flink will try and Tidemill does not do: each refusal says what to do instead.
 
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
 use super::cursor::Cursor;
 use super::names;
+use super::places::Places;
 use crate::error::Error;
 
 const FIRST_WORDS: &[&str] = &[
@@ -32,6 +35,7 @@ const PLANNED: &[&str] = &[
     "CREATE SNAPSHOT",
     "CREATE TABLE",
     "CREATE VIEW",
+    "DROP SNAPSHOT",
     "DECLARE",
     "DELETE",
     "EXPLAIN ANALYZE",
@@ -115,6 +119,10 @@ const CREATES: &[(&str, &str)] = &[
     ("FOREIGN", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
     ("EXTERNAL", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
     ("JOB", "Write CREATE STREAMING JOB name AS INSERT INTO sink SELECT ...."),
+    (
+        "SNAPSHOT",
+        "Stop the job (STOP STREAMING JOB name) and create it again: it reads its sources from the beginning.",
+    ),
     ("STREAM", "Use CREATE SOURCE ... WITH ('connector' = ...)."),
 ];
 
@@ -123,6 +131,7 @@ const DROPS: &[(&str, &str)] = &[
     ("TABLE", "Use DROP SOURCE or DROP SINK."),
     ("VIEW", "Use DROP MATERIALIZED VIEW."),
     ("JOB", "Write DROP STREAMING JOB."),
+    ("SNAPSHOT", "There are no snapshots yet."),
     ("INDEX", "There are no indexes."),
     ("SCHEMA", "There is one schema, \"public\"; drop what is in it."),
     ("DATABASE", "Stop the server and remove its data directory."),
@@ -180,6 +189,44 @@ pub(super) fn drop(cursor: &Cursor) -> Error {
         None => misspelt(cursor, "DROP ", OBJECTS),
     }
 }
+
+/// What a query's syntax error is about, if it is Flink's: sqlparser stumbles over what follows.
+pub(super) fn in_query(error: Error, tokens: &[TokenWithSpan], places: &Places) -> Error {
+    let at = |token: &&TokenWithSpan| Some(places.position(token.span.start)) == error.position();
+    let Some(index) = tokens.iter().position(|token| at(&token)) else { return error };
+    let word = |token: &TokenWithSpan, wanted: &str| match &token.token {
+        Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    };
+    let Some(token) = tokens.get(index) else { return error };
+    if word(token, "MATCH_RECOGNIZE") {
+        return match_recognize().at(places.position(token.span.start));
+    }
+    let before = tokens.iter().take(index).rev();
+    let function = before.take(MAX_ARGUMENT_TOKENS).find(|t| WINDOW_FUNCTIONS.iter().any(|name| word(t, name)));
+    match (word(token, "PARTITION"), function) {
+        (true, Some(function)) => {
+            let message = format!(
+                "PARTITION BY in window function {} is not supported",
+                function.token.to_string().to_uppercase()
+            );
+            let hint = "TUMBLE is supported, without it: TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)), and \
+                        GROUP BY the column beside window_start, window_end.";
+            Error::unsupported(message, hint).at(places.position(token.span.start))
+        }
+        _ => error,
+    }
+}
+
+pub(super) fn match_recognize() -> Error {
+    let hint = "Find single rows with WHERE, or count them in a window with GROUP BY.";
+    Error::unsupported("MATCH_RECOGNIZE is not supported yet", hint)
+}
+
+const WINDOW_FUNCTIONS: [&str; 4] = ["SESSION", "TUMBLE", "HOP", "CUMULATE"];
+
+/// Between a window function's name and the PARTITION BY of its first argument.
+const MAX_ARGUMENT_TOKENS: usize = 16;
 
 /// The refusal of what stands at the cursor.
 pub(super) fn unsupported(cursor: &Cursor, what: &str, hint: &str) -> Error {

@@ -21,7 +21,7 @@ pub fn at_token(places: &Places, token: &TokenWithSpan) -> Error {
 pub fn from_parser(places: &Places, error: ParserError) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return Error::new(SqlState::StatementTooComplex, "statement is nested too deeply")
+            return Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
                 .with_hint("Split it with WITH or with a materialized view in between.");
         }
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::ast::{CreateJob, InsertStatement, StatementKind, TableDef, WithOption};
 use super::parse_script;
-use crate::error::Error;
+use crate::error::{Error, SqlState};
 
 #[test]
 fn goldens() {
@@ -111,4 +111,23 @@ fn table(t: &TableDef) -> String {
 
 fn options(options: &[WithOption]) -> String {
     options.iter().map(|o| format!("\n  '{}' = '{}'", o.key, o.value)).collect()
+}
+
+/// A chain nests as deep as it is long. The longest one that is taken must be read, copied and dropped on the stack that
+/// threads have which run statements; longer ones are refused where they get too long.
+#[test]
+fn long_chains() {
+    let chain = |terms: usize| format!("SELECT {}", vec!["true"; terms].join(" OR "));
+    let thread = std::thread::Builder::new().stack_size(64 << 20);
+    let read = thread.spawn(move || parse_script(&chain(4_999)).map(|statements| statements.clone().len()));
+    assert_eq!(read.unwrap().join().unwrap().unwrap(), 1);
+    for text in
+        [format!("SELECT {}", vec!["true"; 100_000].join(" OR ")), format!("SELECT {}", vec!["1"; 100_000].join("+"))]
+    {
+        let error = parse_script(&text).unwrap_err();
+        assert_eq!((error.state(), error.message()), (SqlState::StatementTooComplex, "stack depth limit exceeded"));
+        assert!(error.position().is_some_and(|place| place > 1));
+    }
+    let error = parse_script(&format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000))).unwrap_err();
+    assert_eq!(error.state(), SqlState::StatementTooComplex);
 }

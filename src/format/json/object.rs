@@ -22,6 +22,8 @@ const LOOK_AHEAD: usize = 4;
 pub(super) struct Object {
     fields: Vec<Wanted>,
     by_name: HashMap<Box<[u8]>, usize>,
+    /// Names in lower case (ASCII letters only), for keys that no column is named as: SQL folds names, JSON does not.
+    by_folded_name: HashMap<Box<[u8]>, usize>,
     /// The keys of earlier objects, in their order: at first the wanted ones, in the order of the columns.
     expected: Vec<Expected>,
     rows: usize,
@@ -40,6 +42,10 @@ struct Expected {
     mask: u128,
     /// Index into `fields`; `None` if nobody wants it.
     wanted: Option<usize>,
+}
+
+fn folded(name: &[u8]) -> Box<[u8]> {
+    name.to_ascii_lowercase().into()
 }
 
 impl Expected {
@@ -87,6 +93,8 @@ impl Object {
         };
         Object {
             fields: fields.iter().map(|f| Wanted { field: f.clone(), column: Column::new(f, rows) }).collect(),
+            // Of columns that differ in case only, the first.
+            by_folded_name: fields.iter().enumerate().rev().map(|(i, f)| (folded(f.name().as_bytes()), i)).collect(),
             by_name: fields.iter().enumerate().map(|(index, field)| (name(field), index)).collect(),
             expected: fields.iter().enumerate().map(expected).collect(),
             rows: 0,
@@ -172,15 +180,20 @@ impl Object {
         let wanted = if quoted.escaped {
             let mut unescaped = Vec::with_capacity(name.len());
             unescape(name, &mut unescaped)?;
-            self.by_name.get(unescaped.as_slice()).copied()
+            self.wanted(&unescaped)
         } else {
-            self.by_name.get(name).copied()
+            self.wanted(name)
         };
         if self.expected.len() < MAX_EXPECTED_KEYS && *place <= self.expected.len() {
             self.expected.insert(*place, Expected::new(raw.into(), wanted));
             *place += 1;
         }
         Ok(wanted)
+    }
+
+    /// The column that a key names: the one of exactly that name, else one that differs in case only.
+    fn wanted(&self, key: &[u8]) -> Option<usize> {
+        self.by_name.get(key).or_else(|| self.by_folded_name.get(&folded(key))).copied()
     }
 
     /// The fields, their finished columns, and how many rows these have.

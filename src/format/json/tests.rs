@@ -239,7 +239,7 @@ fn keys_in_any_order_missing_repeated_and_unknown() {
             r#"{"a":1,"b":"x","c\"":3}"#,
             r#"{"a":1,"b":"x","c\"":null}"#,
             r#"{"a":2,"b":null,"c\"":null}"#,
-            r#"{"a":null,"b":null,"c\"":null}"#,
+            r#"{"a":1,"b":null,"c\"":null}"#,
             r#"{"a":null,"b":"x","c\"":3}"#,
             r#"{"a":1,"b":"x","c\"":3}"#,
         ]
@@ -401,7 +401,8 @@ fn reference(ty: &SqlType, value: &Value) -> Option<Value> {
         }
         (SqlType::Row(fields), Value::Object(members)) => {
             let field = |(name, ty): &(String, SqlType)| {
-                Some((name.clone(), members.get(name).map_or(Some(Value::Null), |v| reference(ty, v))?))
+                let member = members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                Some((name.clone(), member.map_or(Some(Value::Null), |(_, v)| reference(ty, v))?))
             };
             Value::Object(fields.iter().map(field).collect::<Option<_>>()?)
         }
@@ -413,8 +414,8 @@ fn reference_row(fields: &[(&str, SqlType)], message: &[u8]) -> Option<Value> {
     let Members(members) = serde_json::from_slice(message).ok()?;
     let mut row = fields.iter().map(|(name, _)| (name.to_string(), Value::Null)).collect::<serde_json::Map<_, _>>();
     for (name, value) in members {
-        if let Some((_, ty)) = fields.iter().find(|(n, _)| *n == name) {
-            row.insert(name, reference(ty, &value)?);
+        if let Some((column, ty)) = fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(&name)) {
+            row.insert(column.to_string(), reference(ty, &value)?);
         }
     }
     Some(Value::Object(row))

@@ -10,9 +10,9 @@ use crate::change::bytes::Reader;
 use crate::error::{Error, Result};
 
 /// What an aggregate function does with one slot's cell.
-pub trait Kind: Send + 'static {
+pub trait Kind: Send + Sync + 'static {
     /// What is kept; the default has seen no rows.
-    type Cell: Default + Send + 'static;
+    type Cell: Default + Send + Sync + 'static;
 
     /// The argument's column, ready to be read by row.
     type View<'a>;

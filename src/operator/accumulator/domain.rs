@@ -45,9 +45,9 @@ pub fn create(max: bool, data_type: &DataType, changelog: Changelog) -> Option<B
 }
 
 /// Values of certain types as one ordered type.
-pub trait Domain: Send + 'static {
+pub trait Domain: Send + Sync + 'static {
     /// A value as it is kept.
-    type Value: Ord + Clone + Send + 'static;
+    type Value: Ord + Clone + Send + Sync + 'static;
     /// A value as it lies in a column or a cell.
     type Ref<'a>: Copy;
     type View<'a>;

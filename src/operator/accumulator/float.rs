@@ -7,10 +7,10 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use super::column::{Accumulated, Kind};
 use super::exact::ExactSum;
-use super::sum::out_of_range;
 use super::{Accumulator, Input};
 use crate::change::bytes::Reader;
 use crate::error::{Error, Result};
+use crate::plan::functions::scalar::overflow;
 
 struct Floats {
     average: bool,
@@ -43,7 +43,7 @@ impl Floats {
         let value = if self.average { sum / cell.count as f64 } else { sum };
         let overflows = value.is_infinite() || self.result == DataType::Float32 && (value as f32).is_infinite();
         if overflows && !cell.sum.has_odd_values() {
-            return Err(out_of_range(if self.result == DataType::Float32 { "real" } else { "double precision" }));
+            return Err(overflow());
         }
         Ok(Some(value))
     }

@@ -43,7 +43,7 @@ pub enum Sign {
     TakeOut,
 }
 
-pub trait Accumulator: Any + Send {
+pub trait Accumulator: Any + Send + Sync {
     /// Makes room for slots `0..slots`; new ones have seen no rows.
     fn grow(&mut self, slots: usize);
 

@@ -3,10 +3,12 @@
 //! 1. [`aggregate`]: sum and avg with PostgreSQL's result types.
 //! 2. [`scalar`]: what PostgreSQL does and DataFusion does otherwise: text of values, checked division, declared lengths.
 //! 3. [`window`]: the ranking functions, with bigint results.
+//! 4. [`arithmetic`]: operators that fail on overflow.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
+pub mod arithmetic;
 pub mod scalar;
 pub mod window;
 

@@ -1,15 +1,20 @@
 //! Scalar functions of our own.
 //!
 //! - `to_text(x)`: PostgreSQL's text of a timestamp or a floating-point number, where Arrow's cast writes others.
-//! - `divide(a, b)`: floating-point division that fails on a divisor of zero.
+//! - `divide(a, b)`: floating-point division that fails on a divisor of zero, and on overflow.
+//! - `round_even(x)`: a floating-point number rounded to a whole one, halves to even.
+//! - `to_real(x)`, `to_double(x)`: a floating-point number of a text, or of a wider one, that fails on overflow.
 //! - `check_length(text, n)`: fails if a text has more than n characters (trailing blanks aside), as an assignment to
 //!   `varchar(n)` does.
 //! - `round_time(t, p)`: a timestamp rounded to p digits of a second, half away from the past.
 
 use std::fmt::Write;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewBuilder, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Float64Array, StringViewBuilder, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike};
 use datafusion::common::plan_err;
@@ -17,11 +22,16 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::error::{Error, SqlState};
+use crate::plan::errors::through;
+use crate::types::SqlType;
 
 pub const TO_TEXT: &str = "to_text";
 pub const DIVIDE: &str = "divide";
 pub const CHECK_LENGTH: &str = "check_length";
 pub const ROUND_TIME: &str = "round_time";
+pub const ROUND_EVEN: &str = "round_even";
+pub const TO_REAL: &str = "to_real";
+pub const TO_DOUBLE: &str = "to_double";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -29,7 +39,20 @@ enum Kind {
     Divide,
     CheckLength,
     RoundTime,
+    RoundEven,
+    ToReal,
+    ToDouble,
 }
+
+const KINDS: [(Kind, usize); 7] = [
+    (Kind::ToText, 1),
+    (Kind::Divide, 2),
+    (Kind::CheckLength, 2),
+    (Kind::RoundTime, 2),
+    (Kind::RoundEven, 1),
+    (Kind::ToReal, 1),
+    (Kind::ToDouble, 1),
+];
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Own {
@@ -38,7 +61,7 @@ struct Own {
 }
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    [(Kind::ToText, 1), (Kind::Divide, 2), (Kind::CheckLength, 2), (Kind::RoundTime, 2)]
+    KINDS
         .into_iter()
         .map(|(kind, arguments)| {
             let signature = Signature::any(arguments, Volatility::Immutable);
@@ -54,6 +77,9 @@ impl ScalarUDFImpl for Own {
             Kind::Divide => DIVIDE,
             Kind::CheckLength => CHECK_LENGTH,
             Kind::RoundTime => ROUND_TIME,
+            Kind::RoundEven => ROUND_EVEN,
+            Kind::ToReal => TO_REAL,
+            Kind::ToDouble => TO_DOUBLE,
         }
     }
 
@@ -68,6 +94,9 @@ impl ScalarUDFImpl for Own {
             (Kind::Divide, [D::Float64, D::Float64]) => Ok(D::Float64),
             (Kind::CheckLength, [D::Utf8View, D::Int32]) => Ok(D::Utf8View),
             (Kind::RoundTime, [time @ D::Timestamp(TimeUnit::Microsecond, _), D::Int32]) => Ok(time.clone()),
+            (Kind::RoundEven, [float @ (D::Float32 | D::Float64)]) => Ok(float.clone()),
+            (Kind::ToReal, [D::Float64 | D::Utf8 | D::Utf8View]) => Ok(D::Float32),
+            (Kind::ToDouble, [D::Utf8 | D::Utf8View]) => Ok(D::Float64),
             _ => plan_err!("No function matches the given name and argument types '{}'", self.name()),
         }
     }
@@ -80,6 +109,9 @@ impl ScalarUDFImpl for Own {
             (Kind::Divide, [dividend, divisor]) => divide(dividend, divisor)?,
             (Kind::CheckLength, [texts, lengths]) => check_length(texts, lengths)?,
             (Kind::RoundTime, [times, digits]) => round_time(times, digits)?,
+            (Kind::RoundEven, [values]) => round_even(values)?,
+            (Kind::ToReal, [values]) => to_real(values)?,
+            (Kind::ToDouble, [texts]) => to_double(texts)?,
             _ => return plan_err!("wrong number of arguments for {}", self.name()),
         };
         if all_scalar && !result.is_empty() {
@@ -90,7 +122,7 @@ impl ScalarUDFImpl for Own {
 }
 
 fn raise(state: SqlState, message: impl Into<String>) -> DataFusionError {
-    DataFusionError::External(Box::new(Error::new(state, message)))
+    through(Error::new(state, message))
 }
 
 fn divide(dividend: &ArrayRef, divisor: &ArrayRef) -> Result<ArrayRef> {
@@ -100,10 +132,95 @@ fn divide(dividend: &ArrayRef, divisor: &ArrayRef) -> Result<ArrayRef> {
     };
     let quotients = a.iter().zip(b.iter()).map(|(a, b)| match (a, b) {
         (Some(_), Some(0.0)) => Err(raise(SqlState::DivisionByZero, "division by zero")),
-        (Some(a), Some(b)) => Ok(Some(a / b)),
+        (Some(a), Some(b)) => {
+            let quotient = a / b;
+            if quotient.is_infinite() && a.is_finite() {
+                return Err(through(overflow()));
+            }
+            if quotient == 0.0 && a != 0.0 && b.is_finite() {
+                return Err(through(underflow()));
+            }
+            Ok(Some(quotient))
+        }
         _ => Ok(None),
     });
     Ok(Arc::new(quotients.collect::<Result<Float64Array>>()?))
+}
+
+/// The result of floating-point arithmetic is too large for its type.
+pub fn overflow() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value out of range: overflow")
+}
+
+/// The result of floating-point arithmetic is too near to zero for its type.
+pub fn underflow() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value out of range: underflow")
+}
+
+/// As PostgreSQL reads double precision: a number that is too large, or too near to zero, is an error.
+pub fn parse_double(text: &str) -> Result<f64, Error> {
+    parse_float(text, &SqlType::Double, |value: f64| value.is_infinite() || value == 0.0)
+}
+
+/// The same for real.
+pub fn parse_real(text: &str) -> Result<f32, Error> {
+    parse_float(text, &SqlType::Real, |value: f32| value.is_infinite() || value == 0.0)
+}
+
+/// `extreme`: the value may stand for one that its type does not have.
+fn parse_float<T: FromStr + Copy>(text: &str, ty: &SqlType, extreme: impl Fn(T) -> bool) -> Result<T, Error> {
+    let value = text.trim().parse::<T>().map_err(|_| Error::unreadable(text, ty))?;
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    // "Infinity" has no digits, and zero has only one.
+    match extreme(value) && mantissa.contains(|c: char| ('1'..='9').contains(&c)) {
+        true => Err(Error::unreadable(text, ty)),
+        false => Ok(value),
+    }
+}
+
+fn round_even(values: &ArrayRef) -> Result<ArrayRef> {
+    match values.data_type() {
+        DataType::Float32 => {
+            let rounded: Float32Array = values.as_primitive::<Float32Type>().unary(f32::round_ties_even);
+            Ok(Arc::new(rounded))
+        }
+        DataType::Float64 => {
+            let rounded: Float64Array = values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+            Ok(Arc::new(rounded))
+        }
+        _ => plan_err!("round_even takes floating-point numbers"),
+    }
+}
+
+fn to_real(values: &ArrayRef) -> Result<ArrayRef> {
+    let Some(doubles) = values.as_primitive_opt::<Float64Type>() else {
+        let parsed = texts(values)?.map(|text| text.map(parse_real).transpose().map_err(through));
+        return Ok(Arc::new(parsed.collect::<Result<Float32Array>>()?));
+    };
+    let narrowed: Float32Array = doubles.try_unary(|value| {
+        let narrow = value as f32;
+        if narrow.is_infinite() && value.is_finite() {
+            return Err(through(overflow()));
+        }
+        if narrow == 0.0 && value != 0.0 {
+            return Err(through(underflow()));
+        }
+        Ok::<_, DataFusionError>(narrow)
+    })?;
+    Ok(Arc::new(narrowed))
+}
+
+fn to_double(values: &ArrayRef) -> Result<ArrayRef> {
+    let parsed = texts(values)?.map(|text| text.map(parse_double).transpose().map_err(through));
+    Ok(Arc::new(parsed.collect::<Result<Float64Array>>()?))
+}
+
+fn texts(values: &ArrayRef) -> Result<Box<dyn Iterator<Item = Option<&str>> + '_>> {
+    match (values.as_string_view_opt(), values.as_string_opt::<i32>()) {
+        (Some(texts), _) => Ok(Box::new(texts.iter())),
+        (_, Some(texts)) => Ok(Box::new(texts.iter())),
+        _ => plan_err!("a number is read from text"),
+    }
 }
 
 fn check_length(texts: &ArrayRef, lengths: &ArrayRef) -> Result<ArrayRef> {

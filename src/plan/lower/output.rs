@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::build::sql_type_of;
 use super::{Lowering, Rows, Slot};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::errors::{duplicate_column, invalid_literal, planning_error, visible};
+use crate::plan::errors::{duplicate_column, planning_error, visible};
 use crate::plan::functions::scalar::{CHECK_LENGTH, ROUND_TIME};
 use crate::plan::query::locate::item_position;
 use crate::plan::query::settle::text_of;
@@ -162,7 +162,7 @@ impl Lowering<'_> {
             Some(value) if value.is_null() => return missing_value(column, sink),
             Some(value) if !to.is_string() => {
                 if let Some(text) = value.try_as_str().flatten() {
-                    return literal_as(text, &to).map_err(|_| invalid_literal(text, &column.ty));
+                    return literal_as(text, &to).map_err(|_| Error::unreadable(text, &column.ty));
                 }
             }
             _ => {}

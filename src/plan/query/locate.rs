@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Spanned, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr, GroupByExpr, OrderByKind, Query, SelectItem, SetExpr, Spanned, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::{Error, SqlState};
@@ -43,6 +45,8 @@ enum Wanted {
     Literal(String),
     Type(String),
     SubQuery,
+    /// ORDER BY 7.
+    OutputPosition(String),
 }
 
 fn wanted(error: &Error) -> Option<Wanted> {
@@ -58,7 +62,16 @@ fn wanted(error: &Error) -> Option<Wanted> {
             Some(Wanted::Function(name.to_string()))
         }
         SqlState::GroupingError => Some(Wanted::AnyAggregate),
-        SqlState::InvalidTextRepresentation | SqlState::InvalidDatetimeFormat => quoted().map(Wanted::Literal),
+        SqlState::InvalidTextRepresentation | SqlState::InvalidDatetimeFormat | SqlState::DatetimeFieldOverflow => {
+            quoted().map(Wanted::Literal)
+        }
+        SqlState::NumericValueOutOfRange => message
+            .contains("out of range for type")
+            .then(|| message.split('"').nth(1))?
+            .map(|s| Wanted::Literal(s.into())),
+        SqlState::InvalidColumnReference => {
+            message.split(" position ").nth(1)?.split(' ').next().map(|n| Wanted::OutputPosition(n.into()))
+        }
         SqlState::UndefinedObject => {
             let name = message.strip_prefix("type \"")?.split('"').next()?;
             Some(Wanted::Type(name.to_string()))
@@ -71,6 +84,23 @@ struct Finder(Wanted);
 
 impl Visitor for Finder {
     type Break = Span;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Span> {
+        let Wanted::OutputPosition(position) = &self.0 else { return ControlFlow::Continue(()) };
+        let sorted = match query.order_by.as_ref().map(|order| &order.kind) {
+            Some(OrderByKind::Expressions(items)) => items.iter().map(|item| &item.expr).collect(),
+            _ => Vec::new(),
+        };
+        let grouped = match query.body.as_ref() {
+            SetExpr::Select(select) => match &select.group_by {
+                GroupByExpr::Expressions(items, _) => items.iter().collect(),
+                GroupByExpr::All(_) => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        let found = sorted.into_iter().chain(grouped).find(|expr| expr.to_string() == *position);
+        found.map_or(ControlFlow::Continue(()), |expr| ControlFlow::Break(expr.span()))
+    }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Span> {
         let found = match (&self.0, expr) {

@@ -289,6 +289,9 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
         (DataType::Float32 | DataType::Float64, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
             Expr::Cast(Cast { expr: Box::new(rounded(*cast.expr)?), field: cast.field })
         }
+        (DataType::Float64, DataType::Float32) => call(scalar::TO_REAL, vec![*cast.expr])?,
+        (from, DataType::Float32) if from.is_string() => call(scalar::TO_REAL, vec![*cast.expr])?,
+        (from, DataType::Float64) if from.is_string() => call(scalar::TO_DOUBLE, vec![*cast.expr])?,
         (DataType::Decimal128(_, scale), DataType::Int16 | DataType::Int32 | DataType::Int64) if *scale > 0 => {
             // Arrow's cast to fewer decimal places rounds, its cast to integers cuts.
             let whole = self::cast(*cast.expr, DataType::Decimal128(38, 0));
@@ -319,10 +322,11 @@ fn rounded_time(cast: Cast) -> Result<Expr> {
     Ok(Expr::Cast(Cast { expr: Box::new(rounded), field: cast.field }))
 }
 
+/// Halves to even, as PostgreSQL rounds floating-point numbers, but not numeric ones.
 fn rounded(expr: Expr) -> Result<Expr> {
     match &expr {
-        Expr::ScalarFunction(function) if function.name() == "round" => Ok(expr),
-        _ => call("round", vec![expr]),
+        Expr::ScalarFunction(function) if [scalar::ROUND_EVEN, "round"].contains(&function.name()) => Ok(expr),
+        _ => call(scalar::ROUND_EVEN, vec![expr]),
     }
 }
 

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::settle::{settle, text_of};
 use crate::error::{Error, SqlState};
-use crate::plan::errors::{invalid_literal, no_operator, through, type_name};
+use crate::plan::errors::{no_operator, through, type_name};
 use crate::plan::functions::{functions, scalar};
 use crate::types::{NUMERIC_DEFAULT, SqlType, UTC};
 
@@ -48,7 +48,16 @@ fn is_literal_error(error: &DataFusionError) -> bool {
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map(Error::state),
         _ => None,
     };
-    matches!(state, Some(SqlState::InvalidTextRepresentation | SqlState::InvalidDatetimeFormat))
+    use SqlState as S;
+    matches!(
+        state,
+        Some(
+            S::InvalidTextRepresentation
+                | S::InvalidDatetimeFormat
+                | S::NumericValueOutOfRange
+                | S::DatetimeFieldOverflow
+        )
+    )
 }
 
 /// The place of the first column in an expression: operators have none.
@@ -215,7 +224,7 @@ impl Sides {
             let left = cast_if(self.left, &self.left_type, &D::Float64);
             let right = cast_if(self.right, &self.right_type, &D::Float64);
             let quotient = call(scalar::DIVIDE, vec![left, right])?;
-            return Ok(if real { cast(quotient, D::Float32) } else { quotient });
+            return if real { call(scalar::TO_REAL, vec![quotient]) } else { Ok(quotient) };
         }
         let ty = if real { D::Float32 } else { D::Float64 };
         Ok(self.cast(ty.clone(), ty))
@@ -311,10 +320,15 @@ fn operand_type(expr: &Expr, ty: &DataType) -> String {
 
 /// The literal that a text stands for, in a type.
 pub fn literal_as(text: &str, ty: &DataType) -> Result<Expr> {
+    match ty {
+        DataType::Float32 => return scalar::parse_real(text).map(lit).map_err(through),
+        DataType::Float64 => return scalar::parse_double(text).map(lit).map_err(through),
+        _ => {}
+    }
     let trimmed = if ty.is_string() { text } else { text.trim() };
     match ScalarValue::Utf8(Some(trimmed.to_string())).cast_to(ty) {
         Ok(value) if !value.is_null() => Ok(lit(value)),
-        _ => Err(through(invalid_literal(text, &SqlType::from_arrow(ty)))),
+        _ => Err(through(Error::unreadable(text, &SqlType::from_arrow(ty)))),
     }
 }
 

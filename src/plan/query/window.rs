@@ -182,6 +182,10 @@ impl WindowFunctions {
             lengths.push(length);
         }
         let offset = arguments.offset.map(|o| interval(context, o, "offset")).transpose().map_err(here)?.unwrap_or(0);
+        let finer = |unit: &i64| offset % unit != 0 || lengths.iter().any(|length| length % unit != 0);
+        if let Some(unit) = input_unit(&input, &time).filter(finer) {
+            return Err(here(finer_than_its_time(unit)));
+        }
         let window = kind.window(&lengths, offset).map_err(here)?;
         let node = WindowNode::try_new(input, time, window, partition, self.position(call.span))?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
@@ -308,6 +312,21 @@ impl RelationPlanner for WindowFunctions {
             other => Ok(RelationPlanning::Original(Box::new(other))),
         }
     }
+}
+
+/// Microseconds in one unit of the event-time column; none if it is no timestamp, which is refused elsewhere.
+fn input_unit(input: &LogicalPlan, time: &Expr) -> Option<i64> {
+    let Expr::Column(column) = time else { return None };
+    let (_, field) = input.schema().qualified_field_from_column(column).ok()?;
+    SqlType::from_field(field).time_unit_micros()
+}
+
+fn finer_than_its_time(unit: i64) -> Error {
+    let (name, precision) = if unit == 1 { ("microseconds", 6) } else { ("milliseconds", 3) };
+    let message =
+        format!("the size and offset of a window must be whole {name}, as its time column is TIMESTAMP({precision})");
+    Error::new(SqlState::InvalidParameterValue, message)
+        .with_hint("A window's bounds have the type of the column; declare it TIMESTAMP(6) for finer windows.")
 }
 
 fn place(error: Error, position: Option<usize>) -> Error {

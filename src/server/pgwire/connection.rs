@@ -13,7 +13,7 @@ use pgwire::messages::response::TransactionStatus;
 
 use super::Context;
 use super::cancel::Key;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Deallocated};
 use super::encode::Format;
 use super::extended::{PortalState, Prepares};
 use super::message::{self, Bind, Message, Target};
@@ -181,8 +181,18 @@ impl<C: Conversation> Connection<C> {
         parameters: &[ScalarValue],
         guards: &Guards,
     ) -> Result<Body, Failure> {
+        let deallocated = C::deallocates(statement);
+        if let Some(Deallocated::One(name)) = deallocated
+            && self.session.transaction() != Transaction::Failed
+            && self.prepares.deallocate(name)
+        {
+            return Ok(Body::Command("DEALLOCATE".into()));
+        }
         let work = self.session.execute(statement, parameters);
         let Response { notices, body } = guards.run(&mut self.socket, work).await?;
+        if deallocated == Some(Deallocated::All) {
+            self.prepares.deallocate_all();
+        }
         for notice in &notices {
             reply::notice(&notice.what, notice.severity, &mut self.socket.output);
         }

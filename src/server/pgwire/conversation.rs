@@ -9,6 +9,13 @@ use crate::error::Result;
 use crate::session::{Description, Response, Transaction};
 use crate::types::SqlType;
 
+/// What a statement takes from a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deallocated<'a> {
+    One(&'a str),
+    All,
+}
+
 /// One session; dropped with its connection.
 pub trait Conversation: Send + 'static {
     type Statement: Send + Sync + 'static;
@@ -28,6 +35,9 @@ pub trait Conversation: Send + 'static {
 
     /// The statement's command in capitals ("SELECT", "CREATE SOURCE"): its tag, and its label in the metrics.
     fn command(statement: &Self::Statement) -> String;
+
+    /// The prepared statement that a DEALLOCATE names: the connection holds it.
+    fn deallocates(statement: &Self::Statement) -> Option<Deallocated<'_>>;
 
     /// Characters of the text in front of the statement: errors count places from the statement's beginning, clients from
     /// the text's.

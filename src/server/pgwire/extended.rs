@@ -148,6 +148,15 @@ impl<S: Send + Sync + 'static> Prepares<S> {
         self.statements.remove(name);
     }
 
+    /// Whether there was one of that name.
+    pub fn deallocate(&mut self, name: &str) -> bool {
+        self.statements.remove(name).is_some()
+    }
+
+    pub fn deallocate_all(&mut self) {
+        self.statements.clear();
+    }
+
     pub fn close_portal(&mut self, name: &str) {
         self.portals.remove(name);
     }

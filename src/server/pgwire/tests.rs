@@ -15,6 +15,7 @@ use tokio_postgres::error::SqlState as Code;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage};
 
+use super::conversation::Deallocated;
 use super::*;
 use crate::error::{Error, SqlState};
 use crate::session::{Body, Description, Notice, Response, Transaction};
@@ -74,6 +75,7 @@ impl Fake {
                 std::future::pending().await
             }
             "ENDLESS" => Ok(self.endless()),
+            "DEALLOCATE" => Err(Error::new(SqlState::InvalidStatementName, "no such prepared statement")),
             "FAIL" => Err(Error::new(SqlState::UndefinedColumn, "no such thing").with_detail("d").with_hint("h").at(3)),
             _ => self.select(text, parameters).await,
         };
@@ -135,6 +137,10 @@ impl Conversation for Fake {
 
     fn command(statement: &String) -> String {
         statement.split(' ').next().unwrap_or_default().to_string()
+    }
+
+    fn deallocates(statement: &String) -> Option<Deallocated<'_>> {
+        statement.strip_prefix("DEALLOCATE ").map(Deallocated::One)
     }
 
     fn offset(_: &String) -> usize {
@@ -299,6 +305,22 @@ async fn an_error_skips_to_sync() {
         raw.write_all(&messages.concat()).await.unwrap();
         assert_eq!(read_until_ready(&mut raw).await.0, kinds);
     }
+}
+
+#[tokio::test]
+async fn deallocate_finds_what_the_connection_prepared() {
+    let server = server().await;
+    let mut raw = server.raw().await;
+    let parse = frame(b'P', b"kept\0SELECT 1\0\0\0");
+    for kinds in ["1Z", "EZ"] {
+        raw.write_all(&[parse.clone(), frame(b'S', b"")].concat()).await.unwrap();
+        assert_eq!(read_until_ready(&mut raw).await.0, kinds);
+    }
+    for kinds in ["CZ", "EZ"] {
+        assert_eq!(query(&mut raw, "DEALLOCATE kept").await.0, kinds);
+    }
+    raw.write_all(&[parse, frame(b'S', b"")].concat()).await.unwrap();
+    assert_eq!(read_until_ready(&mut raw).await.0, "1Z");
 }
 
 #[tokio::test]

@@ -1,42 +1,54 @@
-//! sum and avg with PostgreSQL's result types, computed by DataFusion's: what goes in is cast so that what comes out is
-//! what the streaming operators give.
+//! sum and avg as streaming queries compute them: with PostgreSQL's result types, exact, and failing on overflow. They run
+//! the streaming operators' own accumulators.
 
+use std::collections::HashSet;
+use std::mem::size_of_val;
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::plan_err;
-use datafusion::error::Result;
-use datafusion::functions_aggregate::average::avg_udaf;
-use datafusion::functions_aggregate::sum::sum_udaf;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
-use crate::plan::stream::AggregateFunction;
+use crate::change::ChangeBatch;
+use crate::change::bytes::Reader;
+use crate::error::Error;
+use crate::operator::accumulator::{self, Input};
+use crate::plan::errors::through;
+use crate::plan::functions::functions;
+use crate::plan::{AggregateCall, AggregateFunction, Changelog};
 
-/// Digits that DataFusion's avg adds to a decimal's scale.
-const AVG_ADDS: i8 = 4;
+/// The call over a batch whose only column is its argument.
+fn call(function: AggregateFunction) -> AggregateCall {
+    AggregateCall { function, argument: Some(0), filter: None }
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Typed {
     function: AggregateFunction,
     name: &'static str,
-    computes: Arc<AggregateUDF>,
+    /// Knows the types.
+    planned: Arc<AggregateUDF>,
     signature: Signature,
 }
 
-static SUM: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| typed(AggregateFunction::Sum, "sum", sum_udaf()));
-static AVG: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| typed(AggregateFunction::Avg, "avg", avg_udaf()));
+static SUM: LazyLock<Option<Arc<AggregateUDF>>> = LazyLock::new(|| typed(AggregateFunction::Sum, "sum"));
+static AVG: LazyLock<Option<Arc<AggregateUDF>>> = LazyLock::new(|| typed(AggregateFunction::Avg, "avg"));
 
-fn typed(function: AggregateFunction, name: &'static str, computes: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
+fn typed(function: AggregateFunction, name: &'static str) -> Option<Arc<AggregateUDF>> {
+    let planned = functions().aggregate(name)?;
     let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(AggregateUDF::new_from_impl(Typed { function, name, computes, signature }))
+    Some(Arc::new(AggregateUDF::new_from_impl(Typed { function, name, planned, signature })))
 }
 
 /// The aggregates that are not DataFusion's own here.
 pub fn by_name(name: &str) -> Option<Arc<AggregateUDF>> {
     match name {
-        "sum" => Some(Arc::clone(&SUM)),
-        "avg" | "mean" => Some(Arc::clone(&AVG)),
+        "sum" => SUM.clone(),
+        "avg" | "mean" => AVG.clone(),
         _ => None,
     }
 }
@@ -51,40 +63,148 @@ impl AggregateUDFImpl for Typed {
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let result = match arguments {
-            [one] => self.function.result_type(one),
-            _ => None,
-        };
-        Ok(vec![match (self.function, result) {
-            (AggregateFunction::Avg, Some(DataType::Decimal128(precision, scale))) => {
-                DataType::Decimal128(precision, scale - AVG_ADDS)
-            }
-            (_, Some(result)) => result,
-            (_, None) => return plan_err!("No function matches the given name and argument types"),
-        }])
+        self.planned.coerce_types(arguments)
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.computes.return_type(arguments)
+        self.planned.return_type(arguments)
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.computes.accumulator(args)
+        let lost = || through(Error::internal("an aggregate misses its argument"));
+        let argument = args.expr_fields.first().ok_or_else(lost)?.data_type().clone();
+        let result = args.return_field.data_type().clone();
+        let total = Total::new(self.function, argument.clone(), result).map_err(through)?;
+        if args.is_distinct {
+            return Ok(Box::new(Distinct { argument, seen: HashSet::new(), total }));
+        }
+        Ok(Box::new(total))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.computes.state_fields(args)
-    }
-
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.computes.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        self.computes.create_groups_accumulator(args)
+        let state = match (args.is_distinct, args.input_fields.first()) {
+            (true, Some(argument)) => DataType::new_list(argument.data_type().clone(), true),
+            _ => DataType::Binary,
+        };
+        Ok(vec![Arc::new(Field::new(args.name, state, true))])
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.computes.create_sliding_accumulator(args)
+        self.accumulator(args)
+    }
+}
+
+/// One group's sum or average: an accumulator of one slot.
+struct Total {
+    function: AggregateFunction,
+    argument: DataType,
+    result: DataType,
+    kept: Box<dyn accumulator::Accumulator>,
+}
+
+impl std::fmt::Debug for Total {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({})", self.function, self.argument)
+    }
+}
+
+impl Total {
+    fn new(function: AggregateFunction, argument: DataType, result: DataType) -> Result<Self, Error> {
+        let mut kept = accumulator::create(&call(function), Some(&argument), &result, Changelog::Changing)?;
+        kept.grow(1);
+        Ok(Total { function, argument, result, kept })
+    }
+
+    /// Adds every value `weight` times.
+    fn add(&mut self, values: &[ArrayRef], weight: i64) -> Result<(), Error> {
+        let Some(values) = values.first() else { return Err(Error::internal("an aggregate misses its argument")) };
+        let schema = Schema::new(vec![Field::new("argument", self.argument.clone(), true)]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(values)])?;
+        let weights = (weight != 1).then(|| ScalarBuffer::from(vec![weight; rows.num_rows()]));
+        let batch = ChangeBatch::new(rows, weights)?;
+        let slots = vec![0; batch.num_rows()];
+        self.kept.update(&slots, &Input::new(&call(self.function), &batch)?)
+    }
+
+    fn merge_encoded(&mut self, state: &[u8]) -> Result<(), Error> {
+        let mut other = Total::new(self.function, self.argument.clone(), self.result.clone())?;
+        other.kept.decode(0, &mut Reader::new(state))?;
+        self.kept.merge(&[0], other.kept.as_ref(), 0..1)
+    }
+}
+
+impl Accumulator for Total {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.add(values, 1).map_err(through)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.add(values, -1).map_err(through)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let answer = self.kept.finish(&[0]).map_err(through)?;
+        ScalarValue::try_from_array(&answer, 0)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.kept.bytes()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let mut state = Vec::new();
+        self.kept.encode(0, &mut state);
+        Ok(vec![ScalarValue::Binary(Some(state))])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let states = states.first().and_then(|s| s.as_binary_opt::<i32>());
+        let states = states.ok_or_else(|| DataFusionError::Internal("an aggregate's state is no binary".into()))?;
+        states.iter().flatten().try_for_each(|state| self.merge_encoded(state)).map_err(through)
+    }
+}
+
+/// Each value once.
+#[derive(Debug)]
+struct Distinct {
+    argument: DataType,
+    seen: HashSet<ScalarValue>,
+    total: Total,
+}
+
+impl Accumulator for Distinct {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(values) = values.first() else { return Ok(()) };
+        for row in 0..values.len() {
+            let value = ScalarValue::try_from_array(values, row)?;
+            if !value.is_null() && self.seen.insert(value) {
+                self.total.update_batch(&[values.slice(row, 1)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.total.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        let values = self.seen.iter().map(ScalarValue::size).sum::<usize>();
+        size_of_val(self) + self.total.kept.bytes() + values
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let seen: Vec<_> = self.seen.iter().cloned().collect();
+        Ok(vec![ScalarValue::List(ScalarValue::new_list_nullable(&seen, &self.argument))])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let states = states.first().and_then(|s| s.as_list_opt::<i32>());
+        let states = states.ok_or_else(|| DataFusionError::Internal("an aggregate's state is no list".into()))?;
+        states.iter().flatten().try_for_each(|values| self.update_batch(&[values]))
     }
 }

@@ -13,11 +13,11 @@
 //! outlives the stream.
 
 mod aggregate;
-mod arithmetic;
 mod functions;
 mod output;
 mod parameters;
 mod planning;
+mod series;
 mod tables;
 
 use std::sync::{Arc, OnceLock};
@@ -63,7 +63,7 @@ impl Select<'_> {
     pub fn describe(&self, types: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SchemaRef)> {
         let query = self.rewritten();
         let tables = self.tables(&query)?;
-        on_large_stack(self.text, || {
+        on_large_stack(|| {
             let types = parameters::infer(&tables, self.text, &query, types)?;
             let planned = Planned::new(&tables, self.text, &query, &types, None)?;
             Ok((types, output::schema(&planned.schema())))
@@ -74,7 +74,7 @@ impl Select<'_> {
         let query = self.rewritten();
         let tables = self.tables(&query)?;
         let types: Vec<SqlType> = values.iter().map(|value| SqlType::from_arrow(&value.data_type())).collect();
-        let planned = on_large_stack(self.text, || Planned::new(&tables, self.text, &query, &types, Some(values)))?;
+        let planned = on_large_stack(|| Planned::new(&tables, self.text, &query, &types, Some(values)))?;
         let instant = match &self.instant {
             Some(instant) => instant.clone(),
             None => {
@@ -87,7 +87,7 @@ impl Select<'_> {
         };
         tables.show(&instant.database)?;
         let runtime = tokio::runtime::Handle::current();
-        let (schema, stream) = on_large_stack(self.text, || {
+        let (schema, stream) = on_large_stack(|| {
             let schema = output::schema(&planned.schema());
             let rows = runtime.block_on(planned.execute(self.text))?;
             let stream = output::adapt(rows, Arc::clone(&schema), self.text);
@@ -100,15 +100,14 @@ impl Select<'_> {
     pub fn explain(&self, verbose: bool) -> Result<String> {
         let query = self.rewritten();
         let tables = self.tables(&query)?;
-        on_large_stack(self.text, || {
-            Planned::new(&tables, self.text, &query, &[], Some(&[]))?.explain(self.text, verbose)
-        })
+        on_large_stack(|| Planned::new(&tables, self.text, &query, &[], Some(&[]))?.explain(self.text, verbose))
     }
 
     /// The query in forms that DataFusion knows.
     fn rewritten(&self) -> Query {
         let mut query = self.query.clone();
         pg::rewrite(&mut query);
+        series::name_columns(&mut query);
         query
     }
 

@@ -4,21 +4,26 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
 
 use super::tables::Tables;
-use super::{aggregate, arithmetic, no_parameter, parameters};
+use super::{aggregate, no_parameter, parameters};
 use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
-use crate::plan::functions::functions;
+use crate::plan::functions::{arithmetic, functions};
+use crate::plan::query::locate::locate;
 use crate::plan::query::naming::name_columns;
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
@@ -60,9 +65,9 @@ impl Planned {
                 return analyze(plan);
             }
             let plan = analyze(settle::settle_plan(plan)?)?;
-            arithmetic::check_overflow(settle::fold_plan(plan)?)
+            check_overflow(settle::fold_plan(plan)?)
         };
-        let plan = plan().map_err(|e| planning_error(e, text))?;
+        let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;
         let mut state = tables.state().clone();
         // What now() answers.
         state.mark_start_execution();
@@ -77,7 +82,7 @@ impl Planned {
         let run = async || -> DfResult<SendableRecordBatchStream> {
             let plan = self.optimized()?;
             let plan = self.state.query_planner().create_physical_plan(&plan, &self.state).await?;
-            execute_stream(plan, self.state.task_ctx())
+            execute_stream(cooperative(plan)?, self.state.task_ctx())
         };
         run().await.map_err(|e| planning_error(e, text))
     }
@@ -95,6 +100,33 @@ impl Planned {
     fn optimized(&self) -> DfResult<LogicalPlan> {
         self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {})
     }
+}
+
+/// Arithmetic in all expressions of a plan, sub-queries' too, fails on overflow.
+fn check_overflow(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let checked = plan.transform_up_with_subqueries(|plan| {
+        let schema = merge_schema(&plan.inputs());
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let changed = arithmetic::check_overflow(expr, &schema)?;
+            Ok(changed.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })?;
+    Ok(checked.data)
+}
+
+/// DataFusion's operators yield to other tasks as they read their inputs. A join makes many rows of few, and whoever
+/// counts them would go on for hours without once being seen to be canceled: so joins yield with what they emit.
+fn cooperative(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let yielding = plan.transform_up(|plan| {
+        Ok(match plan.children().len() {
+            0 | 1 => Transformed::no(plan),
+            _ => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>),
+        })
+    })?;
+    Ok(yielding.data)
 }
 
 /// The plan as DataFusion's planner makes it, before types are settled.
@@ -144,6 +176,7 @@ impl ContextProvider for Context<'_> {
         let Some(function) = self.tables.state().table_functions().get(plain(name)) else {
             return datafusion::common::plan_err!("Invalid function '{name}'");
         };
+        let args = args.into_iter().map(settle::fold).collect::<DfResult<Vec<_>>>()?;
         let args = TableFunctionArgs::new(&args, self.tables.state());
         let provider = function.create_table_provider_with_args(args)?;
         Ok(datafusion::catalog::default_table_source::provider_as_source(provider))

@@ -22,7 +22,7 @@ use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement, Visit, Visitor};
 
 use super::functions::set_config;
-use super::{Select, Shown, output};
+use super::{Select, Shown, output, series};
 use crate::catalog::{CatalogSnapshot, Object, ObjectId, ObjectKind, pg};
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
@@ -86,6 +86,9 @@ impl Tables {
             shown: Arc::new(OnceLock::new()),
         };
         for reference in references {
+            if series::is_series(&reference) {
+                continue;
+            }
             let provider = tables.provider(select.engine, &reference);
             let provider = provider.map_err(|e| place(e, reference.table(), text, query))?;
             tables.sources.insert(reference.resolve(DATABASE, SCHEMA), provider_as_source(provider));

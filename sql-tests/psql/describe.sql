@@ -1,0 +1,28 @@
+-- What exists
+\d
+\dt
+\dm
+\dv
+\ds
+\di
+\dn
+\l
+-- What one of them is
+\d orders
+\d hole
+\d totals
+\d copy_orders
+\d public.totals
+\d to*
+\d nosuch
+\d+ totals
+\dt orders
+-- What else there could be
+\du
+\df
+\dx
+\dp totals
+\db
+\dT
+\dew
+\dRp
