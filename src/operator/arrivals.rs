@@ -5,7 +5,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 
 use super::group::{Calls, Groups};
 use crate::change::ChangeBatch;
-use crate::change::key::{KeyCodec, Keys, TIME_WIDTH, hash, put_time};
+use crate::change::key::{KeyCodec, Keys, TIME_WIDTH, encode_time, hash};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Account;
 use crate::state::{KeyIndex, StateContext, Values};
@@ -88,7 +88,8 @@ impl Arrivals {
         let on_time: BooleanArray = times.iter().enumerate().map(|row| Some(!is_behind(row))).collect();
         let judged = times.iter().enumerate().filter(|row| is_behind(*row)).map(|(row, time)| (judge(row), *time));
         let judged: Vec<(i64, i64)> = judged.collect();
-        let times: Vec<i64> = times.iter().zip(on_time.values().iter()).filter(|(_, on)| *on).map(|(t, _)| *t).collect();
+        let times: Vec<i64> =
+            times.iter().zip(on_time.values().iter()).filter(|(_, on)| *on).map(|(t, _)| *t).collect();
         self.push_on_time(&batch.filter(&on_time)?, &times)?;
         self.push_behind(&batch.filter(&behind)?, &judged)
     }
@@ -157,11 +158,6 @@ impl Arrivals {
         group
     }
 
-    /// `[time, time + gap)`.
-    pub fn end_of(&self, time: i64) -> Result<i64> {
-        time.checked_add(self.gap).ok_or_else(out_of_range)
-    }
-
     /// Distinct keys of the tick so far.
     pub fn len(&self) -> u32 {
         self.index.slots() as u32
@@ -193,8 +189,8 @@ impl Arrivals {
 /// `judge | time | key`.
 pub fn judged_key(judge: i64, time: i64, key: &[u8]) -> Vec<u8> {
     let mut judged = Vec::with_capacity(2 * TIME_WIDTH + key.len());
-    put_time(judge, &mut judged);
-    put_time(time, &mut judged);
+    judged.extend_from_slice(&encode_time(judge));
+    judged.extend_from_slice(&encode_time(time));
     judged.extend_from_slice(key);
     judged
 }

@@ -34,7 +34,7 @@ use super::sessions::{Arrival, Session, Sessions};
 use super::window::{event_times, timestamps};
 use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::bytes::Reader;
-use crate::change::key::{KeyCodec, TIME_WIDTH, hash, leading_time, put_time};
+use crate::change::key::{KeyCodec, TIME_WIDTH, encode_time, hash, leading_time};
 use crate::change::{ChangeBatch, Watermark};
 use crate::error::{Error, Result};
 use crate::plan::{Changelog, Emit, EventTime};
@@ -394,7 +394,7 @@ impl SessionAggregate {
 /// Has a timer be set for a key.
 fn want_timer(to_set: &mut KeyIndex, end: i64, key: &[u8]) {
     let mut timer = Vec::with_capacity(TIME_WIDTH + key.len());
-    put_time(end, &mut timer);
+    timer.extend_from_slice(&encode_time(end));
     timer.extend_from_slice(key);
     to_set.find_or_insert(hash(&timer), &timer);
 }

@@ -28,7 +28,7 @@ use super::slices::Spans;
 use super::window::window_columns;
 use super::window_aggregate::{Windows, push_spans, span_combiner};
 use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
-use crate::change::key::{KeyCodec, TIME_WIDTH, hash, leading_time, put_time};
+use crate::change::key::{KeyCodec, TIME_WIDTH, encode_time, hash, leading_time};
 use crate::change::{ChangeBatch, Watermark};
 use crate::error::Result;
 use crate::state::{KeyIndex, KeyedTable, Scan, StateContext, StateTable, TableId};
@@ -290,7 +290,7 @@ impl Moving {
         for slot in &self.from {
             let (times, rest) = table.key(*slot).split_at_checked(2 * TIME_WIDTH).unwrap_or_default();
             key.clear();
-            put_time(RUNNING, &mut key);
+            key.extend_from_slice(&encode_time(RUNNING));
             key.extend_from_slice(rest);
             self.key_of.push(self.keys.find_or_insert(hash(&key), &key));
             let (first, last) = times.split_at_checked(TIME_WIDTH).unwrap_or_default();

@@ -4,7 +4,7 @@
 use super::combine::Combiner;
 use super::group::{Calls, Groups};
 use super::slices::Slices;
-use crate::change::key::{TIME_WIDTH, hash, leading_time, put_time};
+use crate::change::key::{TIME_WIDTH, encode_time, hash, leading_time};
 use crate::error::Result;
 use crate::operator::accumulator::Sign;
 use crate::state::{KeyIndex, Values};
@@ -62,7 +62,7 @@ impl Sweep {
         let (mut into, mut from) = (Vec::with_capacity(self.open.len()), Vec::with_capacity(self.open.len()));
         for (_, slot) in &self.open {
             key.clear();
-            put_time(end, &mut key);
+            key.extend_from_slice(&encode_time(end));
             key.extend_from_slice(combined.index().key(*slot).get(2 * TIME_WIDTH..).unwrap_or_default());
             into.push(self.index.find_or_insert(hash(&key), &key));
             from.push(*slot);

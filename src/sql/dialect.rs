@@ -58,10 +58,10 @@ fn begins_emit_clause(parser: &Parser) -> bool {
     emit || word(parser.get_current_token(), "ALLOWED") && lateness
 }
 
-/// `TABLE name` as an argument of a function.
+/// `TABLE name` or `TABLE (query)` as an argument of a function.
 fn table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     if !matches!(&parser.peek_token_ref().token, Token::Word(w) if w.keyword == Keyword::TABLE && w.quote_style.is_none())
-        || !matches!(parser.peek_nth_token_ref(1).token, Token::Word(_))
+        || !matches!(parser.peek_nth_token_ref(1).token, Token::Word(_) | Token::LParen)
         || !matches!(parser.get_current_token().token, Token::LParen | Token::Comma | Token::RArrow)
     {
         return None;
@@ -70,15 +70,22 @@ fn table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
 }
 
 fn table_query(parser: &mut Parser) -> Result<Box<Query>, ParserError> {
-    let mut tokens = select_all_from(parser.next_token().span);
-    loop {
-        tokens.push(parser.next_token());
-        if parser.peek_token_ref().token != Token::Period {
-            break;
+    let place = parser.next_token().span;
+    let mut query = if parser.consume_token(&Token::LParen) {
+        let query = parser.parse_query()?;
+        parser.expect_token(&Token::RParen)?;
+        query
+    } else {
+        let mut tokens = select_all_from(place);
+        loop {
+            tokens.push(parser.next_token());
+            if parser.peek_token_ref().token != Token::Period {
+                break;
+            }
+            tokens.push(parser.next_token());
         }
-        tokens.push(parser.next_token());
-    }
-    let mut query = self::parser(tokens).parse_query()?;
+        self::parser(tokens).parse_query()?
+    };
     if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY])
         && let SetExpr::Select(select) = query.body.as_mut()
     {

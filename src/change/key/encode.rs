@@ -45,12 +45,6 @@ pub fn encode_time(time: i64) -> [u8; TIME_WIDTH] {
     bytes
 }
 
-/// Appends a time as keys that are scanned in time order start with it.
-pub fn put_time(time: i64, key: &mut Vec<u8>) {
-    key.push(PRESENT);
-    key.extend_from_slice(&int64(time));
-}
-
 impl KeyCodec {
     /// Writes the keys of `rows` rows into `keys`, in place of what was there.
     ///

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::types::SqlType;
 
 pub use decode::leading_time;
-pub use encode::{TIME_WIDTH, encode_time, put_time};
+pub use encode::{TIME_WIDTH, encode_time};
 pub use hash::{KEY_GROUPS, groups_of, hash, key_group, shard_of, single_group};
 pub use order::{Direction, OrderCodec, SortKeys};
 

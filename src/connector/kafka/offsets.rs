@@ -50,6 +50,10 @@ pub(super) enum Wanted {
     AtOrAfter(i64),
 }
 
+/// While a partition is without leader it is asked again this often and after this long: some ten seconds, as for any call.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// The wanted offset of each of `partitions`, in that order. One round trip to each of the brokers.
 pub(super) fn query(
     consumer: &BaseConsumer<SharedContext>,
@@ -68,19 +72,48 @@ pub(super) fn query(
     for partition in partitions {
         list.add_partition_offset(topic, *partition, asked).map_err(failed)?;
     }
-    let answer = consumer.offsets_for_times(list, TIMEOUT).map_err(failed)?;
-    let mut offsets = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        let Some(found) = answer.find_partition(topic, *partition) else {
-            return Err(Error::internal(format!("Kafka left out partition {partition} of topic \"{topic}\"")));
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let answer = consumer.offsets_for_times(list.clone(), TIMEOUT);
+        let passes = match &answer {
+            Ok(answer) => answer.elements().iter().any(|found| found.error().is_err_and(|e| passes_by(&e))),
+            Err(error) => passes_by(error),
         };
-        found.error().map_err(failed)?;
-        offsets.push(match found.offset() {
-            Offset::Offset(offset) => u64::try_from(offset).ok(),
-            _ => None,
-        });
+        if passes && attempts < ATTEMPTS {
+            // Nothing is assigned: this is a pause in which the client goes on working.
+            consumer.poll(PAUSE);
+            continue;
+        }
+        let answer = answer.map_err(failed)?;
+        let offset = |partition: &i32| {
+            let Some(found) = answer.find_partition(topic, *partition) else {
+                return Err(Error::internal(format!("Kafka left out partition {partition} of topic \"{topic}\"")));
+            };
+            found.error().map_err(failed)?;
+            match found.offset() {
+                Offset::Offset(offset) => Ok(u64::try_from(offset).ok()),
+                _ => Ok(None),
+            }
+        };
+        return partitions.iter().map(offset).collect();
     }
-    Ok(offsets)
+}
+
+/// Errors of a partition that moves to another broker, or whose broker has just started: asking again helps.
+fn passes_by(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as C;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            C::UnknownLeaderEpoch
+                | C::FencedLeaderEpoch
+                | C::NotLeaderForPartition
+                | C::LeaderNotAvailable
+                | C::ReplicaNotAvailable
+                | C::OffsetNotAvailable
+        )
+    )
 }
 
 /// Where a new job starts reading.

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, LimitClause, visit_expressions,
+    Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, LimitClause, visit_expressions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -110,11 +110,6 @@ impl Refusals<'_> {
     }
 
     fn select(&self, select: &Select) -> Flow {
-        if let Some(Distinct::On(_)) = &select.distinct {
-            let span = select.select_token.0.span;
-            let hint = "SELECT DISTINCT without ON is; min and max pick one value of a group.";
-            return self.refuse(span, "SELECT DISTINCT ON is not supported in a streaming query yet", hint);
-        }
         if select.projection.is_empty() {
             let span = select.select_token.0.span;
             return self.refuse(span, "a streaming query must return a column", "Name one behind SELECT.");
