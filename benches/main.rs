@@ -23,6 +23,7 @@ const BENCHES: &[Bench] = &[
     ("generator", bids::generator),
     ("q0", engine::q0),
     ("tumble", engine::tumble),
+    ("hop", engine::hop),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

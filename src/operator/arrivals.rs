@@ -88,7 +88,8 @@ impl Arrivals {
         let on_time: BooleanArray = times.iter().enumerate().map(|row| Some(!is_behind(row))).collect();
         let judged = times.iter().enumerate().filter(|row| is_behind(*row)).map(|(row, time)| (judge(row), *time));
         let judged: Vec<(i64, i64)> = judged.collect();
-        let times: Vec<i64> = times.iter().zip(on_time.values().iter()).filter(|(_, on)| *on).map(|(t, _)| *t).collect();
+        let times: Vec<i64> =
+            times.iter().zip(on_time.values().iter()).filter(|(_, on)| *on).map(|(t, _)| *t).collect();
         self.push_on_time(&batch.filter(&on_time)?, &times)?;
         self.push_behind(&batch.filter(&behind)?, &judged)
     }
@@ -104,7 +105,7 @@ impl Arrivals {
         self.encode(batch)?;
         self.slots.clear();
         for (row, time) in times.iter().enumerate() {
-            let end = time.checked_add(self.gap).ok_or_else(out_of_range)?;
+            let end = self.end_of(*time)?;
             let key = self.keys.get(row);
             let at = self.index.find_or_insert(hash(key), key) as usize;
             if self.coming.len() <= at {
@@ -133,6 +134,7 @@ impl Arrivals {
         self.encode(batch)?;
         self.slots.clear();
         for (row, (judge, time)) in judged.iter().enumerate() {
+            self.end_of(*time)?;
             let key = judged_key(*judge, *time, self.keys.get(row));
             self.slots.push(self.behind.find_or_insert(hash(&key), &key));
         }
@@ -158,7 +160,7 @@ impl Arrivals {
     }
 
     /// `[time, time + gap)`.
-    pub fn end_of(&self, time: i64) -> Result<i64> {
+    fn end_of(&self, time: i64) -> Result<i64> {
         time.checked_add(self.gap).ok_or_else(out_of_range)
     }
 

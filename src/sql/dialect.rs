@@ -47,7 +47,9 @@ fn begins_emit_clause(parser: &Parser) -> bool {
     };
     let next = |n: usize, wanted: &str| word(parser.peek_nth_token_ref(n), wanted);
     match () {
-        () if word(parser.get_current_token(), "EMIT") => next(0, "ON") && (next(1, "WINDOW") || next(1, "UPDATE")),
+        () if word(parser.get_current_token(), "EMIT") => {
+            next(0, "ON") && (next(1, "WINDOW") || next(1, "UPDATE")) || next(0, "EVERY") && next(1, "INTERVAL")
+        }
         () => word(parser.get_current_token(), "ALLOWED") && next(0, "LATENESS") && next(1, "INTERVAL"),
     }
 }
