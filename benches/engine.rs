@@ -145,3 +145,24 @@ fn ranked(name: &str, sink: &str, job: &str, estimate: f64) -> Result<(), String
     report(name, "events", RANKED_EVENTS, took, estimate);
     Ok(())
 }
+
+/// Bids of each channel in windows of a minute, tumbling and sliding by a second: what overlapping windows cost.
+pub fn hop() -> Result<(), String> {
+    let sink = "CREATE SINK out (window_end TIMESTAMP(3), channel TEXT, bids BIGINT, price BIGINT) WITH ('connector' = 'blackhole')";
+    let of = |function: &str| -> Result<(u64, Took), String> {
+        let job = format!(
+            "CREATE STREAMING JOB hop AS INSERT INTO out SELECT window_end, channel, count(*), max(price)
+             FROM TABLE({function}) GROUP BY window_start, window_end, channel"
+        );
+        let (input, output, took) = run(&[BIDS, sink], &job, EVENTS)?;
+        expect("input rows", EVENTS / 50 * 46, input)?;
+        Ok((output, took))
+    };
+    let (tumbling, alone) = of("TUMBLE(TABLE bid, DESCRIPTOR(datetime), INTERVAL '1' MINUTE)")?;
+    report("hop 1:1", "events", EVENTS, alone, 6.0);
+    let (sliding, took) = of("HOP(TABLE bid, DESCRIPTOR(datetime), INTERVAL '1' SECOND, INTERVAL '1' MINUTE)")?;
+    report("hop 60:1", "events", EVENTS, took, 4.0);
+    let (rows, times) = (sliding as f64 / tumbling as f64, took.cpu / alone.cpu);
+    println!("hop: {rows:.1} times the answers in {times:.2} times the CPU time (target 1.5)");
+    Ok(())
+}

@@ -30,6 +30,7 @@ const BENCHES: &[Bench] = &[
     ("dedup", engine::dedup),
     ("interval_join_10", join::few_rows_a_key),
     ("interval_join_10000", join::many_rows_a_key),
+    ("hop", engine::hop),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),

@@ -105,7 +105,7 @@ impl Arrivals {
         self.encode(batch)?;
         self.slots.clear();
         for (row, time) in times.iter().enumerate() {
-            let end = time.checked_add(self.gap).ok_or_else(out_of_range)?;
+            let end = self.end_of(*time)?;
             let key = self.keys.get(row);
             let at = self.index.find_or_insert(hash(key), key) as usize;
             if self.coming.len() <= at {
@@ -134,6 +134,7 @@ impl Arrivals {
         self.encode(batch)?;
         self.slots.clear();
         for (row, (judge, time)) in judged.iter().enumerate() {
+            self.end_of(*time)?;
             let key = judged_key(*judge, *time, self.keys.get(row));
             self.slots.push(self.behind.find_or_insert(hash(&key), &key));
         }
@@ -156,6 +157,11 @@ impl Arrivals {
             coming.behind.push(Behind { judge, time, group });
         }
         group
+    }
+
+    /// `[time, time + gap)`.
+    fn end_of(&self, time: i64) -> Result<i64> {
+        time.checked_add(self.gap).ok_or_else(out_of_range)
     }
 
     /// Distinct keys of the tick so far.

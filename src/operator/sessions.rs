@@ -74,8 +74,7 @@ impl Sessions {
     /// which become one. False if there is none and they are late.
     pub fn join(&mut self, slot: u32, arrival: Arrival, rows: &Groups, from: &[u32]) -> Result<bool> {
         let mut joined = Session { start: arrival.start, end: arrival.end, cell: u32::MAX };
-        let touches =
-            |s: &Session| s.start <= arrival.end && s.end >= arrival.start && s.end > arrival.closed_upto;
+        let touches = |s: &Session| s.start <= arrival.end && s.end >= arrival.start && s.end > arrival.closed_upto;
         let Some(list) = self.of.get_mut(slot as usize) else { return Err(lost_slot()) };
         let touched: Vec<Session> = list.iter().copied().filter(touches).collect();
         if touched.is_empty() && arrival.end <= arrival.closed_upto {

@@ -245,8 +245,9 @@ mod tests {
         for (time, (first, last)) in times.iter().zip(spans(window, &times).unwrap()) {
             let mut ends: Vec<i64> = all.iter().filter(|(s, e)| s <= time && time < e).map(|(_, e)| *e).collect();
             ends.sort_unstable();
-            let got: Vec<i64> =
-                std::iter::successors(Some(first), |end| slices.end_behind(*end).ok()).take_while(|e| *e <= last).collect();
+            let got: Vec<i64> = std::iter::successors(Some(first), |end| slices.end_behind(*end).ok())
+                .take_while(|e| *e <= last)
+                .collect();
             assert_eq!(got, ends, "{window:?} at {time}");
         }
         for (start, end) in all {

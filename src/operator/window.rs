@@ -63,7 +63,12 @@ impl Window {
         let once = rows.len() == batch.num_rows() && self.slices.is_tumbling();
         let batch = if once { batch.clone() } else { batch.take(&UInt32Array::from(rows))? };
         let mut columns = batch.rows().columns().to_vec();
-        columns.extend(window_columns(&ends, &self.slices, self.time.unit, self.schema.fields().iter().skip(columns.len()))?);
+        columns.extend(window_columns(
+            &ends,
+            &self.slices,
+            self.time.unit,
+            self.schema.fields().iter().skip(columns.len()),
+        )?);
         batch.with_rows(RecordBatch::try_new(Arc::clone(&self.schema), columns)?).map(Some)
     }
 }

@@ -67,7 +67,8 @@ impl Windows {
         match self.assigned {
             None => self.slices.spans(times, spans)?,
             Some(column) => {
-                let ends = batch.rows().columns().get(column).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+                let ends =
+                    batch.rows().columns().get(column).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
                 let ends = ends.ok_or_else(|| Error::internal("a window's end is no timestamp"))?;
                 spans.firsts.clear();
                 spans.firsts.extend_from_slice(ends.values());
@@ -188,7 +189,8 @@ impl WindowAggregate {
         if self.table.lookup(index, from..to, &mut self.slots)?.is_pending() {
             return Ok(None);
         }
-        let shown = (from..to).map(|at| Ok(self.is_shown(leading_time(index.key(at))?))).collect::<Result<Vec<bool>>>()?;
+        let shown =
+            (from..to).map(|at| Ok(self.is_shown(leading_time(index.key(at))?))).collect::<Result<Vec<bool>>>()?;
         let slots = &self.slots;
         let was: Vec<bool> = slots.iter().map(|slot| self.table.values().is_out(*slot)).collect();
         let old = if was.contains(&true) { Some(self.table.values().finish(slots)?) } else { None };

@@ -6,7 +6,8 @@
 //! 3. [`lower`]: the logical plan becomes operators, each with its key, changelog kind, event time and state.
 //! 4. [`stream`]: the stream plan itself: what `dataflow/` runs; [`scalar`]: expressions in it; [`total`]: made so that
 //!    failing does not depend on batching.
-//! 5. [`text`]: its stored form; [`mod@explain`] and [`state`]: what people are told about it; [`errors`]: in whose words.
+//! 5. [`text`]: its stored form; [`mod@explain`] and [`state`]: what people are told about it; [`errors`]: in whose words;
+//!    [`zone`]: what depends on who creates it.
 //!
 //! What does not live here: running anything. DataFusion gives parsing, planning, optimising and expressions; its
 //! `ExecutionPlan` never runs a job.
@@ -25,6 +26,7 @@ pub mod state;
 pub mod stream;
 pub mod text;
 pub mod total;
+pub mod zone;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
     AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn, IntervalJoin,
 };
+pub use zone::check_zone;
 
 use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result};

@@ -47,6 +47,7 @@ impl Session {
         }
         let options = define::job(create)?;
         let plan = plan::plan_job(&*catalog, text, &create.inserts)?;
+        self.check_zone(&plan)?;
         let job = JobObject {
             plan: plan.to_text()?.into(),
             parallelism: options.parallelism,
@@ -65,10 +66,15 @@ impl Session {
             return Ok(answer);
         }
         let (plan, columns) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
+        self.check_zone(&plan)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::View(view)).await?;
         Ok(Response::command(tag))
+    }
+
+    fn check_zone(&self, plan: &StreamPlan) -> Result<()> {
+        plan::check_zone(plan, &self.settings.lock().show("TimeZone")?)
     }
 
     async fn create(
@@ -116,7 +122,11 @@ impl Session {
     pub(super) fn explain(&self, statement: &Statement, explain: &Explain) -> Result<String> {
         let catalog = self.engine.catalog();
         let text = &*statement.text;
-        let job = |inserts: &[InsertStatement]| plan::plan_job(&*catalog, text, inserts).map(|p| plan::explain(&p));
+        let job = |inserts: &[InsertStatement]| {
+            let plan = plan::plan_job(&*catalog, text, inserts)?;
+            self.check_zone(&plan)?;
+            Ok(plan::explain(&plan))
+        };
         match &*explain.statement {
             StatementKind::Insert(insert) => job(std::slice::from_ref(insert)),
             StatementKind::CreateJob(create) => {
@@ -125,6 +135,7 @@ impl Session {
             }
             StatementKind::CreateView(create) => {
                 let (plan, _) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
+                self.check_zone(&plan)?;
                 Ok(plan::explain(&plan))
             }
             StatementKind::Query(query) => self.select(text, query).explain(explain.verbose),

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{
-    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement,
-    Lateness, Name, StatementKind,
-    TableDef, WatermarkDef, WithOption,
+    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement, Lateness, Name,
+    StatementKind, TableDef, WatermarkDef, WithOption,
 };
 use super::cursor::Cursor;
 use super::{names, refuse};
@@ -142,6 +141,11 @@ impl Cursor<'_> {
     fn emit_clause(&mut self) -> Result<EmitClause> {
         let mut clause = EmitClause { position: self.position(), ..EmitClause::default() };
         if self.take(&["EMIT"]) {
+            if self.at(&["EVERY"]) {
+                let hint = "EMIT ON UPDATE shows the answers of open windows as they change; EMIT ON WINDOW CLOSE each \
+                            window once.";
+                return Err(Error::unsupported("EMIT EVERY is not supported yet", hint).at(self.position()));
+            }
             let clauses =
                 [(&["ON", "UPDATE"][..], EmitWhen::OnUpdate), (&["ON", "WINDOW", "CLOSE"], EmitWhen::OnWindowClose)];
             let Some((_, when)) = clauses.into_iter().find(|(words, _)| self.take(words)) else {

@@ -226,7 +226,9 @@ fn windows_of(spec: WindowSpec, time: i64) -> Vec<(i64, i64)> {
         WindowSpec::Tumble { size, offset } => starts(size, offset).map(|s| (s, s + size)).collect(),
         WindowSpec::Hop { size, slide, offset } => starts(slide, offset).map(|s| (s, s + size)).collect(),
         WindowSpec::Cumulate { size, step, offset } => starts(size, offset)
-            .flat_map(|s| (1..).map(|k| k * step).take_while(|into| *into < size).chain([size]).map(move |i| (s, s + i)))
+            .flat_map(|s| {
+                (1..).map(|k| k * step).take_while(|into| *into < size).chain([size]).map(move |i| (s, s + i))
+            })
             .collect(),
         WindowSpec::Session { .. } => Vec::new(),
     };
@@ -283,7 +285,10 @@ fn windows_answer_the_same_however_the_input_is_cut() {
             }
         }
     }
-    assert!(partly_late > 100 && dropped_rows > 100, "{partly_late} rows late for some windows, {dropped_rows} for all");
+    assert!(
+        partly_late > 100 && dropped_rows > 100,
+        "{partly_late} rows late for some windows, {dropped_rows} for all"
+    );
 }
 
 fn window_harness(window: WindowSpec, emit: Emit, lateness: i64, way: Way) -> Harness {

@@ -93,13 +93,14 @@ impl Lowering<'_> {
                 key_columns.len() - 1
             })));
         }
+        let by_window = keys.iter().any(|key| matches!(key, Key::Window(_)));
         let mut inputs = Inputs {
             node: rows.node,
             keys: key_columns,
             calls: Vec::new(),
             results: Vec::new(),
             places: Vec::new(),
-            window: rows.window.clone(),
+            window: rows.window.clone().filter(|_| by_window),
         };
         for call in calls {
             let (call, field) = self.call(call, schema, rows, &mut outputs)?;
@@ -210,7 +211,8 @@ impl Lowering<'_> {
         let schema = aggregate.input.schema();
         let slots = aggregate.group_expr.iter().map(|expr| slot_of(expr, schema, rows));
         let keys = slots.filter(|slot| window_column(*slot, rows).is_none());
-        let keys: Option<BTreeSet<usize>> = keys.map(|s| if let Some(Slot::Column(c)) = s { Some(c) } else { None }).collect();
+        let keys: Option<BTreeSet<usize>> =
+            keys.map(|s| if let Some(Slot::Column(c)) = s { Some(c) } else { None }).collect();
         if keys == Some(window.partition.iter().copied().collect()) {
             return Ok(());
         }
@@ -255,11 +257,8 @@ impl Lowering<'_> {
             Emit::OnClose if self.lateness == 0 => Changelog::AppendOnly,
             Emit::OnClose | Emit::OnUpdate => Changelog::Changing,
         };
-        let names_window = if matches!(window.spec, WindowSpec::Cumulate { .. }) {
-            WindowColumn::End
-        } else {
-            WindowColumn::Start
-        };
+        let names_window =
+            if matches!(window.spec, WindowSpec::Cumulate { .. }) { WindowColumn::End } else { WindowColumn::Start };
         let unique_key = [names_window.index()].into_iter().chain(3..first_result).collect();
         // A window function that has put its columns into the rows has repeated them.
         let repeats = matches!(window.spec, WindowSpec::Hop { .. } | WindowSpec::Cumulate { .. });

@@ -66,13 +66,7 @@ impl Lowering<'_> {
     }
 
     /// Lowers a view's query; returns the view's columns. `names` are its column list, empty for the query's own names.
-    pub fn view(
-        &mut self,
-        text: &str,
-        query: &LogicalPlan,
-        names: &[Name],
-        emit: &EmitClause,
-    ) -> Result<Vec<Column>> {
+    pub fn view(&mut self, text: &str, query: &LogicalPlan, names: &[Name], emit: &EmitClause) -> Result<Vec<Column>> {
         let given = query.schema().fields().len();
         if let Some(extra) = names.get(given) {
             let message = "CREATE MATERIALIZED VIEW specifies too many column names";

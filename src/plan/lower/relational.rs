@@ -273,7 +273,8 @@ impl Lowering<'_> {
         let Some(window) = rows.window else { return Ok(rows) };
         if let WindowSpec::Session { .. } = window.spec {
             let message = "SESSION is only supported under a GROUP BY of its window_start, window_end and PARTITION BY";
-            let hint = "Which session a row is in is known when the session is: group in a sub-query, filter behind it.";
+            let hint =
+                "Which session a row is in is known when the session is: group in a sub-query, filter behind it.";
             let error = Error::unsupported(message, hint);
             return Err(window.position.map_or(error.clone(), |p| error.at(p)));
         }

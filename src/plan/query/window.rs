@@ -157,8 +157,10 @@ impl WindowFunctions {
         let Some(kind) = Kind::by_name(&call.name) else {
             let name = &call.name;
             let error = Error::new(SqlState::UndefinedFunction, format!("table function {name} does not exist"));
-            let near = nearest(name, Kind::ALL.map(Kind::name)).map(|n| format!("Perhaps you meant the function \"{n}\"."));
-            let hint = near.unwrap_or_else(|| "The table functions known are TUMBLE, HOP, CUMULATE and SESSION.".into());
+            let near =
+                nearest(name, Kind::ALL.map(Kind::name)).map(|n| format!("Perhaps you meant the function \"{n}\"."));
+            let hint =
+                near.unwrap_or_else(|| "The table functions known are TUMBLE, HOP, CUMULATE and SESSION.".into());
             return Err(here(error.with_hint(hint)));
         };
         let arguments = Arguments::read(kind, call.args).map_err(here)?;
@@ -386,7 +388,9 @@ impl Arguments {
                 }
                 FunctionArg::ExprNamed { .. } => return Err(kind.usage("an argument's name is not a name")),
             };
-            let FunctionArgExpr::Expr(value) = value else { return Err(kind.usage("an argument is not an expression")) };
+            let FunctionArgExpr::Expr(value) = value else {
+                return Err(kind.usage("an argument is not an expression"));
+            };
             match slots.get_mut(index) {
                 Some(slot @ None) => *slot = Some(value),
                 Some(Some(_)) => return Err(kind.usage("an argument is given twice")),
