@@ -49,8 +49,7 @@ impl Bags {
         behind: impl Fn(&[u8]) -> bool + Copy + 'b,
     ) -> impl Iterator<Item = (&'a [u8], i64)> + 'b {
         let bag = self.bags.get(slot as usize).into_iter();
-        bag.flat_map(move |bag| bag.range(from, move |row| behind(row)))
-            .map(|(row, weight)| (row.as_ref(), weight))
+        bag.flat_map(move |bag| bag.range(from, move |row| behind(row))).map(|(row, weight)| (row.as_ref(), weight))
     }
 
     /// Distinct rows of a slot.

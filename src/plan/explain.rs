@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::Scalar;
 use super::state::{duration, shifted, state_of};
 use super::stream::{
-    AggregateCall, Changelog, Distribution, Emit, Keeps, Node, NodeIndex, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, RankFunction, Ranks, SortColumn, IntervalJoin,
+    AggregateCall, Changelog, Distribution, Emit, IntervalJoin, JoinKey, JoinKind, Keeps, Node, NodeIndex, Op,
+    RankFunction, Ranks, SortColumn, StreamPlan, Target, WindowSpec,
 };
 
 /// The plan as people read it, one line after the other.

@@ -36,7 +36,9 @@ pub use relations::{Relation, RelationKind, Relations};
 pub use scalar::Scalar;
 pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn, IntervalJoin,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind,
+    Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn, StreamPlan, Target,
+    WindowSpec, pair_schema,
 };
 pub use zone::check_zone;
 

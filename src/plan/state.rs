@@ -66,7 +66,12 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let partners = if alone { ", and how many partners each has" } else { "" };
             Some(StateInfo { keeps: format!("all rows of both inputs{partners}"), bound: StateBound::InputRows })
         }
-        Op::Scan { .. } | Op::ViewScan { .. } | Op::Filter { .. } | Op::Project { .. } | Op::Window { .. } | Op::Union => None,
+        Op::Scan { .. }
+        | Op::ViewScan { .. }
+        | Op::Filter { .. }
+        | Op::Project { .. }
+        | Op::Window { .. }
+        | Op::Union => None,
         Op::IntervalJoin(join) => {
             let column = |input: usize, at: usize| {
                 let field = inputs.get(input).and_then(|i| i.schema.fields().get(at));

@@ -15,8 +15,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
 use crate::connector::Takes;
-use crate::error::SqlState;
 use crate::error::Error;
+use crate::error::SqlState;
 use crate::plan::relations::ViewOutput;
 use crate::sql::ast::{Statement, StatementKind, TableDef};
 use crate::sql::parse::{parse_script, parse_statement};

@@ -52,7 +52,8 @@ fn begins_emit_clause(parser: &Parser) -> bool {
     let next = parser.peek_nth_token_ref(0);
     // `a JOIN b emit ON emit.x = a.x`: there a condition follows.
     let on = word(next, "ON") && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_)) && ends(2);
-    let other = ["WINDOW", "UPDATE", "CHANGES", "FINAL", "AFTER", "ONCE", "EVERY"].iter().any(|wanted| word(next, wanted));
+    let other =
+        ["WINDOW", "UPDATE", "CHANGES", "FINAL", "AFTER", "ONCE", "EVERY"].iter().any(|wanted| word(next, wanted));
     let emit = word(parser.get_current_token(), "EMIT") && (on || other);
     let lateness = word(next, "LATENESS") && word(parser.peek_nth_token_ref(1), "INTERVAL");
     emit || word(parser.get_current_token(), "ALLOWED") && lateness

@@ -1,12 +1,12 @@
 //! Operators under test: scripts of small tables (`testdata/`), and random changes against an obvious twin.
 
-mod join;
 mod interval_join;
+mod join;
 mod random;
 mod script;
-mod upsert;
-mod top_n;
 mod sessions;
+mod top_n;
+mod upsert;
 
 use std::sync::Arc;
 

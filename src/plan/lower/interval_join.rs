@@ -224,7 +224,12 @@ impl Lowering<'_> {
                 _ => None,
             },
             Op::TopN { .. } => self.window_column_of(input(0)?, column),
-            Op::Scan { .. } | Op::ViewScan { .. } | Op::Aggregate { .. } | Op::Join { .. } | Op::Union | Op::Upsert { .. } => None,
+            Op::Scan { .. }
+            | Op::ViewScan { .. }
+            | Op::Aggregate { .. }
+            | Op::Join { .. }
+            | Op::Union
+            | Op::Upsert { .. } => None,
         }
     }
 

@@ -123,7 +123,6 @@ impl<'a> Lowering<'a> {
             .map_err(|e| Error::internal(e.message().to_string()).with_detail(e.detail().unwrap_or_default()))?;
         Ok(plan)
     }
-
 }
 
 fn collect_scans(plan: &LogicalPlan, wanted: &mut BTreeMap<String, BTreeSet<usize>>) {

@@ -105,9 +105,7 @@ impl Lowering<'_> {
             Some(Op::TopN { .. }) => {
                 "The first rows of an order are corrected whenever a row comes that precedes them.".into()
             }
-            Some(Op::Join { .. }) => {
-                "An outer join takes a row back when its partner comes, an anti join too.".into()
-            }
+            Some(Op::Join { .. }) => "An outer join takes a row back when its partner comes, an anti join too.".into(),
             _ => "Earlier answers are corrected when later rows come.".into(),
         }
     }

@@ -17,7 +17,8 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, Op, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, SortColumn, IntervalJoin,
+    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind, Keeps, Node, Op,
+    SortColumn, StreamPlan, Target, WindowSpec,
 };
 use crate::types::SqlType;
 

@@ -13,7 +13,9 @@ use crate::change::key::Direction;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, Keeps, Node, NodeIndex, Op, OperatorId, Output, ScanWatermark, StreamPlan, Target, WindowSpec, JoinKey, JoinKind, pair_schema, RankFunction, Ranks, SortColumn, IntervalJoin,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind,
+    Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn, StreamPlan, Target,
+    WindowSpec, pair_schema,
 };
 
 impl StreamPlan {
@@ -368,8 +370,7 @@ impl Reader<'_> {
         self.lexer.require_word("of")?;
         let right_time = self.time()?;
         let keys = self.join_keys()?;
-        let residual =
-            if self.lexer.word("where") { Some(Scalar::new(read_expr(&mut self.lexer)?)) } else { None };
+        let residual = if self.lexer.word("where") { Some(Scalar::new(read_expr(&mut self.lexer)?)) } else { None };
         Ok(IntervalJoin { kind, left_time, right_time, lower, upper, keys, residual })
     }
 
