@@ -402,7 +402,8 @@ impl Engine {
         // The job's task takes results from the first tick on: it must be there before.
         let (wake, metrics) = (Arc::new(Notify::new()), self.metrics.job(&object.name));
         let wake = (wake, follower.in_hand());
-        let running = Job::spawn(status, wake, sinks, metrics, move || Ok(Ticks::Database(follower)), self.on_end());
+        let running =
+            Job::spawn(status, wake, sinks, metrics, move || Ok(Ticks::Database(Box::new(follower))), self.on_end());
         self.database.add(member).await?;
         Ok(running)
     }

@@ -91,7 +91,7 @@ impl Follower {
     }
 
     /// The next tick, if it is there; whoever asks is done with the last one.
-    pub fn next(&mut self) -> Option<JobTick> {
+    pub fn take(&mut self) -> Option<JobTick> {
         if std::mem::take(&mut self.holds) {
             self.in_hand.fetch_sub(1, Ordering::AcqRel);
         }

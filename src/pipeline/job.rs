@@ -31,7 +31,7 @@ pub enum Ticks {
     /// A pipeline of its own.
     Own(Box<TickLoop>),
     /// The database pipeline, since it reads views.
-    Database(Follower),
+    Database(Box<Follower>),
 }
 
 impl Ticks {
@@ -42,7 +42,7 @@ impl Ticks {
                 let outputs = result.results.into_iter().flat_map(|(_, outputs)| outputs).collect();
                 (result.tick, outputs)
             }),
-            Ticks::Database(follower) => follower.next().map(|tick| (tick.tick, tick.outputs)),
+            Ticks::Database(follower) => follower.take().map(|tick| (tick.tick, tick.outputs)),
         })
     }
 
