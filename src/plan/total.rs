@@ -63,7 +63,7 @@ fn operands(chain: Expr, op: Operator, schema: &DFSchema) -> Result<(Vec<Expr>, 
         match expr {
             Expr::BinaryExpr(b) if b.op == op => rest.extend([*b.right, *b.left]),
             other if can_fail(&other, schema) => fallible.push(make_total(other, schema)?),
-            other => safe.push(other),
+            other => safe.push(make_total(other, schema)?),
         }
     }
     Ok((safe, fallible))

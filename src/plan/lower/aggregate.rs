@@ -77,7 +77,11 @@ impl Lowering<'_> {
         let mut outputs: Vec<(Expr, Field)> = Vec::new();
         let mut keys = Vec::new();
         let mut key_columns = Vec::new();
-        for expr in &aggregate.group_expr {
+        for (index, expr) in aggregate.group_expr.iter().enumerate() {
+            // The aggregate's schema has a key that is named twice once.
+            if aggregate.group_expr.iter().take(index).any(|earlier| earlier == expr) {
+                continue;
+            }
             if let Expr::GroupingSet(_) = expr {
                 let hint = "Give each grouping its own INSERT with its own GROUP BY.";
                 return Err(Error::unsupported("GROUPING SETS are not supported yet", hint));

@@ -130,7 +130,7 @@ impl Refusals<'_> {
             }
         }
         for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
-            let ranking = |e: &Expr| matches!(e, Expr::Function(function) if function.over.is_some());
+            let ranking: fn(&Expr) -> bool = |e| matches!(e, Expr::Function(function) if function.over.is_some());
             let Some(span) = condition.as_ref().and_then(|condition| find(condition, ranking)) else { continue };
             let message = format!("window functions are not allowed in {clause}");
             let error = Error::new(SqlState::WindowingError, message).with_hint(TOP_N_HINT);
@@ -227,13 +227,36 @@ fn known(span: Span) -> Option<Span> {
     (span.start.line > 0).then_some(span)
 }
 
-/// The place of the first part of an expression that is wanted.
-fn find(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> Option<Span> {
-    let found = visit_expressions(expr, |part| match wanted(part) {
-        true => ControlFlow::Break(part.span()),
-        false => ControlFlow::Continue(()),
-    });
-    found.break_value()
+/// The place of the first part of an expression, but not of its sub-queries, that is wanted.
+fn find(expr: &Expr, wanted: fn(&Expr) -> bool) -> Option<Span> {
+    expr.visit(&mut Finding { wanted, queries: 0 }).break_value()
+}
+
+struct Finding {
+    wanted: fn(&Expr) -> bool,
+    /// How many sub-queries deep.
+    queries: usize,
+}
+
+impl Visitor for Finding {
+    type Break = Span;
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Span> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Span> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Span> {
+        match self.queries == 0 && (self.wanted)(expr) {
+            true => ControlFlow::Break(expr.span()),
+            false => ControlFlow::Continue(()),
+        }
+    }
 }
 
 fn is_window_function(factor: &TableFactor) -> bool {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue, TableReference};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::sql::sqlparser::ast::{
@@ -494,7 +494,17 @@ pub fn lateness(text: &str, lateness: &Lateness) -> Result<i64, Error> {
 /// Microseconds of a constant interval without months.
 fn interval(context: &mut dyn RelationPlannerContext, expr: ast::Expr, what: &str) -> Result<i64, Error> {
     let shown = expr.to_string();
-    micros(context.sql_to_expr(expr, &DFSchema::empty()).map_err(Error::from)?, what, &shown)
+    let planned = context.sql_to_expr(expr, &DFSchema::empty()).map_err(|e| match e.find_root() {
+        DataFusionError::SchemaError(..) => not_constant(what, &shown),
+        _ => Error::from(e),
+    })?;
+    micros(planned, what, &shown)
+}
+
+/// It names a column, or is something else than an interval.
+fn not_constant(what: &str, shown: &str) -> Error {
+    let message = format!("the {what} of a window must be a constant interval: {shown}");
+    Error::new(SqlState::InvalidParameterValue, message).with_hint("For example INTERVAL '1' MINUTE.")
 }
 
 fn micros(expr: Expr, what: &str, shown: &str) -> Result<i64, Error> {
@@ -505,7 +515,7 @@ fn micros(expr: Expr, what: &str, shown: &str) -> Result<i64, Error> {
         None => fold(expr).map_err(Error::from)?,
     };
     let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) = expr else {
-        return Err(fail("must be a constant interval").with_hint("For example INTERVAL '1' MINUTE."));
+        return Err(not_constant(what, shown));
     };
     if value.months != 0 {
         return Err(
