@@ -22,14 +22,17 @@ impl<T> Default for Multiset<T> {
 }
 
 impl<T: Ord> Multiset<T> {
-    /// `compare`: how a kept value compares with the one that is added; `keep` makes that one, if it is new.
-    pub fn add(&mut self, weight: i64, compare: impl Fn(&T) -> Ordering, keep: impl FnOnce() -> T) {
+    /// `compare`: how a kept value compares with the one that is added; `keep` makes that one, if it is new. Gives how
+    /// often the value is there now.
+    pub fn add(&mut self, weight: i64, compare: impl Fn(&T) -> Ordering, keep: impl FnOnce() -> T) -> i64 {
+        let mut now = weight;
         match self {
             Multiset::Few(values) => match values.binary_search_by(|(value, _)| compare(value)) {
                 Ok(at) => {
                     if let Some((_, count)) = values.get_mut(at) {
                         *count = count.wrapping_add(weight);
-                        if *count == 0 {
+                        now = *count;
+                        if now == 0 {
                             values.remove(at);
                         }
                     }
@@ -46,7 +49,8 @@ impl<T: Ord> Multiset<T> {
                 match values.get_mut(&value) {
                     Some(count) => {
                         *count = count.wrapping_add(weight);
-                        if *count == 0 {
+                        now = *count;
+                        if now == 0 {
                             values.remove(&value);
                         }
                     }
@@ -59,6 +63,7 @@ impl<T: Ord> Multiset<T> {
                 }
             }
         }
+        now
     }
 
     /// Values in ascending order, with their counts.

@@ -278,7 +278,8 @@ fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {
         .map(|call| {
             let argument = call.argument.map_or("*".into(), name);
             let filter = call.filter.map(|f| format!(" FILTER (WHERE {})", name(f))).unwrap_or_default();
-            format!("{}({argument}){filter}", call.function)
+            let distinct = if call.distinct { "DISTINCT " } else { "" };
+            format!("{}({distinct}{argument}){filter}", call.function)
         })
         .collect();
     if calls.is_empty() { Vec::new() } else { vec![format!("Computes: {}", calls.join(", "))] }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stream::{Changelog, Emit, JoinKind, Keeps, Node, Op, RankFunction, Ranks, WindowSpec};
+use super::stream::{AggregateCall, Changelog, Emit, JoinKind, Keeps, Node, Op, RankFunction, Ranks, WindowSpec};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +32,20 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         keys.iter().filter_map(|k| schema?.fields().get(*k)).map(|f| f.name().clone()).collect()
     };
     match &node.op {
-        Op::Aggregate { keys, .. } if keys.is_empty() => {
-            Some(StateInfo { keeps: "one entry".into(), bound: StateBound::OneRow })
+        Op::Aggregate { keys, aggregates } => {
+            let mut columns = names(keys);
+            let entry = match columns.as_slice() {
+                [] => "one entry".to_string(),
+                columns => format!("one entry for each ({})", columns.join(", ")),
+            };
+            let distinct = names(&distinct_arguments(aggregates));
+            let keeps = format!("{entry}{}", with_distinct(&distinct));
+            columns.extend(distinct.into_iter().filter(|d| !names(keys).contains(d)));
+            let bound =
+                if columns.is_empty() { StateBound::OneRow } else { StateBound::Unbounded { columns } };
+            Some(StateInfo { keeps, bound })
         }
-        Op::Aggregate { keys, .. } => {
-            let columns = names(keys);
-            let keeps = format!("one entry for each ({})", columns.join(", "));
-            Some(StateInfo { keeps, bound: StateBound::Unbounded { columns } })
-        }
-        Op::WindowAggregate { window, keys, emit, lateness, assigned, .. } => {
+        Op::WindowAggregate { window, keys, aggregates, emit, lateness, assigned, .. } => {
             let mut columns = names(keys);
             let slices = assigned.is_none() && *emit == Emit::OnClose && *lateness == 0;
             let of = match window {
@@ -49,7 +54,8 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
                 _ => "open window",
             };
             columns.insert(0, of.into());
-            let keeps = format!("one entry for each ({})", columns.join(", "));
+            let distinct = with_distinct(&names(&distinct_arguments(aggregates)));
+            let keeps = format!("one entry for each ({}){distinct}", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
         Op::Upsert { key, keeps: keeps @ (Keeps::Shown | Keeps::All), .. } => {
@@ -88,6 +94,21 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let changing = inputs.iter().any(|input| input.changelog == Changelog::Changing);
             Some(top_n(*ranks, columns, changing))
         }
+    }
+}
+
+/// The columns of which calls keep every distinct value.
+fn distinct_arguments(calls: &[AggregateCall]) -> Vec<usize> {
+    let mut columns: Vec<usize> = calls.iter().filter(|call| call.distinct).filter_map(|call| call.argument).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+fn with_distinct(columns: &[String]) -> String {
+    match columns {
+        [] => String::new(),
+        columns => format!(", with the distinct values of {}", columns.join(" and of ")),
     }
 }
 

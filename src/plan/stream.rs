@@ -337,6 +337,8 @@ pub struct AggregateCall {
     pub function: AggregateFunction,
     /// Column of the input; none for count(*).
     pub argument: Option<usize>,
+    /// Equal values count once.
+    pub distinct: bool,
     /// Boolean column of the input: rows where it is not true do not count.
     pub filter: Option<usize>,
 }
@@ -348,6 +350,28 @@ pub enum AggregateFunction {
     Min,
     Max,
     Avg,
+    BoolAnd,
+    BoolOr,
+    StddevSamp,
+    StddevPop,
+    VarSamp,
+    VarPop,
+}
+
+impl AggregateFunction {
+    pub const ALL: [AggregateFunction; 11] = [
+        AggregateFunction::Count,
+        AggregateFunction::Sum,
+        AggregateFunction::Min,
+        AggregateFunction::Max,
+        AggregateFunction::Avg,
+        AggregateFunction::BoolAnd,
+        AggregateFunction::BoolOr,
+        AggregateFunction::StddevSamp,
+        AggregateFunction::StddevPop,
+        AggregateFunction::VarSamp,
+        AggregateFunction::VarPop,
+    ];
 }
 
 impl fmt::Display for AggregateFunction {
@@ -358,6 +382,12 @@ impl fmt::Display for AggregateFunction {
             AggregateFunction::Min => "min",
             AggregateFunction::Max => "max",
             AggregateFunction::Avg => "avg",
+            AggregateFunction::BoolAnd => "bool_and",
+            AggregateFunction::BoolOr => "bool_or",
+            AggregateFunction::StddevSamp => "stddev_samp",
+            AggregateFunction::StddevPop => "stddev_pop",
+            AggregateFunction::VarSamp => "var_samp",
+            AggregateFunction::VarPop => "var_pop",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The values that MIN and MAX compare: every comparable type, brought to one of three domains.
+//! The values that MIN, MAX and DISTINCT compare: every comparable type, brought to one of three domains.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use arrow::datatypes::{
 
 use super::Accumulator;
 use super::column::Accumulated;
+use super::distinct::Distinct;
 use super::extremum::Extremum;
 use super::retractable::RetractableExtremum;
 use crate::change::bytes::{Reader, corrupt, put_bytes};
@@ -20,13 +21,46 @@ use crate::error::{Error, Result};
 use crate::plan::Changelog;
 
 /// MIN or (`max`) MAX of this type, if its values can be compared. Input that only grows takes the cheap form.
-pub fn create(max: bool, data_type: &DataType, changelog: Changelog) -> Option<Box<dyn Accumulator>> {
-    fn over<D: Domain>(max: bool, domain: D, changelog: Changelog) -> Box<dyn Accumulator> {
-        match changelog {
+pub fn create_extremum(max: bool, data_type: &DataType, changelog: Changelog) -> Option<Box<dyn Accumulator>> {
+    by_domain(data_type, MakeExtremum { max, changelog })
+}
+
+/// DISTINCT values of this type in front of `each_once`, if they can be compared.
+pub fn create_distinct(data_type: &DataType, each_once: Box<dyn Accumulator>) -> Option<Box<dyn Accumulator>> {
+    by_domain(data_type, MakeDistinct { each_once })
+}
+
+/// An accumulator over any domain.
+trait Make {
+    fn over<D: Domain>(self, domain: D) -> Box<dyn Accumulator>;
+}
+
+struct MakeExtremum {
+    max: bool,
+    changelog: Changelog,
+}
+
+impl Make for MakeExtremum {
+    fn over<D: Domain>(self, domain: D) -> Box<dyn Accumulator> {
+        let max = self.max;
+        match self.changelog {
             Changelog::AppendOnly => Accumulated::boxed(Extremum { domain, max }),
             Changelog::Changing | Changelog::Upsert => Accumulated::boxed(RetractableExtremum { domain, max }),
         }
     }
+}
+
+struct MakeDistinct {
+    each_once: Box<dyn Accumulator>,
+}
+
+impl Make for MakeDistinct {
+    fn over<D: Domain>(self, domain: D) -> Box<dyn Accumulator> {
+        Distinct::boxed(domain, self.each_once)
+    }
+}
+
+fn by_domain(data_type: &DataType, make: impl Make) -> Option<Box<dyn Accumulator>> {
     let of = data_type.clone();
     match data_type {
         DataType::Boolean
@@ -36,10 +70,10 @@ pub fn create(max: bool, data_type: &DataType, changelog: Changelog) -> Option<B
         | DataType::Date32
         | DataType::Float32
         | DataType::Float64
-        | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(over(max, Ordinals(of), changelog)),
-        DataType::Decimal128(..) => Some(over(max, Numerics(of), changelog)),
-        DataType::Interval(IntervalUnit::MonthDayNano) => Some(over(max, Intervals, changelog)),
-        DataType::Utf8View | DataType::BinaryView => Some(over(max, Strings(of), changelog)),
+        | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(make.over(Ordinals(of))),
+        DataType::Decimal128(..) => Some(make.over(Numerics(of))),
+        DataType::Interval(IntervalUnit::MonthDayNano) => Some(make.over(Intervals)),
+        DataType::Utf8View | DataType::BinaryView => Some(make.over(Strings(of))),
         _ => None,
     }
 }
@@ -57,6 +91,10 @@ pub trait Domain: Send + Sync + 'static {
     fn keep(value: Self::Ref<'_>) -> Self::Value;
     fn lend(value: &Self::Value) -> Self::Ref<'_>;
     fn compare(kept: &Self::Value, value: Self::Ref<'_>) -> Ordering;
+    /// The value that stands for all that SQL's `=` takes for equal.
+    fn representative<'a>(&self, value: Self::Ref<'a>) -> Self::Ref<'a> {
+        value
+    }
     /// The column of these values.
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a Self::Value>>) -> Result<ArrayRef>;
     fn encode(value: &Self::Value, out: &mut Vec<u8>);
@@ -137,6 +175,13 @@ impl Domain for Ordinals {
     #[inline]
     fn compare(kept: &i64, value: i64) -> Ordering {
         kept.cmp(&value)
+    }
+
+    fn representative<'a>(&self, value: Self::Ref<'a>) -> Self::Ref<'a> {
+        match self.0 {
+            DataType::Float32 | DataType::Float64 if value == ordinal_of(-0.0) => ordinal_of(0.0),
+            _ => value,
+        }
     }
 
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a i64>>) -> Result<ArrayRef> {
@@ -256,6 +301,18 @@ impl Domain for Intervals {
 
     fn compare(kept: &OrderedInterval, value: OrderedInterval) -> Ordering {
         kept.cmp(&value)
+    }
+
+    /// The one with as many months, then days, as there is time for.
+    fn representative<'a>(&self, value: Self::Ref<'a>) -> Self::Ref<'a> {
+        const DAY: i128 = 86_400_000_000_000;
+        let all = value.nanoseconds_in_all;
+        let limit = |n: i128| n.clamp(i128::from(i32::MIN), i128::from(i32::MAX));
+        let months = limit(all / (30 * DAY));
+        let days = limit((all - months * 30 * DAY) / DAY);
+        let nanoseconds = all - (30 * months + days) * DAY;
+        // An interval has no more time than its own months, days and nanoseconds hold, so the rest fits.
+        OrderedInterval { nanoseconds_in_all: all, parts: (months as i32, days as i32, nanoseconds as i64) }
     }
 
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a OrderedInterval>>) -> Result<ArrayRef> {

@@ -17,6 +17,9 @@ const ADDITIONS_BEFORE_CARRY: u32 = 1 << 30;
 /// Chunks that any sum of 2^64 values of any size, of any 64-bit weight each, fits into.
 const MAX_CHUNKS: usize = (1074 + 1024 + 64 + 64 + 32) / 32 + 1;
 
+/// Doubles that a sum is taken apart into where it is multiplied.
+const TERMS: usize = 4;
+
 #[derive(Debug, Clone, Default)]
 pub struct ExactSum {
     /// Digit number of `chunks[0]`, digit 0 being worth 2^-1074.
@@ -123,6 +126,21 @@ impl ExactSum {
             Some(_) => f64::NEG_INFINITY,
             None => self.digits().round(),
         }
+    }
+
+    /// The sum of finite values as doubles of which each is what the ones before it leave, rounded: four hold over 200 bits.
+    pub fn terms(&self) -> Vec<f64> {
+        let mut rest = self.clone();
+        let mut terms = Vec::new();
+        while terms.len() < TERMS {
+            let term = rest.value();
+            if term == 0.0 || !term.is_finite() {
+                break;
+            }
+            rest.add(term, -1);
+            terms.push(term);
+        }
+        terms
     }
 
     /// An infinity or NaN was among the values.

@@ -38,6 +38,11 @@ impl<'a> Input<'a> {
         Ok(Input { argument, counts, weights: batch.weights().map(|w| w.as_ref()) })
     }
 
+    /// Values that all count.
+    pub fn weighted(argument: &'a ArrayRef, weights: &'a [i64]) -> Self {
+        Input { argument: Some(argument), counts: None, weights: Some(weights) }
+    }
+
     /// The argument; a call without one must not ask.
     pub fn argument(&self) -> Result<&'a ArrayRef> {
         self.argument.ok_or_else(|| Error::internal("an aggregate misses its argument"))

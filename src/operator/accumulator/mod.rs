@@ -5,20 +5,27 @@
 //! 3. An [`Accumulator`] takes rows, merges with another of its kind (a tick's with the state's), and answers.
 //! 4. All are [`column::Accumulated`], over a [`column::Kind`] that says what one slot's cell is:
 //!    [`count`], [`sum`] (integers and numerics), [`float`] over [`exact`] sums, [`extremum`] (MIN and MAX of append-only
-//!    input) and [`retractable`] (MIN and MAX with retraction), both over the [`domain`]s of comparable types.
+//!    input) and [`retractable`] (MIN and MAX with retraction), both over the [`domain`]s of comparable types,
+//!    [`boolean`] (bool_and, bool_or), and [`variance`] and [`float_variance`] (standard deviations too).
+//! 5. But for [`distinct`]: it stands in front of one of them, and shows it each value once.
 //!
 //! Invariants: a row added with weight w and then with -w leaves the answer as it was; the answer depends neither on the
 //! order of rows nor on how they were spread over accumulators that were merged.
 
+mod boolean;
 mod column;
 mod count;
+mod distinct;
 mod domain;
 mod exact;
 mod extremum;
 mod float;
+mod float_variance;
 mod input;
 mod retractable;
 mod sum;
+mod values;
+mod variance;
 
 #[cfg(test)]
 mod tests;
@@ -89,6 +96,13 @@ pub fn create(
     changelog: Changelog,
 ) -> Result<Box<dyn Accumulator>> {
     use AggregateFunction as F;
+    if call.distinct
+        && let Some(values) = argument
+    {
+        let plain = AggregateCall { distinct: false, ..call.clone() };
+        let each_once = create(&plain, argument, result, Changelog::Changing)?;
+        return domain::create_distinct(values, each_once).ok_or_else(|| unsupported(call, argument, result));
+    }
     let found = match (call.function, argument) {
         (F::Count, _) => (*result == DataType::Int64).then(count::create),
         (F::Sum, Some(argument)) => {
@@ -96,16 +110,25 @@ pub fn create(
         }
         (F::Avg, Some(argument)) => sum::create_avg(argument, result).or_else(|| float::create(true, argument, result)),
         (F::Min | F::Max, Some(argument)) if argument == result => {
-            domain::create(call.function == F::Max, argument, changelog)
+            domain::create_extremum(call.function == F::Max, argument, changelog)
         }
+        (F::BoolAnd | F::BoolOr, Some(DataType::Boolean)) => {
+            (*result == DataType::Boolean).then(|| boolean::create(call.function == F::BoolAnd))
+        }
+        (function, Some(argument)) => variance::Spread::of(function).and_then(|spread| {
+            variance::create(spread, argument, result).or_else(|| float_variance::create(spread, argument, result))
+        }),
         _ => None,
     };
-    found.ok_or_else(|| {
-        let name = |t: &DataType| SqlType::from_arrow(t).to_string();
-        let of = argument.map_or_else(|| "*".to_string(), name);
-        Error::unsupported(
-            format!("{}({of}) as {} is not supported", call.function, name(result)),
-            "Cast the argument to a type that the function takes.",
-        )
-    })
+    found.ok_or_else(|| unsupported(call, argument, result))
+}
+
+fn unsupported(call: &AggregateCall, argument: Option<&DataType>, result: &DataType) -> Error {
+    let name = |t: &DataType| SqlType::from_arrow(t).to_string();
+    let of = argument.map_or_else(|| "*".to_string(), name);
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    Error::unsupported(
+        format!("{}({distinct}{of}) as {} is not supported", call.function, name(result)),
+        "Cast the argument to a type that the function takes.",
+    )
 }

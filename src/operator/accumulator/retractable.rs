@@ -7,49 +7,18 @@ use arrow::array::ArrayRef;
 use super::column::{Accumulated, Kind};
 use super::domain::Domain;
 use super::extremum::Extremum;
+use super::values::ValuesCell;
 use super::{Input, Sign};
-use crate::change::bytes::{Reader, put_varint};
+use crate::change::bytes::Reader;
 use crate::error::{Error, Result};
-use crate::operator::multiset::Multiset;
 
 pub struct RetractableExtremum<D> {
     pub domain: D,
     pub max: bool,
 }
 
-/// The values, and what they own elsewhere.
-pub struct MultisetCell<T> {
-    values: Multiset<T>,
-    owned_bytes: usize,
-}
-
-impl<T> Default for MultisetCell<T> {
-    fn default() -> Self {
-        MultisetCell { values: Multiset::default(), owned_bytes: 0 }
-    }
-}
-
-fn add<D: Domain>(cell: &mut MultisetCell<D::Value>, value: D::Ref<'_>, weight: i64) {
-    let before = cell.values.len();
-    let mut bytes = 0;
-    cell.values.add(
-        weight,
-        |kept| D::compare(kept, value),
-        || {
-            let kept = D::keep(value);
-            bytes = D::heap_bytes(&kept);
-            kept
-        },
-    );
-    if cell.values.len() > before {
-        cell.owned_bytes += bytes;
-    } else if cell.values.len() < before {
-        cell.owned_bytes = cell.owned_bytes.saturating_sub(D::heap_bytes(&D::keep(value)));
-    }
-}
-
 impl<D: Domain> Kind for RetractableExtremum<D> {
-    type Cell = MultisetCell<D::Value>;
+    type Cell = ValuesCell<D>;
     type View<'a> = D::View<'a>;
     const OWNS_HEAP: bool = true;
 
@@ -59,18 +28,22 @@ impl<D: Domain> Kind for RetractableExtremum<D> {
 
     fn add(&self, cell: &mut Self::Cell, view: &D::View<'_>, row: usize, weight: i64) -> Result<()> {
         if let Some(value) = D::get(view, row) {
-            add::<D>(cell, value, weight);
+            cell.add(value, weight);
         }
         Ok(())
     }
 
     fn merge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
-        other.values.iter().for_each(|(value, count)| add::<D>(cell, D::lend(value), count));
+        other.iter().for_each(|(value, count)| {
+            cell.add(D::lend(value), count);
+        });
         Ok(())
     }
 
     fn unmerge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
-        other.values.iter().for_each(|(value, count)| add::<D>(cell, D::lend(value), count.wrapping_neg()));
+        other.iter().for_each(|(value, count)| {
+            cell.add(D::lend(value), count.wrapping_neg());
+        });
         Ok(())
     }
 
@@ -78,7 +51,7 @@ impl<D: Domain> Kind for RetractableExtremum<D> {
     fn absorb(&self, cell: &mut Self::Cell, other: &dyn Any, from: u32, sign: Sign) -> Result<()> {
         if let Some(other) = other.downcast_ref::<Accumulated<Extremum<D>>>() {
             if let Some(Some(best)) = other.cell(from) {
-                add::<D>(cell, D::lend(best), if sign == Sign::Add { 1 } else { -1 });
+                cell.add(D::lend(best), if sign == Sign::Add { 1 } else { -1 });
             }
             return Ok(());
         }
@@ -89,27 +62,18 @@ impl<D: Domain> Kind for RetractableExtremum<D> {
     }
 
     fn finish<'a>(&self, cells: impl Iterator<Item = &'a Self::Cell>) -> Result<ArrayRef> {
-        self.domain.column(cells.map(|c| c.values.extremum(self.max)))
+        self.domain.column(cells.map(|c| c.extremum(self.max)))
     }
 
     fn encode(&self, cell: &Self::Cell, out: &mut Vec<u8>) {
-        put_varint(out, cell.values.len() as u64);
-        for (value, count) in cell.values.iter() {
-            D::encode(value, out);
-            out.extend_from_slice(&count.to_le_bytes());
-        }
+        cell.encode(out);
     }
 
     fn decode(&self, reader: &mut Reader<'_>) -> Result<Self::Cell> {
-        let mut cell = MultisetCell::default();
-        for _ in 0..reader.length()? {
-            let value = D::decode(reader)?;
-            add::<D>(&mut cell, D::lend(&value), reader.i64()?);
-        }
-        Ok(cell)
+        ValuesCell::decode(reader)
     }
 
     fn heap_bytes(&self, cell: &Self::Cell) -> usize {
-        cell.values.bytes() + cell.owned_bytes
+        cell.heap_bytes()
     }
 }

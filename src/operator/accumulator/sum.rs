@@ -50,7 +50,7 @@ pub fn out_of_range(type_name: &str) -> Error {
     Error::new(SqlState::NumericValueOutOfRange, format!("{type_name} out of range"))
 }
 
-fn numeric_overflow() -> Error {
+pub fn numeric_overflow() -> Error {
     Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow")
         .with_detail("An aggregate's answer needs more digits than its type has.")
 }
@@ -75,7 +75,7 @@ impl Answer {
         let values = cells.map(|(sum, count)| match (count, raise) {
             (0, _) => Ok(None),
             (_, None) => sum.to_i128().map(Some).ok_or_else(|| overflow_of(result)),
-            (_, Some(raise)) => quotient(sum, raise, count).map(Some),
+            (_, Some(raise)) => quotient(sum, raise, i256::from_i128(i128::from(count))).map(Some),
         });
         Ok(match result {
             DataType::Int64 => {
@@ -83,9 +83,8 @@ impl Answer {
                 Arc::new(values.map(|v| v?.map(narrow).transpose()).collect::<Result<Int64Array>>()?)
             }
             _ => {
-                let limit = decimal_limit(result);
-                let fits = |v: i128| if v.unsigned_abs() < limit { Ok(v) } else { Err(numeric_overflow()) };
-                let column = values.map(|v| v?.map(fits).transpose()).collect::<Result<Decimal128Array>>()?;
+                let column =
+                    values.map(|v| v?.map(|v| fit(v, result)).transpose()).collect::<Result<Decimal128Array>>()?;
                 Arc::new(column.with_data_type(result.clone()))
             }
         })
@@ -96,18 +95,18 @@ fn overflow_of(result: &DataType) -> Error {
     if *result == DataType::Int64 { out_of_range("bigint") } else { numeric_overflow() }
 }
 
-/// The first magnitude that does not fit.
-fn decimal_limit(result: &DataType) -> u128 {
+/// An answer that has no more digits than its type.
+pub fn fit(answer: i128, result: &DataType) -> Result<i128> {
     let precision = match result {
         DataType::Decimal128(precision, _) => u32::from(*precision),
         _ => MAX_PRECISION,
     };
-    10u128.saturating_pow(precision.min(MAX_PRECISION))
+    let limit = 10u128.saturating_pow(precision.min(MAX_PRECISION));
+    if answer.unsigned_abs() < limit { Ok(answer) } else { Err(numeric_overflow()) }
 }
 
 /// `sum * 10^raise / count`, half away from zero.
-fn quotient(sum: i256, raise: u32, count: i64) -> Result<i128> {
-    let count = i256::from_i128(i128::from(count));
+pub fn quotient(sum: i256, raise: u32, count: i256) -> Result<i128> {
     let scaled =
         i256::from_i128(10).checked_pow(raise).and_then(|ten| sum.checked_mul(ten)).ok_or_else(numeric_overflow)?;
     let (quotient, rest) = scaled.checked_div(count).zip(scaled.checked_rem(count)).ok_or_else(numeric_overflow)?;

@@ -1,6 +1,6 @@
 //! Fast operators against obvious ones, on random changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray};
@@ -56,7 +56,8 @@ pub(super) fn input_schema() -> SchemaRef {
 
 pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
     use AggregateFunction as F;
-    let call = |function, argument, filter| AggregateCall { function, argument, filter };
+    let call = |function, argument, filter| AggregateCall { function, argument, distinct: false, filter };
+    let distinct = |function, argument, filter| AggregateCall { function, argument, distinct: true, filter };
     let calls = vec![
         call(F::Count, None, None),
         call(F::Count, Some(1), Some(3)),
@@ -66,6 +67,15 @@ pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
         call(F::Sum, Some(2), None),
         call(F::Min, Some(0), None),
         call(F::Max, Some(2), None),
+        distinct(F::Count, Some(1), Some(3)),
+        distinct(F::Sum, Some(1), None),
+        distinct(F::Count, Some(0), None),
+        distinct(F::Avg, Some(2), None),
+        call(F::BoolAnd, Some(3), None),
+        call(F::BoolOr, Some(3), None),
+        call(F::VarSamp, Some(1), Some(3)),
+        distinct(F::StddevPop, Some(1), None),
+        call(F::StddevSamp, Some(2), None),
     ];
     let types = vec![
         ("count", SqlType::BigInt),
@@ -76,6 +86,15 @@ pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
         ("sum_f", SqlType::Double),
         ("min_k", SqlType::Text),
         ("max_f", SqlType::Double),
+        ("distinct_v", SqlType::BigInt),
+        ("sum_distinct_v", SqlType::Numeric(38, 0)),
+        ("distinct_k", SqlType::BigInt),
+        ("avg_distinct_f", SqlType::Double),
+        ("all_flags", SqlType::Boolean),
+        ("any_flag", SqlType::Boolean),
+        ("var_v", SqlType::Numeric(38, 16)),
+        ("stddev_distinct_v", SqlType::Numeric(38, 16)),
+        ("stddev_f", SqlType::Double),
     ];
     (calls, types)
 }
@@ -100,6 +119,12 @@ pub(super) fn answer(rows: &[&Row]) -> Vec<String> {
     let values: Vec<i64> = rows.iter().filter_map(|r| r.value).collect();
     let flagged: Vec<i64> = rows.iter().filter(|r| r.flag == Some(true)).filter_map(|r| r.value).collect();
     let floats: Vec<f64> = rows.iter().filter_map(|r| r.float).collect();
+    let flags: Vec<bool> = rows.iter().filter_map(|r| r.flag).collect();
+    let distinct = |v: &[i64]| v.iter().copied().collect::<BTreeSet<i64>>().into_iter().collect::<Vec<i64>>();
+    let mut distinct_floats = floats.clone();
+    distinct_floats.sort_by(f64::total_cmp);
+    distinct_floats.dedup();
+    let average = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let sum = |v: &[i64]| (!v.is_empty()).then(|| v.iter().map(|v| i128::from(*v)).sum::<i128>().to_string());
     vec![
         rows.len().to_string(),
@@ -110,7 +135,43 @@ pub(super) fn answer(rows: &[&Row]) -> Vec<String> {
         print((!floats.is_empty()).then(|| (floats.iter().sum::<f64>() + 0.0).to_string())),
         print(rows.iter().filter_map(|r| r.key.clone()).min()),
         print(floats.iter().copied().reduce(f64::max).map(|v| v.to_string())),
+        distinct(&flagged).len().to_string(),
+        print(sum(&distinct(&values))),
+        rows.iter().filter_map(|r| r.key.as_ref()).collect::<BTreeSet<_>>().len().to_string(),
+        print((!distinct_floats.is_empty()).then(|| (average(&distinct_floats) + 0.0).to_string())),
+        print((!flags.is_empty()).then(|| flags.iter().all(|f| *f).to_string())),
+        print((!flags.is_empty()).then(|| flags.iter().any(|f| *f).to_string())),
+        print((flagged.len() > 1).then(|| variance(&flagged, 1).to_string())),
+        print((!values.is_empty()).then(|| deviation(&distinct(&values)).to_string())),
+        print((floats.len() > 1).then(|| {
+            let (n, sum) = (floats.len() as f64, floats.iter().sum::<f64>());
+            let squares = floats.iter().map(|f| f * f).sum::<f64>();
+            ((n * squares - sum * sum) / (n * (n - 1.0))).sqrt().to_string()
+        })),
     ]
+}
+
+/// Times 10^16, half up; `less`: 1 for a sample.
+fn variance(values: &[i64], less: i128) -> i128 {
+    let (n, sum) = (values.len() as i128, values.iter().map(|v| i128::from(*v)).sum::<i128>());
+    let squares = values.iter().map(|v| i128::from(v * v)).sum::<i128>();
+    let (numerator, divisor) = ((n * squares - sum * sum) * 10i128.pow(16), n * (n - less));
+    (2 * numerator + divisor) / (2 * divisor)
+}
+
+/// Of a population, times 10^16, half up: found by halving.
+fn deviation(values: &[i64]) -> i128 {
+    let (n, sum) = (values.len() as i128, values.iter().map(|v| i128::from(*v)).sum::<i128>());
+    let squares = values.iter().map(|v| i128::from(v * v)).sum::<i128>();
+    let (square, unit) = (n * squares - sum * sum, 10i128.pow(16));
+    // The greatest d with (2d - 1)^2 * n^2 <= 4 * square * unit^2.
+    let (mut low, mut high) = (0, 100 * unit);
+    while low < high {
+        let middle = (low + high + 1) / 2;
+        let twice = 2 * middle - 1;
+        if twice * twice <= 4 * square * unit * unit / (n * n) { low = middle } else { high = middle - 1 }
+    }
+    low
 }
 
 fn cell(array: &ArrayRef, row: usize) -> String {
@@ -118,6 +179,7 @@ fn cell(array: &ArrayRef, row: usize) -> String {
         return "null".into();
     }
     match array.data_type() {
+        DataType::Boolean => array.as_boolean().value(row).to_string(),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
         DataType::Float64 => array.as_primitive::<Float64Type>().value(row).to_string(),
         DataType::Decimal128(..) => array.as_primitive::<arrow::datatypes::Decimal128Type>().value(row).to_string(),

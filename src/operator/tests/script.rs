@@ -53,8 +53,7 @@ fn sql_type(name: &str) -> SqlType {
 }
 
 fn function(name: &str) -> AggregateFunction {
-    use AggregateFunction as F;
-    *[F::Count, F::Sum, F::Min, F::Max, F::Avg].iter().find(|f| f.to_string() == name).unwrap()
+    AggregateFunction::by_name(name).unwrap()
 }
 
 /// As plans have it.
@@ -183,10 +182,11 @@ impl<'a> Script<'a> {
             let (call, filter) = text.split_once('?').map_or((text, None), |(c, f)| (c, Some(f)));
             let (name, argument) = call.strip_suffix(')').unwrap().split_once('(').unwrap();
             let function = function(name);
+            let (distinct, argument) = argument.strip_prefix("distinct ").map_or((false, argument), |a| (true, a));
             let argument = (argument != "*").then(|| self.index(argument));
             let of = argument.map_or(SqlType::BigInt, |at| SqlType::from_field(self.input.field(at)));
             types.push((text.to_string(), result_type(function, of)));
-            AggregateCall { function, argument, filter: filter.map(|f| self.index(f)) }
+            AggregateCall { function, argument, distinct, filter: filter.map(|f| self.index(f)) }
         });
         (calls.collect(), types)
     }

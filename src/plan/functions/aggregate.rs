@@ -26,40 +26,72 @@ impl AggregateFunction {
             (AggregateFunction::Sum, D::Int16 | D::Int32) => D::Int64,
             (AggregateFunction::Sum, D::Int64) => D::Decimal128(precision, 0),
             (AggregateFunction::Sum, D::Decimal128(_, s)) => D::Decimal128(precision, *s),
-            (AggregateFunction::Avg, D::Int16 | D::Int32 | D::Int64) => D::Decimal128(precision, scale),
-            (AggregateFunction::Avg, D::Decimal128(_, s)) => D::Decimal128(precision, scale.max(*s)),
-            (AggregateFunction::Sum | AggregateFunction::Avg, D::Float32 | D::Float64) => D::Float64,
+            (AggregateFunction::Sum, D::Float32 | D::Float64) => D::Float64,
+            (AggregateFunction::Sum, _) => return None,
+            (AggregateFunction::BoolAnd | AggregateFunction::BoolOr, D::Boolean) => D::Boolean,
+            (AggregateFunction::BoolAnd | AggregateFunction::BoolOr, _) => return None,
+            // Averages, variances and standard deviations.
+            (_, D::Int16 | D::Int32 | D::Int64) => D::Decimal128(precision, scale),
+            (_, D::Decimal128(_, s)) => D::Decimal128(precision, scale.max(*s)),
+            (_, D::Float32 | D::Float64) => D::Float64,
             _ => return None,
         })
     }
 
+    /// By its name in SQL or one of its other names there.
     pub fn by_name(name: &str) -> Option<Self> {
+        AggregateFunction::ALL.into_iter().find(|f| f.to_string() == name || f.aliases().contains(&name))
+    }
+
+    /// Other names in SQL.
+    pub fn aliases(self) -> &'static [&'static str] {
+        match self {
+            AggregateFunction::Avg => &["mean"],
+            AggregateFunction::BoolAnd => &["every"],
+            AggregateFunction::StddevSamp => &["stddev"],
+            AggregateFunction::VarSamp => &["variance"],
+            _ => &[],
+        }
+    }
+
+    /// Whether a value that comes again changes nothing, so that DISTINCT does neither.
+    pub fn ignores_repetition(self) -> bool {
         use AggregateFunction as F;
-        [F::Count, F::Sum, F::Min, F::Max, F::Avg].into_iter().find(|f| f.to_string() == name)
+        matches!(self, F::Min | F::Max | F::BoolAnd | F::BoolOr)
+    }
+
+    /// Those whose types, or whose answers, are not DataFusion's.
+    pub fn typed() -> impl Iterator<Item = Self> {
+        use AggregateFunction as F;
+        AggregateFunction::ALL.into_iter().filter(|f| !matches!(f, F::Count | F::Min | F::Max))
     }
 }
 
-/// sum and avg as the planner sees them.
+/// An aggregate function as the planner sees it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Typed {
     function: AggregateFunction,
-    name: &'static str,
+    name: String,
+    aliases: Vec<String>,
     signature: Signature,
 }
 
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
-    [(AggregateFunction::Sum, "sum"), (AggregateFunction::Avg, "avg")]
-        .into_iter()
-        .map(|(function, name)| {
-            let signature = Signature::user_defined(Volatility::Immutable);
-            Arc::new(AggregateUDF::new_from_impl(Typed { function, name, signature }))
-        })
-        .collect()
+    let typed = |function: AggregateFunction| {
+        let aliases = function.aliases().iter().map(|alias| (*alias).to_string()).collect();
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(AggregateUDF::new_from_impl(Typed { function, name: function.to_string(), aliases, signature }))
+    };
+    AggregateFunction::typed().map(typed).collect()
 }
 
 impl AggregateUDFImpl for Typed {
     fn name(&self) -> &str {
-        self.name
+        &self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
     }
 
     fn signature(&self) -> &Signature {

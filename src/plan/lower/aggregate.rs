@@ -178,15 +178,11 @@ impl Lowering<'_> {
         let Some(function) = AggregateFunction::by_name(name) else {
             return Err(Error::unsupported(
                 format!("aggregate function {name} is not supported in a streaming query yet"),
-                "count, sum, min, max and avg are, each with FILTER.",
+                "count, sum, min, max, avg, bool_and, bool_or, stddev and variance are, each with FILTER.",
             ));
         };
-        if call.params.distinct {
-            let hint = "Group by the column in a sub-query first, and count its rows.";
-            return Err(Error::unsupported(format!("{name}(DISTINCT ...) is not supported yet"), hint));
-        }
         let argument = match call.params.args.as_slice() {
-            [one] if !counts_rows(function, one) => {
+            [one] if call.params.distinct || !counts_rows(function, one) => {
                 Some(self.input(one, &format!("{name}_argument"), schema, rows, outputs)?)
             }
             [] | [_] => None,
@@ -201,7 +197,15 @@ impl Lowering<'_> {
         };
         let argument_field = argument.and_then(|a| outputs.get(a)).map(|(_, field)| field);
         let ty = result_type(function, argument_field)?;
-        Ok((AggregateCall { function, argument, filter }, ty.field(name)))
+        // Of equal values one is as great, and as true, as all.
+        let distinct = call.params.distinct && !function.ignores_repetition();
+        if let Some(field) = argument_field.filter(|_| distinct)
+            && matches!(field.data_type(), DataType::Struct(_) | DataType::List(_))
+        {
+            let message = format!("{name}(DISTINCT {}) is not supported", SqlType::from_field(field));
+            return Err(Error::unsupported(message, "Name a field of the value, or cast it to TEXT."));
+        }
+        Ok((AggregateCall { function, argument, distinct, filter }, ty.field(name)))
     }
 
     /// Sessions are those of their PARTITION BY: groups must be the same.

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::functions::CLOCK_FUNCTIONS;
 use crate::plan::lower::TOP_N_HINT;
-use crate::plan::stream::{AggregateFunction, RankFunction};
+use crate::plan::stream::RankFunction;
 use crate::sql::places::Places;
 
 /// Refuses a query that streaming cannot run, as far as its syntax tells.
@@ -205,11 +205,6 @@ impl Refusals<'_> {
             return self.refuse(span, message, hint);
         }
         let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
-        let aggregate = AggregateFunction::by_name(&name).is_some();
-        if list.duplicate_treatment.is_some_and(|d| d.to_string() == "DISTINCT") && aggregate {
-            let hint = "Group by the column in a sub-query first, and count its rows.";
-            return self.refuse(span, format!("{name}(DISTINCT ...) is not supported yet"), hint);
-        }
         let ordered = list.clauses.iter().any(|c| matches!(c, FunctionArgumentClause::OrderBy(_)));
         if ordered || !function.within_group.is_empty() {
             let hint = "count, sum, min, max and avg do not depend on an order: leave it out.";

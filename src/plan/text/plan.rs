@@ -203,7 +203,8 @@ fn calls_text(calls: &[AggregateCall]) -> String {
         .map(|call| {
             let argument = call.argument.map(|a| a.to_string()).unwrap_or_default();
             let filter = call.filter.map(|f| format!(" filter {f}")).unwrap_or_default();
-            format!("{}({argument}){filter}", call.function)
+            let distinct = if call.distinct { "distinct " } else { "" };
+            format!("{}({distinct}{argument}){filter}", call.function)
         })
         .collect();
     format!("calls [{}]", calls.join(", "))

@@ -105,7 +105,7 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         field.is_some_and(|f| matches!(f.data_type(), DataType::Timestamp(..))) && time.unit > 0
     };
     let calls = |calls: &[AggregateCall]| {
-        calls.iter().all(|c| c.argument.is_none_or(|a| a < width) && c.filter.is_none_or(|f| f < width))
+        calls.iter().all(|c| !(c.distinct && c.argument.is_none()) && c.argument.is_none_or(|a| a < width) && c.filter.is_none_or(|f| f < width))
     };
     let op = match &node.op {
         Op::Scan { columns, watermark, .. } => {
@@ -436,10 +436,11 @@ impl Reader<'_> {
                 return Err(lexer.error("no such aggregate function"));
             };
             lexer.require("(")?;
+            let distinct = lexer.word("distinct");
             let argument = if lexer.peek() == Some(&Token::Symbol(")")) { None } else { Some(lexer.integer()?) };
             lexer.require(")")?;
             let filter = if lexer.word("filter") { Some(lexer.integer()?) } else { None };
-            Ok(AggregateCall { function, argument, filter })
+            Ok(AggregateCall { function, argument, distinct, filter })
         })
     }
 

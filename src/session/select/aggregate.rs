@@ -1,7 +1,7 @@
-//! sum and avg as streaming queries compute them: with PostgreSQL's result types, exact, and failing on overflow. They run
+//! Aggregates as streaming queries compute them: with PostgreSQL's result types, exact, and failing on overflow. They run
 //! the streaming operators' own accumulators.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem::size_of_val;
 use std::sync::{Arc, LazyLock};
 
@@ -23,39 +23,37 @@ use crate::plan::{AggregateCall, AggregateFunction, Changelog};
 
 /// The call over a batch whose only column is its argument.
 fn call(function: AggregateFunction) -> AggregateCall {
-    AggregateCall { function, argument: Some(0), filter: None }
+    AggregateCall { function, argument: Some(0), distinct: false, filter: None }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Typed {
     function: AggregateFunction,
-    name: &'static str,
     /// Knows the types.
     planned: Arc<AggregateUDF>,
     signature: Signature,
 }
 
-static SUM: LazyLock<Option<Arc<AggregateUDF>>> = LazyLock::new(|| typed(AggregateFunction::Sum, "sum"));
-static AVG: LazyLock<Option<Arc<AggregateUDF>>> = LazyLock::new(|| typed(AggregateFunction::Avg, "avg"));
-
-fn typed(function: AggregateFunction, name: &'static str) -> Option<Arc<AggregateUDF>> {
-    let planned = functions().aggregate(name)?;
-    let signature = Signature::user_defined(Volatility::Immutable);
-    Some(Arc::new(AggregateUDF::new_from_impl(Typed { function, name, planned, signature })))
-}
-
-/// The aggregates that are not DataFusion's own here.
-pub fn by_name(name: &str) -> Option<Arc<AggregateUDF>> {
-    match name {
-        "sum" => SUM.clone(),
-        "avg" | "mean" => AVG.clone(),
-        _ => None,
+/// The aggregates that are not DataFusion's own here, under each of their names.
+static TYPED: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(|| {
+    let mut all = HashMap::new();
+    for function in AggregateFunction::typed() {
+        let Some(planned) = functions().aggregate(&function.to_string()) else { continue };
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let typed = Arc::new(AggregateUDF::new_from_impl(Typed { function, planned, signature }));
+        let names = function.aliases().iter().map(|alias| (*alias).to_string());
+        all.extend(names.chain([function.to_string()]).map(|name| (name, Arc::clone(&typed))));
     }
+    all
+});
+
+pub fn by_name(name: &str) -> Option<Arc<AggregateUDF>> {
+    TYPED.get(name).cloned()
 }
 
 impl AggregateUDFImpl for Typed {
     fn name(&self) -> &str {
-        self.name
+        self.planned.name()
     }
 
     fn signature(&self) -> &Signature {
