@@ -41,8 +41,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let distinct = names(&distinct_arguments(aggregates));
             let keeps = format!("{entry}{}", with_distinct(&distinct));
             columns.extend(distinct.into_iter().filter(|d| !names(keys).contains(d)));
-            let bound =
-                if columns.is_empty() { StateBound::OneRow } else { StateBound::Unbounded { columns } };
+            let bound = if columns.is_empty() { StateBound::OneRow } else { StateBound::Unbounded { columns } };
             Some(StateInfo { keeps, bound })
         }
         Op::WindowAggregate { window, keys, aggregates, emit, lateness, assigned, .. } => {

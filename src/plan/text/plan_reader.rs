@@ -105,7 +105,11 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         field.is_some_and(|f| matches!(f.data_type(), DataType::Timestamp(..))) && time.unit > 0
     };
     let calls = |calls: &[AggregateCall]| {
-        calls.iter().all(|c| !(c.distinct && c.argument.is_none()) && c.argument.is_none_or(|a| a < width) && c.filter.is_none_or(|f| f < width))
+        calls.iter().all(|c| {
+            !(c.distinct && c.argument.is_none())
+                && c.argument.is_none_or(|a| a < width)
+                && c.filter.is_none_or(|f| f < width)
+        })
     };
     let op = match &node.op {
         Op::Scan { columns, watermark, .. } => {
