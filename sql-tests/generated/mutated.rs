@@ -129,15 +129,18 @@ async fn answer(session: &mut Session, sql: &str) -> Result<(), (SqlState, Strin
 
 /// Words, quoted texts, blanks, and single characters.
 fn tokens(sql: &str) -> Vec<String> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut tokens: Vec<String> = Vec::new();
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {
+        let end = |still: fn(char) -> bool| rest.find(|c| !still(c)).unwrap_or(rest.len());
         let length = match first {
             '\'' => rest[1..].find('\'').map_or(rest.len(), |end| end + 2),
-            _ => match kind(first) {
-                Kind::Mark => first.len_utf8(),
-                kind_of_first => rest.find(|c| kind(c) != kind_of_first).unwrap_or(rest.len()),
-            },
+            c if c.is_ascii_digit() => end(|c| c.is_ascii_digit() || c == '.'),
+            c if is_word(c) => end(|c| c.is_alphanumeric() || c == '_'),
+            c if "<>=".contains(c) => end(|c| "<>=".contains(c)),
+            c if c.is_whitespace() => end(char::is_whitespace),
+            c => c.len_utf8(),
         };
         let (token, behind) = rest.split_at(length);
         tokens.push(token.to_string());
@@ -149,42 +152,47 @@ fn tokens(sql: &str) -> Vec<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Blank,
-    Word,
-    Mark,
+    /// The scripts write them in capitals.
+    Keyword,
+    Name,
+    Literal,
+    Operator,
+    Punctuation,
 }
 
-fn kind(c: char) -> Kind {
-    match c {
-        c if c.is_whitespace() => Kind::Blank,
-        c if c.is_alphanumeric() || c == '_' || c == '.' => Kind::Word,
-        _ => Kind::Mark,
+fn kind(token: &str) -> Kind {
+    match token.chars().next() {
+        None => Kind::Blank,
+        Some(c) if c.is_whitespace() => Kind::Blank,
+        Some(c) if c == '\'' || c.is_ascii_digit() => Kind::Literal,
+        Some(_) if token.len() > 1 && token.chars().all(|c| c.is_ascii_uppercase()) => Kind::Keyword,
+        Some(c) if c.is_alphanumeric() || c == '_' => Kind::Name,
+        Some(c) if "<>=+-*/%".contains(c) => Kind::Operator,
+        Some(_) => Kind::Punctuation,
     }
 }
 
-fn kind_of(token: &str) -> Kind {
-    token.chars().next().map_or(Kind::Blank, kind)
-}
-
-/// Mostly words take the places of words, marks those of marks: what cannot be read at all is soon tested.
+/// Mostly names take the places of names and operators those of operators: what cannot be read at all is soon tested.
 fn mutant(sql: &str, words: &[String], rng: &mut Rng) -> String {
     let mut tokens = tokens(sql);
-    let places: Vec<usize> = (0..tokens.len()).filter(|i| kind_of(&tokens[*i]) != Kind::Blank).collect();
-    if places.is_empty() {
-        return String::new();
-    }
     for _ in 0..1 + rng.below(4) / 3 {
+        let places: Vec<usize> = (0..tokens.len()).filter(|i| kind(&tokens[*i]) != Kind::Blank).collect();
+        let is_rigid = |at: &usize| matches!(kind(&tokens[*at]), Kind::Keyword | Kind::Punctuation);
+        let (rigid, loose): (Vec<usize>, Vec<usize>) = places.into_iter().partition(is_rigid);
+        let places = if loose.is_empty() || (rng.below(6) == 0 && !rigid.is_empty()) { rigid } else { loose };
+        if places.is_empty() {
+            break;
+        }
         let at = places[rng.below(places.len())];
-        // Never empty: it is like itself. A cleared place is like the others that are.
-        let alike: Vec<usize> =
-            places.iter().copied().filter(|i| kind_of(&tokens[*i]) == kind_of(&tokens[at])).collect();
+        let alike: Vec<usize> = places.into_iter().filter(|i| kind(&tokens[*i]) == kind(&tokens[at])).collect();
         let other = alike[rng.below(alike.len())];
-        let foreign = &words[rng.below(words.len())];
-        match rng.below(6) {
-            0 | 1 => tokens.swap(at, other),
-            2 => tokens[at] = tokens[other].clone(),
-            3 if kind_of(foreign) == kind_of(&tokens[at]) => tokens[at].clone_from(foreign),
-            4 => tokens[at].clear(),
-            _ => tokens[at] = format!("{} {}", tokens[at], tokens[other]),
+        let foreign: Vec<&String> = words.iter().filter(|word| kind(word) == kind(&tokens[at])).collect();
+        match rng.below(10) {
+            0..4 => tokens.swap(at, other),
+            4..7 => tokens[at] = tokens[other].clone(),
+            7 if !foreign.is_empty() => tokens[at].clone_from(foreign[rng.below(foreign.len())]),
+            8 => tokens[at] = format!("{}, {}", tokens[at], tokens[other]),
+            _ => tokens[at].clear(),
         }
     }
     tokens.concat()
