@@ -2,7 +2,7 @@
 //!
 //! 1. [`main`] reads the command line and starts the runtime.
 //! 2. [`serve`]: PostgreSQL's protocol and HTTP over an engine with a data directory.
-//! 3. [`run`]: a script against an engine in memory, to its end.
+//! 3. [`mod@run`]: a script against an engine in memory, to its end.
 //! 4. [`check`]: a script planned and explained, nothing started.
 //! 5. [`demo`]: a generator, a window, and a table that moves.
 //! 6. [`client`] runs statements, [`report`] words errors, [`table`] draws results, [`signals`] waits for Ctrl-C and SIGTERM.

@@ -111,7 +111,7 @@ impl Dialect for TidemillDialect {
         table_argument(parser)
     }
 
-    /// sqlparser takes all that follows IS [NOT] DISTINCT FROM for its right side, AND and OR too.
+    /// sqlparser takes all that follows IS DISTINCT FROM and IS NOT DISTINCT FROM for its right side, AND and OR too.
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
         const IS_NOT: [Keyword; 4] = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
         const IS: [Keyword; 3] = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];

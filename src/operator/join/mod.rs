@@ -3,7 +3,7 @@
 //! 1. [`side`]: a tick's rows of each input are gathered by key as they come; what cancels out is gone. A row that can
 //!    have no partner (null in a column that `=` compares) goes past state: out at once, or nowhere.
 //! 2. At the tick's end the tick's keys are looked up on both sides, in ranges. A key that is not there leaves no trace.
-//! 3. [`unit`]: a run of keys is matched. Of each pair of rows the weight before and behind the tick is known, so each pair
+//! 3. [`mod@unit`]: a run of keys is matched. Of each pair of rows the weight before and behind the tick is known, so each pair
 //!    is visited once and what comes out is net: dL x R + (L - dL) x dR, with the products' differences as weights. Rows
 //!    that come out alone (outer padding, semi, anti) do so by transitions: with a condition, how many partners each row
 //!    has is state of its own.
