@@ -186,7 +186,7 @@ impl Writer {
             let is_key = input.key.as_ref().is_some_and(|key| key.contains(name));
             if is_key && keeps_key {
                 key.push(name.clone());
-            } else if self.chance(35) && !(columns.is_empty() && !keeps_key) {
+            } else if self.chance(35) && (keeps_key || !columns.is_empty()) {
                 continue;
             }
             list.push(format!("{reference} AS {name}"));
