@@ -201,7 +201,7 @@ impl Writer {
         if list.is_empty() {
             return input;
         }
-        let condition = self.condition(&seen, 70);
+        let condition = self.condition(&seen, 50);
         let text = format!("SELECT {} FROM {item}{condition}", list.join(", "));
         let key = (keeps_key && input.key.is_some()).then_some(key);
         Relation { text, columns, key, windowed: false }
@@ -210,7 +210,7 @@ impl Writer {
     fn group(&mut self, depth: usize) -> Relation {
         let input = self.relation(depth - 1);
         let (item, seen) = self.item(&input);
-        let condition = self.condition(&seen, 30);
+        let condition = self.condition(&seen, 20);
         let (keys, list, columns) = self.grouping(&seen);
         self.grouped(&format!("{item}{condition}"), &seen, keys, list, columns)
     }
@@ -290,7 +290,7 @@ impl Writer {
         };
         let alias = self.name("q");
         let seen: Vec<Column> = columns_of(table).into_iter().map(|(n, kind)| (format!("{alias}.{n}"), kind)).collect();
-        let condition = self.condition(&seen, 30);
+        let condition = self.condition(&seen, 20);
         let (start, end) = (self.name("c"), self.name("c"));
         let (borders, names) = ([format!("{alias}.window_start"), format!("{alias}.window_end")], [start, end]);
         let (more_keys, more_list, more_columns) = self.grouping(&seen);
@@ -422,7 +422,7 @@ impl Writer {
         if list.is_empty() {
             return input;
         }
-        let condition = self.condition(&seen, 30);
+        let condition = self.condition(&seen, 20);
         let text = format!("SELECT DISTINCT {} FROM {item}{condition}", list.join(", "));
         let key = columns.iter().map(|(name, _)| name.clone()).collect();
         Relation { text, columns, key: Some(key), windowed: false }

@@ -16,7 +16,7 @@ use crate::variant::{Backend, Cuts, Rng, Variant, Way};
 
 pub const NAME: &str = "generated/streaming_is_batch";
 
-const DEFAULT_SEEDS: u64 = 300;
+const DEFAULT_SEEDS: u64 = 2_000;
 /// Queries that run side by side.
 const SIDE_BY_SIDE: usize = 4;
 /// From so many seeds on, the shares are held to their bounds: fewer are no sample.

@@ -162,19 +162,9 @@ impl SlidingAggregate {
     /// Moves the next slices into `running`: none left, or moved, or (`None`) state is being fetched.
     fn enter(&mut self, scan: &mut Scan, gathered: &mut bool) -> Result<Option<bool>> {
         let moving = &mut self.moving;
-        if !*gathered {
-            if self.waiting.scan(scan, KEYS_AT_ONCE as usize, &mut moving.from)?.is_pending() {
-                return Ok(None);
-            }
-            moving.gather(&self.waiting)?;
-            *gathered = true;
-        }
-        if moving.from.is_empty() {
-            return Ok(Some(false));
-        }
-        let distinct = moving.keys.slots() as u32;
-        if self.running.lookup(&moving.keys, 0..distinct, &mut moving.slots)?.is_pending() {
-            return Ok(None);
+        match moving.prepare(&mut self.waiting, scan, gathered, &mut self.running)? {
+            Some(true) => {}
+            none => return Ok(none),
         }
         let slices = moving.leaving.slots() as u32;
         if self.leaving.lookup(&moving.leaving, 0..slices, &mut moving.leaving_slots)?.is_pending() {
@@ -216,19 +206,9 @@ impl SlidingAggregate {
     /// Takes the next slices out of `running`: none left, or done, or (`None`) state is being fetched.
     fn leave(&mut self, scan: &mut Scan, gathered: &mut bool) -> Result<Option<bool>> {
         let moving = &mut self.moving;
-        if !*gathered {
-            if self.leaving.scan(scan, KEYS_AT_ONCE as usize, &mut moving.from)?.is_pending() {
-                return Ok(None);
-            }
-            moving.gather(&self.leaving)?;
-            *gathered = true;
-        }
-        if moving.from.is_empty() {
-            return Ok(Some(false));
-        }
-        let distinct = moving.keys.slots() as u32;
-        if self.running.lookup(&moving.keys, 0..distinct, &mut moving.slots)?.is_pending() {
-            return Ok(None);
+        match moving.prepare(&mut self.leaving, scan, gathered, &mut self.running)? {
+            Some(true) => {}
+            none => return Ok(none),
         }
         let groups = self.running.update(&moving.slots);
         groups.absorb(&moving.targets(), self.leaving.values(), &moving.from, Sign::TakeOut)?;
@@ -281,6 +261,30 @@ impl SlidingAggregate {
 }
 
 impl Moving {
+    /// Finds the next slices of `table`, unless they are `gathered` already, and their keys' slots in `running`: none left,
+    /// or there, or (`None`) state is being fetched.
+    fn prepare(
+        &mut self,
+        table: &mut KeyedTable<Groups>,
+        scan: &mut Scan,
+        gathered: &mut bool,
+        running: &mut KeyedTable<Groups>,
+    ) -> Result<Option<bool>> {
+        if !*gathered {
+            if table.scan(scan, KEYS_AT_ONCE as usize, &mut self.from)?.is_pending() {
+                return Ok(None);
+            }
+            self.gather(table)?;
+            *gathered = true;
+        }
+        if self.from.is_empty() {
+            return Ok(Some(false));
+        }
+        let distinct = self.keys.slots() as u32;
+        let pending = running.lookup(&self.keys, 0..distinct, &mut self.slots)?.is_pending();
+        Ok((!pending).then_some(true))
+    }
+
     /// Looks at the slices that were found in `table`.
     fn gather(&mut self, table: &KeyedTable<Groups>) -> Result<()> {
         self.keys.clear(KEYS_AT_ONCE as usize);

@@ -168,10 +168,10 @@ impl WindowAggregate {
     }
 
     /// What is to be merged: keys that start with a window's end, and their groups.
-    fn laid_out(&self) -> (&KeyIndex, &Groups) {
-        match &self.sweep {
+    fn laid_out<'a>(sweep: &'a Option<Sweep>, combiner: &'a Combiner) -> (&'a KeyIndex, &'a Groups) {
+        match sweep {
             Some(sweep) => (&sweep.index, &sweep.groups),
-            None => (self.combiner.index(), self.combiner.groups()),
+            None => (combiner.index(), combiner.groups()),
         }
     }
 
@@ -182,10 +182,7 @@ impl WindowAggregate {
 
     /// Merges keys `from..to` of what is laid out; `None` while state is being fetched.
     fn merge(&mut self, from: u32, to: u32) -> Result<Option<Option<ChangeBatch>>> {
-        let (index, merged) = match &self.sweep {
-            Some(sweep) => (&sweep.index, &sweep.groups),
-            None => (self.combiner.index(), self.combiner.groups()),
-        };
+        let (index, merged) = Self::laid_out(&self.sweep, &self.combiner);
         if self.table.lookup(index, from..to, &mut self.slots)?.is_pending() {
             return Ok(None);
         }
@@ -214,7 +211,6 @@ impl WindowAggregate {
         self.table.remove(&gone)?;
 
         let Some(new) = new else { return Ok(Some(None)) };
-        let (index, _) = self.laid_out();
         let keys = self.key_columns((from..to).map(|at| index.key(at)))?;
         Transition { keys, old, new, presence }.changes(&self.schema).map(Some)
     }
@@ -330,7 +326,7 @@ impl Operator for WindowAggregate {
             match std::mem::replace(&mut self.stage, Stage::Open) {
                 Stage::Open => return Ok(Pull::Done),
                 Stage::Merge { from } => {
-                    let to = (from + KEYS_AT_ONCE).min(self.laid_out().0.slots() as u32);
+                    let to = (from + KEYS_AT_ONCE).min(Self::laid_out(&self.sweep, &self.combiner).0.slots() as u32);
                     if from == to {
                         self.stage = if self.lay_out_next()? { Stage::Merge { from: 0 } } else { self.begin_firing() };
                         continue;

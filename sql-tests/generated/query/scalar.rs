@@ -15,11 +15,12 @@ impl Writer {
         }
         let (column, kind) = columns[self.rng.below(columns.len())].clone();
         let same: Vec<&Column> = columns.iter().filter(|(name, k)| *k == kind && *name != column).collect();
-        let comparison = self.one_of(&["=", "<>", "<", "<=", ">", ">="]);
+        // Rows that pass are worth more than rows that do not: few equalities.
+        let comparison = self.one_of(&["=", "<>", "<>", "<", "<=", "<=", ">", ">=", ">="]);
         let (one, other) = (self.constant(kind), self.constant(kind));
         match self.rng.below(8) {
-            0 => format!("{column} IS NULL"),
-            1 => format!("{column} IS NOT NULL"),
+            0 if self.chance(40) => format!("{column} IS NULL"),
+            0 | 1 => format!("{column} IS NOT NULL"),
             2 if !same.is_empty() => format!("{column} {comparison} {}", same[self.rng.below(same.len())].0),
             3 => format!("{column} BETWEEN {one} AND {other}"),
             4 => format!("{column} IN ({one}, {other})"),

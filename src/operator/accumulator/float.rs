@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float32Array, Float64Array};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{ArrayRef, Float32Array, Float64Array};
+use arrow::datatypes::DataType;
 
 use super::column::{Accumulated, Kind};
 use super::exact::ExactSum;
+use super::numbers::FloatView;
 use super::{Accumulator, Input};
 use crate::change::bytes::Reader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::functions::scalar::overflow;
 
 struct Floats {
@@ -26,11 +27,6 @@ pub fn create(average: bool, argument: &DataType, result: &DataType) -> Option<B
 struct FloatCell {
     sum: ExactSum,
     count: i64,
-}
-
-enum FloatView<'a> {
-    Real(&'a [f32]),
-    Double(&'a [f64]),
 }
 
 impl Floats {
@@ -55,21 +51,12 @@ impl Kind for Floats {
     const OWNS_HEAP: bool = true;
 
     fn view<'a>(&self, input: &Input<'a>) -> Result<FloatView<'a>> {
-        let argument = input.argument()?;
-        match argument.data_type() {
-            DataType::Float32 => Ok(FloatView::Real(argument.as_primitive::<Float32Type>().values())),
-            DataType::Float64 => Ok(FloatView::Double(argument.as_primitive::<Float64Type>().values())),
-            _ => Err(Error::internal("a sum's argument changed its type")),
-        }
+        FloatView::of(input.argument()?)
     }
 
     #[inline]
     fn add(&self, cell: &mut FloatCell, view: &FloatView<'_>, row: usize, weight: i64) -> Result<()> {
-        let value = match view {
-            FloatView::Real(values) => values.get(row).map(|v| f64::from(*v)),
-            FloatView::Double(values) => values.get(row).copied(),
-        };
-        cell.sum.add(value.unwrap_or_default(), weight);
+        cell.sum.add(view.get(row), weight);
         cell.count = cell.count.wrapping_add(weight);
         Ok(())
     }

@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{ArrayRef, Float64Array};
+use arrow::datatypes::DataType;
 
 use super::column::{Accumulated, Kind};
 use super::exact::ExactSum;
+use super::numbers::FloatView;
 use super::variance::Spread;
 use super::{Accumulator, Input};
 use crate::change::bytes::Reader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::functions::scalar::overflow;
 
 /// Sums of squares beyond, and the scale that makes them small enough to be multiplied.
@@ -35,11 +36,6 @@ struct FloatSquaresCell {
     count: i64,
     sum: ExactSum,
     squares: ExactSum,
-}
-
-enum View<'a> {
-    Real(&'a [f32]),
-    Double(&'a [f64]),
 }
 
 /// `a * b`, and what rounding it left.
@@ -79,24 +75,15 @@ impl FloatSquares {
 
 impl Kind for FloatSquares {
     type Cell = FloatSquaresCell;
-    type View<'a> = View<'a>;
+    type View<'a> = FloatView<'a>;
     const OWNS_HEAP: bool = true;
 
-    fn view<'a>(&self, input: &Input<'a>) -> Result<View<'a>> {
-        let argument = input.argument()?;
-        match argument.data_type() {
-            DataType::Float32 => Ok(View::Real(argument.as_primitive::<Float32Type>().values())),
-            DataType::Float64 => Ok(View::Double(argument.as_primitive::<Float64Type>().values())),
-            _ => Err(Error::internal("an aggregate's argument changed its type")),
-        }
+    fn view<'a>(&self, input: &Input<'a>) -> Result<FloatView<'a>> {
+        FloatView::of(input.argument()?)
     }
 
-    fn add(&self, cell: &mut FloatSquaresCell, view: &View<'_>, row: usize, weight: i64) -> Result<()> {
-        let value = match view {
-            View::Real(values) => values.get(row).map(|v| f64::from(*v)),
-            View::Double(values) => values.get(row).copied(),
-        };
-        let value = value.unwrap_or_default();
+    fn add(&self, cell: &mut FloatSquaresCell, view: &FloatView<'_>, row: usize, weight: i64) -> Result<()> {
+        let value = view.get(row);
         cell.count = cell.count.wrapping_add(weight);
         cell.sum.add(value, weight);
         if value.is_finite() {

@@ -1,7 +1,8 @@
 //! Accumulators: what an aggregate function keeps for each group, as columns indexed by slot.
 //!
 //! 1. [`create`] picks the accumulator of a call by its function, its argument's type, and whether rows can be retracted.
-//! 2. [`Input`] is a batch as one call sees it: its argument, which rows count (not null, FILTER true), their weights.
+//! 2. [`Input`] is a batch as one call sees it: its argument ([`numbers`] of any width are read alike), which rows count
+//!    (not null, FILTER true), their weights.
 //! 3. An [`Accumulator`] takes rows, merges with another of its kind (a tick's with the state's), and answers.
 //! 4. All are [`column::Accumulated`], over a [`column::Kind`] that says what one slot's cell is:
 //!    [`count`], [`sum`] (integers and numerics), [`float`] over [`exact`] sums, [`extremum`] (MIN and MAX of append-only
@@ -22,6 +23,7 @@ mod extremum;
 mod float;
 mod float_variance;
 mod input;
+mod numbers;
 mod retractable;
 mod sum;
 mod values;

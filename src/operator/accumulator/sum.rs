@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array};
-use arrow::datatypes::{DataType, Decimal128Type, Int16Type, Int32Type, Int64Type, i256};
+use arrow::datatypes::{DataType, Decimal128Type, i256};
 
 use super::column::{Accumulated, Kind};
+use super::numbers::IntegerView;
 use super::{Accumulator, Input};
 use crate::change::bytes::Reader;
 use crate::error::{Error, Result, SqlState};
@@ -131,35 +132,18 @@ struct IntegerCell {
     count: i64,
 }
 
-enum IntegerView<'a> {
-    Small(&'a [i16]),
-    Integer(&'a [i32]),
-    Big(&'a [i64]),
-}
-
 impl Kind for Integers {
     type Cell = IntegerCell;
     type View<'a> = IntegerView<'a>;
 
     fn view<'a>(&self, input: &Input<'a>) -> Result<IntegerView<'a>> {
-        let argument = input.argument()?;
-        Ok(match argument.data_type() {
-            DataType::Int16 => IntegerView::Small(argument.as_primitive::<Int16Type>().values()),
-            DataType::Int32 => IntegerView::Integer(argument.as_primitive::<Int32Type>().values()),
-            DataType::Int64 => IntegerView::Big(argument.as_primitive::<Int64Type>().values()),
-            _ => return Err(Error::internal("a sum's argument changed its type")),
-        })
+        IntegerView::of(input.argument()?)
     }
 
     #[inline]
     fn add(&self, cell: &mut IntegerCell, view: &IntegerView<'_>, row: usize, weight: i64) -> Result<()> {
-        let value = match view {
-            IntegerView::Small(values) => values.get(row).map(|v| i64::from(*v)),
-            IntegerView::Integer(values) => values.get(row).map(|v| i64::from(*v)),
-            IntegerView::Big(values) => values.get(row).copied(),
-        };
         // 128 bits hold 2^64 values of 64 bits; wrapping would come back with the same rows retracted.
-        cell.sum = cell.sum.wrapping_add(i128::from(value.unwrap_or_default()).wrapping_mul(i128::from(weight)));
+        cell.sum = cell.sum.wrapping_add(i128::from(view.get(row)).wrapping_mul(i128::from(weight)));
         cell.count = cell.count.wrapping_add(weight);
         Ok(())
     }

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array};
-use arrow::datatypes::{DataType, Decimal128Type, Int16Type, Int32Type, Int64Type, i256};
+use arrow::datatypes::{DataType, Decimal128Type, i256};
 
 use super::column::{Accumulated, Kind};
+use super::numbers::IntegerView;
 use super::sum::{fit, numeric_overflow, quotient};
 use super::{Accumulator, Input};
 use crate::change::bytes::Reader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::AggregateFunction;
 
 /// Which measure of spread is asked.
@@ -78,9 +79,7 @@ struct SquaresCell {
 }
 
 enum View<'a> {
-    Small(&'a [i16]),
-    Integer(&'a [i32]),
-    Big(&'a [i64]),
+    Integer(IntegerView<'a>),
     Numeric(&'a [i128]),
 }
 
@@ -149,23 +148,17 @@ impl Kind for Squares {
 
     fn view<'a>(&self, input: &Input<'a>) -> Result<View<'a>> {
         let argument = input.argument()?;
-        Ok(match argument.data_type() {
-            DataType::Int16 => View::Small(argument.as_primitive::<Int16Type>().values()),
-            DataType::Int32 => View::Integer(argument.as_primitive::<Int32Type>().values()),
-            DataType::Int64 => View::Big(argument.as_primitive::<Int64Type>().values()),
-            DataType::Decimal128(..) => View::Numeric(argument.as_primitive::<Decimal128Type>().values()),
-            _ => return Err(Error::internal("an aggregate's argument changed its type")),
+        Ok(match argument.as_primitive_opt::<Decimal128Type>() {
+            Some(numerics) => View::Numeric(numerics.values()),
+            None => View::Integer(IntegerView::of(argument)?),
         })
     }
 
     fn add(&self, cell: &mut SquaresCell, view: &View<'_>, row: usize, weight: i64) -> Result<()> {
-        let value = match view {
-            View::Small(values) => values.get(row).map(|v| i128::from(*v)),
-            View::Integer(values) => values.get(row).map(|v| i128::from(*v)),
-            View::Big(values) => values.get(row).map(|v| i128::from(*v)),
-            View::Numeric(values) => values.get(row).copied(),
-        };
-        let value = i256::from_i128(value.unwrap_or_default());
+        let value = i256::from_i128(match view {
+            View::Integer(values) => i128::from(values.get(row)),
+            View::Numeric(values) => values.get(row).copied().unwrap_or_default(),
+        });
         let (low, high) = value.wrapping_mul(value).to_parts();
         let weighted = |part: i256| part.wrapping_mul(i256::from_i128(i128::from(weight)));
         let added = SquaresCell {
