@@ -5,7 +5,8 @@
 //! 3. [`kafka`]: jobs from topic to topic, on a real broker.
 //! 4. [`psql`]: the real psql and what it shows.
 //! 5. [`docs`]: what the README and `examples/` show works when pasted.
-//! 6. [`generated`]: statements that nobody wrote.
+//! 6. [`nexmark`]: the benchmark's queries over the same events in two ways.
+//! 7. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
@@ -18,6 +19,7 @@ mod generated;
 mod host;
 mod kafka;
 mod mutants;
+mod nexmark;
 mod psql;
 mod script;
 mod scripts;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
     kafka::run(&mut tally);
     psql::run(&mut tally);
     docs::run(&mut tally);
+    nexmark::run(&mut tally);
     generated::run(request.seed, &mut tally);
     tally.close()
 }

@@ -34,6 +34,7 @@ sql_states! {
     CardinalityViolation = "21000",
     DataException = "22000",
     StringDataRightTruncation = "22001",
+    InvalidRegularExpression = "2201B",
     InvalidRowCountInLimitClause = "2201W",
     InvalidRowCountInResultOffsetClause = "2201X",
     NumericValueOutOfRange = "22003",

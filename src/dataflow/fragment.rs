@@ -30,6 +30,10 @@ pub struct Fragment {
     shards: Vec<Vec<Worker>>,
     /// The watermark behind each node of the plan at the end of the last tick.
     watermarks: Vec<Watermark>,
+    /// How often windows look at the clock, if they do.
+    clock_step: Option<i64>,
+    /// When they next will.
+    due: Option<Micros>,
 }
 
 /// A stage's shard with what it sends through.
@@ -88,7 +92,8 @@ impl Fragment {
             shards.push(row);
         }
         let watermarks = vec![Watermark::NONE; plan.nodes.len()];
-        Ok(Fragment { plan, stages, shards, watermarks })
+        let clock_step = plan.clock_step();
+        Ok(Fragment { plan, stages, shards, watermarks, clock_step, due: None })
     }
 
     pub fn plan(&self) -> &Arc<StreamPlan> {
@@ -100,9 +105,17 @@ impl Fragment {
         self.watermarks.get(node).copied().unwrap_or(Watermark::NONE)
     }
 
+    /// When a tick is due although no input has come.
+    pub fn due(&self) -> Option<Micros> {
+        self.due
+    }
+
     /// Runs one tick. Returns the net change of each of the plan's outputs, in batches.
     pub fn tick(&mut self, number: u64, now: Micros, inputs: Vec<ScanInput>) -> Result<Vec<Vec<ChangeBatch>>> {
         let ends = self.tick_ends(number, now, &inputs);
+        let goes_on = self.watermarks.iter().any(|watermark| *watermark != Watermark::END);
+        let next = |step: i64| now.div_euclid(step).saturating_add(1).saturating_mul(step);
+        self.due = self.clock_step.filter(|_| goes_on).map(next);
         for input in inputs {
             self.accept(input)?;
         }
@@ -166,7 +179,7 @@ impl Fragment {
                 if !node.op.is_scan()
                     && let Some(worker) = self.shards[stage].first()
                 {
-                    let behind = worker.stage.operators()[operator].watermark(&watermarks);
+                    let behind = worker.stage.operators()[operator].watermark(&watermarks, now);
                     self.watermarks[index] = self.watermarks[index].max(behind);
                 }
                 of_stage.push(TickEnd { number, now, watermarks });

@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::group::Calls;
 use super::interval_join::IntervalJoin;
 use super::join::Join;
+use super::processing_time::ProcessingTime;
 use super::project::Project;
 use super::session_aggregate::{SessionAggregate, SessionWindows};
 use super::slices::Slices;
@@ -76,6 +77,10 @@ pub fn build(
             Box::new(Join::new(table, join, [left, right], (&node.schema, node.changelog), state)?)
         }
         Op::Union => Box::new(Union::new(&node.schema)),
+        Op::ProcessingTime => {
+            let column = node.schema.fields().len().checked_sub(1);
+            Box::new(ProcessingTime::new(&node.schema, node.event_time.map(|time| time.column) == column))
+        }
         Op::TopN { partition, order, ranks, ranked, at_once } => {
             let (ranks, ranked, at_once) = (*ranks, *ranked, *at_once);
             let plan = Plan { partition, order, ranks, ranked, at_once, changelog: *changelog };

@@ -2,6 +2,7 @@
 
 use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::{ChangeBatch, Watermark};
+use crate::clock::Micros;
 use crate::error::{Error, Result};
 use crate::plan::Changelog;
 use crate::state::StateTable;
@@ -71,8 +72,8 @@ impl Operator for Checked {
         Ok(pulled)
     }
 
-    fn watermark(&self, inputs: &[Watermark]) -> Watermark {
-        self.inner.watermark(inputs)
+    fn watermark(&self, inputs: &[Watermark], now: Micros) -> Watermark {
+        self.inner.watermark(inputs, now)
     }
 
     fn tables(&mut self) -> Vec<&mut dyn StateTable> {

@@ -17,6 +17,7 @@
 //!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
 //!   CUMULATE that answer once. `slices` cuts event time, `sweep` lays slices out window by window.
 //! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
+//! - `processing_time` appends the tick's reading of the clock.
 //! - `upsert` stands in front of sinks that keep one row a key.
 //! - `join` matches the rows of two inputs by key.
 //! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
@@ -41,6 +42,7 @@ mod interval_join;
 mod join;
 mod multiset;
 mod net;
+mod processing_time;
 mod project;
 mod ranks;
 mod session_aggregate;
@@ -101,8 +103,9 @@ pub trait Operator: Send {
     /// The next chunk of output.
     fn pull(&mut self) -> Result<Pull>;
 
-    /// The watermark behind this operator, given those in front of it (one for each port) at the same tick's end.
-    fn watermark(&self, inputs: &[Watermark]) -> Watermark {
+    /// The watermark behind this operator, given those in front of it (one for each port) at the same tick's end, and that
+    /// tick's one reading of the clock.
+    fn watermark(&self, inputs: &[Watermark], _now: Micros) -> Watermark {
         inputs.iter().copied().min().unwrap_or(Watermark::NONE)
     }
 

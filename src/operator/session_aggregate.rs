@@ -36,6 +36,7 @@ use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::bytes::Reader;
 use crate::change::key::{KeyCodec, TIME_WIDTH, encode_time, hash, leading_time};
 use crate::change::{ChangeBatch, Watermark};
+use crate::clock::Micros;
 use crate::error::{Error, Result};
 use crate::plan::{Changelog, Emit, EventTime};
 use crate::state::{KeyIndex, KeyedTable, Scan, StateContext, StateTable, TableId, Values};
@@ -456,7 +457,7 @@ impl Operator for SessionAggregate {
     }
 
     /// A session is emitted when the watermark is a unit past its window_time.
-    fn watermark(&self, inputs: &[Watermark]) -> Watermark {
+    fn watermark(&self, inputs: &[Watermark], _now: Micros) -> Watermark {
         match inputs.iter().copied().min().unwrap_or(Watermark::NONE) {
             end @ (Watermark::NONE | Watermark::END) => end,
             Watermark(time) => Watermark(time.saturating_sub(self.windows.time.unit)),

@@ -199,12 +199,18 @@ impl Core {
         self.readings.iter().position(|(_, reading)| reading.name() == name).unwrap_or(at)
     }
 
+    /// When a tick is due although no input has come: somebody's windows follow the clock.
+    pub fn due_at(&self) -> Option<Micros> {
+        self.members.iter().filter(|member| member.failed.is_none()).filter_map(|m| m.fragment.due()).min()
+    }
+
     /// Takes a tick's input from what is at hand. A failing reading fails the members it feeds.
     pub fn cut(&mut self, now: Micros) -> Cut {
         let share = self.policy.tick_bytes / self.readings.len().max(1);
         let policy =
             CutPolicy { tick_bytes: share.max(self.policy.chunk_bytes.min(self.policy.tick_bytes)), ..self.policy };
-        let mut cut = Cut { now, chunks: Vec::new(), due: std::mem::take(&mut self.due) };
+        let due = std::mem::take(&mut self.due) || self.due_at().is_some_and(|at| at <= now);
+        let mut cut = Cut { now, chunks: Vec::new(), due };
         let mut failures = Vec::new();
         for at in 0..self.readings.len() {
             let limits = self.limits(at);

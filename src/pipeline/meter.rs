@@ -86,6 +86,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Filter { .. } => "filter",
         Op::Project { .. } => "project",
         Op::Window { .. } => "window",
+        Op::ProcessingTime => "processing time",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
         Op::Upsert { .. } => "upsert",

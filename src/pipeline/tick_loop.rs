@@ -68,7 +68,7 @@ impl TickLoop {
     /// Waits until a reader has something, a timer is due, or someone pokes the pipeline.
     #[expect(clippy::disallowed_methods, reason = "timers are an input of the tick loop")]
     pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
-        let due = self.core.readings().filter_map(|r| r.wake_at()).min();
+        let due = self.core.readings().filter_map(|r| r.wake_at()).chain(self.core.due_at()).min();
         let sleep = due.map_or(LONGEST_SLEEP, |due| {
             let micros = u64::try_from(due.saturating_sub(self.clock.now())).unwrap_or_default();
             LONGEST_SLEEP.min(Duration::from_micros(micros.max(1_000)))

@@ -96,6 +96,7 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Filter { .. } => "Filter".into(),
         Op::Project { .. } => "Project".into(),
         Op::Window { .. } => "Window".into(),
+        Op::ProcessingTime => "Processing Time".into(),
         Op::Aggregate { keys, .. } if keys.is_empty() => "Aggregate".into(),
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
@@ -183,7 +184,7 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
                 on.is_empty().then(|| "Runs on one shard: no columns of its inputs must be equal".to_string());
             condition.chain(one_shard).collect()
         }
-        Op::Union => Vec::new(),
+        Op::Union | Op::ProcessingTime => Vec::new(),
         Op::WindowAggregate { window, time: t, aggregates, emit, lateness, .. } => {
             let mut lines = vec![format!("Window: {}", window_text(window, &time(t.column)))];
             lines.extend(calls(aggregates, inputs));

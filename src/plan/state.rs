@@ -76,6 +76,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         | Op::Filter { .. }
         | Op::Project { .. }
         | Op::Window { .. }
+        | Op::ProcessingTime
         | Op::Union => None,
         Op::IntervalJoin(join) => {
             let column = |input: usize, at: usize| {

@@ -10,6 +10,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use super::scalar::Scalar;
 pub use crate::change::Changelog;
 use crate::change::key::Direction;
+use crate::clock::MICROS_PER_SECOND;
 
 /// Stable across restarts: state is kept under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +103,8 @@ pub enum Op {
         window: WindowSpec,
         time: EventTime,
     },
+    /// Appends the time at which the tick runs.
+    ProcessingTime,
     /// GROUP BY without a window. Output: keys, then one column an aggregate.
     Aggregate {
         keys: Vec<usize>,
@@ -294,6 +297,37 @@ impl RankFunction {
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|function| function.name() == name)
     }
+}
+
+impl StreamPlan {
+    /// How often a plan's windows must look at the clock, in microseconds: they begin and end at multiples of it. None if
+    /// they follow the event time alone.
+    pub fn clock_step(&self) -> Option<i64> {
+        if !self.nodes.iter().any(|node| node.op == Op::ProcessingTime) {
+            return None;
+        }
+        let steps = self.nodes.iter().filter_map(|node| match &node.op {
+            Op::WindowAggregate { window, .. } => Some(window.step()),
+            _ => None,
+        });
+        steps.reduce(gcd)
+    }
+}
+
+impl WindowSpec {
+    /// Borders lie at multiples of this many microseconds. A session's can be anywhere: it closes up to a second late.
+    fn step(&self) -> i64 {
+        match *self {
+            WindowSpec::Tumble { size, offset } => gcd(size, offset),
+            WindowSpec::Hop { size, slide, offset } => gcd(gcd(size, slide), offset),
+            WindowSpec::Cumulate { size, step, offset } => gcd(gcd(size, step), offset),
+            WindowSpec::Session { gap } => gcd(gap, MICROS_PER_SECOND),
+        }
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl Op {

@@ -300,6 +300,10 @@ impl Cursor<'_> {
 
     /// WITH ('key' = 'value', ...). Whether one is missing or given twice is for whoever types them to say.
     fn with_clause(&mut self) -> Result<Vec<WithOption>> {
+        if self.at(&["PARTITIONED", "BY"]) {
+            let hint = "Leave it out: the files of a sink are one sequence.";
+            return Err(Error::unsupported("PARTITIONED BY is not supported yet", hint).at(self.position()));
+        }
         if !self.take(&["WITH"]) {
             return Ok(Vec::new());
         }

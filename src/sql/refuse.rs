@@ -202,6 +202,12 @@ pub(super) fn in_query(error: Error, tokens: &[TokenWithSpan], places: &Places) 
     if word(token, "MATCH_RECOGNIZE") {
         return match_recognize().at(places.position(token.span.start));
     }
+    let starts = tokens.iter().take(index).rev().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    if let Some(starts) = starts.filter(|t| word(t, "FOR") && word(token, "SYSTEM_TIME")) {
+        let hint = "A join without it matches rows whenever they come, and takes a match back when the other side changes.";
+        let refused = Error::unsupported("FOR SYSTEM_TIME AS OF is not supported yet", hint);
+        return refused.at(places.position(starts.span.start));
+    }
     let before = tokens.iter().take(index).rev();
     let function = before.take(MAX_ARGUMENT_TOKENS).find(|t| WINDOW_FUNCTIONS.iter().any(|name| word(t, name)));
     match (word(token, "PARTITION"), function) {

@@ -39,6 +39,7 @@ use super::{CHUNK_ROWS, Operator, Pull, TickEnd, key_codec};
 use crate::change::key::{KeyCodec, encode_time};
 use crate::change::row::decode_rows;
 use crate::change::{ChangeBatch, Watermark};
+use crate::clock::Micros;
 use crate::error::{Error, Result};
 use crate::plan::{IntervalJoin as Spec, JoinKind, Node, pair_schema};
 use crate::state::{Scan, StateContext, StateTable, TableId};
@@ -408,7 +409,7 @@ impl Operator for IntervalJoin {
         }
     }
 
-    fn watermark(&self, inputs: &[Watermark]) -> Watermark {
+    fn watermark(&self, inputs: &[Watermark], _now: Micros) -> Watermark {
         let least = inputs.iter().copied().min().unwrap_or(Watermark::NONE);
         self.join.range.behind(self.join.timed_by, least)
     }

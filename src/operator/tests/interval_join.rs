@@ -251,7 +251,7 @@ fn joins_follow_nested_loops_however_the_input_is_cut() {
 fn the_watermark_behind_lags_as_far_as_results_can() {
     let behind = |lower, upper, timed_by_right, left, right| {
         let case = Case { kind: JoinKind::Inner, lower, upper, null_safe: false, residual: false, timed_by_right };
-        case.harness(true, WAYS[0]).operator.watermark(&[Watermark(left), Watermark(right)]).0
+        case.harness(true, WAYS[0]).operator.watermark(&[Watermark(left), Watermark(right)], 0).0
     };
     assert_eq!(behind(-5, 3, false, 20, 10), 5);
     assert_eq!(behind(5, 8, false, 20, 10), 10);

@@ -2,14 +2,21 @@
 //!
 //! 1. [`aggregate`]: sum and avg with PostgreSQL's result types.
 //! 2. [`scalar`]: what PostgreSQL does and DataFusion does otherwise: text of values, checked division, declared lengths.
-//! 3. [`window`]: the ranking functions, with bigint results.
-//! 4. [`arithmetic`]: operators that fail on overflow.
+//! 3. [`text`]: texts of times by a template ([`time_format`]), and parts of texts ([`pattern`]), over [`arguments`].
+//! 4. [`window`]: the ranking functions, with bigint results.
+//! 5. [`arithmetic`]: operators that fail on overflow.
+//! 6. [`clock`]: the one function that asks for the time.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
+mod arguments;
 pub mod arithmetic;
+pub mod clock;
+mod pattern;
 pub mod scalar;
+mod text;
+mod time_format;
 pub mod window;
 
 use std::collections::HashMap;
@@ -53,7 +60,9 @@ impl Functions {
         let scalars = datafusion::functions::all_default_functions()
             .into_iter()
             .chain(datafusion::functions_nested::all_default_nested_functions())
-            .chain(scalar::all());
+            .chain(scalar::all())
+            .chain(text::all())
+            .chain(clock::all());
         for function in scalars {
             for alias in function.aliases() {
                 all.scalar.insert(alias.clone(), Arc::clone(&function));

@@ -202,7 +202,7 @@ impl Lowering<'_> {
         let input = |at: usize| node.inputs.get(at).map(|i| i.node);
         let width = |at: usize| input(at).map_or(0, |node| self.builder.schema(node).fields().len());
         match &node.op {
-            Op::Filter { .. } => self.window_column_of(input(0)?, column),
+            Op::Filter { .. } | Op::ProcessingTime => self.window_column_of(input(0)?, column),
             Op::Project { exprs } => {
                 let inner = exprs.get(column)?.as_column()?;
                 let inner = self.builder.schema(input(0)?).index_of(inner).ok()?;

@@ -13,6 +13,7 @@ use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::aggregate_in_where;
+use crate::plan::functions::clock::{PROCTIME, PROCTIME_TYPE};
 use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::query::{plan_expr, typing};
 use crate::plan::relations::{Relation, RelationKind, ViewOutput};
@@ -165,6 +166,9 @@ impl Lowering<'_> {
         if let Some(slots) = plain {
             return Ok(Rows { slots, ..rows });
         }
+        if exprs.iter().any(reads_clock) {
+            rows = self.processing_time(rows, &exprs, schema)?;
+        }
         let mut outputs: Vec<(Expr, Field)> = Vec::new();
         let mut slots = Vec::with_capacity(exprs.len());
         for (expr, field) in exprs.iter().zip(projection.schema.fields()) {
@@ -180,6 +184,33 @@ impl Lowering<'_> {
         self.carry_window_time(rows.node, &mut outputs);
         let node = self.builder.project(rows.node, outputs)?;
         Ok(Rows { node, slots, window })
+    }
+
+    /// Appends the tick's time for a projection that computes `exprs`. It is the event time behind, unless the one that
+    /// there was goes on.
+    fn processing_time(&mut self, rows: Rows, exprs: &[Expr], schema: &DFSchema) -> Result<Rows> {
+        let input = self.builder.node(rows.node);
+        if input.changelog != Changelog::AppendOnly {
+            let hint = "A row that is taken back would have another time than when it came: use PROCTIME() in front of \
+                        what changes.";
+            let error = Error::unsupported("PROCTIME() over a changing result is not supported", hint);
+            return Err(error.with_detail(self.why_it_changes(rows.node)));
+        }
+        let column = input.schema.fields().len();
+        let goes_on = |time: &EventTime| {
+            exprs.iter().any(|expr| slot_of(expr, schema, &rows) == Some(Slot::Column(time.column)))
+        };
+        let event_time = input.event_time.filter(goes_on).unwrap_or(EventTime { column, unit: 1 });
+        let mut fields: Vec<Field> = input.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        fields.push(PROCTIME_TYPE.field(PROCTIME));
+        let facts = Facts {
+            fields,
+            changelog: input.changelog,
+            event_time: Some(event_time),
+            unique_key: input.unique_key.clone(),
+        };
+        let node = self.builder.add(Op::ProcessingTime, vec![(rows.node, Distribution::Any)], facts);
+        Ok(Rows { node, ..rows })
     }
 
     /// Makes a projection keep the columns that a window needs, and tells where they are in it.
@@ -301,6 +332,11 @@ impl Lowering<'_> {
     /// An expression over the logical plan's columns as one over the node's.
     pub(super) fn resolve(&self, expr: &Expr, schema: &DFSchema, rows: &Rows) -> Result<Expr> {
         let resolved = expr.clone().transform_up(|expr| {
+            let input = self.builder.node(rows.node);
+            if reads_clock_itself(&expr) && input.op == Op::ProcessingTime {
+                let last = input.schema.fields().len().saturating_sub(1);
+                return Ok(Transformed::yes(self.builder.column(rows.node, last)));
+            }
             let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
             match rows.slots.get(schema.index_of_column(column)?) {
                 Some(Slot::Column(index)) => Ok(Transformed::yes(self.builder.column(rows.node, *index))),
@@ -357,6 +393,14 @@ pub(super) fn push_once(outputs: &mut Vec<(Expr, Field)>, expr: Expr, field: Fie
             outputs.len() - 1
         }
     }
+}
+
+fn reads_clock(expr: &Expr) -> bool {
+    expr.exists(|e| Ok(reads_clock_itself(e))).unwrap_or(false)
+}
+
+fn reads_clock_itself(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(function) if function.name() == PROCTIME)
 }
 
 fn has_aggregate(expr: &Expr) -> bool {

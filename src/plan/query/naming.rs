@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use datafusion::common::SchemaError;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName,
     Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
@@ -14,20 +16,41 @@ use datafusion::sql::sqlparser::ast::{
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
 pub const MARK: char = '\u{1}';
 
-/// Names the columns of a query and of all queries in it.
-pub fn name_columns(mut query: Query) -> Query {
-    let _ = query.visit(&mut Namer);
+/// Plans a query with its columns named, and those of all queries in it.
+///
+/// What a wildcard gives is not known here. A column beside one keeps its name, so that an outer query can use it; only if
+/// that makes a name twice, it gets a mark.
+pub fn with_names<T>(query: &Query, plan: impl Fn(Query) -> DfResult<T>) -> DfResult<T> {
+    match plan(name_columns(query.clone(), false)) {
+        Err(error) if repeats_a_name(&error) => plan(name_columns(query.clone(), true)),
+        planned => planned,
+    }
+}
+
+fn repeats_a_name(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::SchemaError(error, _) => !matches!(error.as_ref(), SchemaError::FieldNotFound { .. }),
+        DataFusionError::Plan(message) => message.contains("unique expression names"),
+        _ => false,
+    }
+}
+
+fn name_columns(mut query: Query, beside_wildcards: bool) -> Query {
+    let _ = query.visit(&mut Namer { beside_wildcards });
     query
 }
 
-struct Namer;
+struct Namer {
+    /// Columns beside a wildcard get a mark.
+    beside_wildcards: bool,
+}
 
 impl VisitorMut for Namer {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let SetExpr::Select(select) = query.body.as_mut() {
-            name_select(select);
+            name_select(select, self.beside_wildcards);
         }
         fetch_as_limit(query);
         ControlFlow::Continue(())
@@ -93,9 +116,9 @@ fn field_path(expr: &Expr) -> Option<Vec<Ident>> {
     Some(parts)
 }
 
-fn name_select(select: &mut Select) {
-    let wildcard =
-        select.projection.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+fn name_select(select: &mut Select, beside_wildcards: bool) {
+    let is_wildcard = |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let wildcard = beside_wildcards && select.projection.iter().any(is_wildcard);
     let mut taken: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
         match item {

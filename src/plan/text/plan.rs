@@ -151,6 +151,7 @@ fn op_text(op: &Op) -> Result<String> {
         ),
         Op::Join { kind, on, condition } => join_text(*kind, on, condition.as_ref())?,
         Op::Union => "union".into(),
+        Op::ProcessingTime => "processing_time".into(),
         Op::TopN { partition, order, ranks, ranked, at_once } => format!(
             "top_n {} {} to {} partition {partition:?} order [{}]{}{}",
             ranks.function.name(),

@@ -117,6 +117,10 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
                 && watermark.as_ref().is_none_or(|w| is_time(Some(&node.schema), &w.event_time))
         }
         Op::ViewScan { columns, .. } => columns.len() == output_width,
+        Op::ProcessingTime => {
+            let time = EventTime { column: width, unit: 1 };
+            output_width == width + 1 && is_time(Some(&node.schema), &time)
+        }
         Op::Filter { .. } => output_width == width,
         Op::Project { exprs } => exprs.len() == output_width,
         Op::Window { time, .. } => output_width == width + 3 && is_time(input, time),
@@ -322,6 +326,9 @@ impl Reader<'_> {
         }
         if lexer.word("union") {
             return Ok(Op::Union);
+        }
+        if lexer.word("processing_time") {
+            return Ok(Op::ProcessingTime);
         }
         if lexer.word("window_aggregate") {
             let (window, time) = (self.window()?, self.time()?);

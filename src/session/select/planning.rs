@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
 use crate::plan::functions::{arithmetic, functions};
 use crate::plan::query::locate::locate;
-use crate::plan::query::naming::name_columns;
+use crate::plan::query::naming::with_names;
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
 use crate::plan::query::typing::PostgresOperators;
@@ -138,9 +138,10 @@ pub fn logical_plan(
 ) -> DfResult<LogicalPlan> {
     let context = Context::new(tables, inference);
     let planner = SqlToRel::new_with_options(&context, ParserOptions::from(&context.options().sql_parser));
-    let mut planner_context = PlannerContext::new().with_prepare_param_data_types(types);
-    let statement = Statement::Query(Box::new(name_columns(query.clone())));
-    planner.sql_statement_to_plan_with_context(statement, &mut planner_context)
+    with_names(query, |query| {
+        let mut planner_context = PlannerContext::new().with_prepare_param_data_types(types.clone());
+        planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
+    })
 }
 
 /// What DataFusion's planner asks of its surroundings.
