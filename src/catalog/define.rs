@@ -4,7 +4,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::catalog::object::{OnError, SinkObject, SourceObject, WatermarkClause};
+use crate::catalog::object::{ComputedColumn, OnError, SinkObject, SourceObject, WatermarkClause};
 use crate::connector::options::OptionReader;
 use crate::connector::registry;
 use crate::error::{Error, Result, SqlState};
@@ -34,15 +34,23 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
         .at(key.position));
     }
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
+    let computed: Vec<ComputedColumn> = computed(&create.table);
+    let brought = create.table.columns.iter().filter(|column| column.generated.is_none());
+    let brought: Vec<Column> = brought.map(ast::ColumnDef::column).collect();
     let registry::SourceDefinition { source, idle_timeout, on_error } =
-        registry::source(&columns, create.options.clone())?;
+        registry::source(&brought, create.options.clone())?;
     let on_error: OnError = on_error;
-    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
+    Ok(SourceObject { columns, computed, watermark, source, idle_timeout, on_error })
 }
 
 /// # Errors
 /// As [`source`].
 pub fn sink(create: &CreateSink) -> Result<SinkObject> {
+    if let Some(generated) = create.table.columns.iter().find_map(|column| column.generated.as_ref()) {
+        let hint = "Compute it in the query that writes into the sink.";
+        let message = "a sink cannot have computed columns";
+        return Err(Error::unsupported(message, hint).at(generated.position));
+    }
     let columns = columns(&create.table);
     let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
     let key: Vec<usize> = create.table.primary_key.iter().filter_map(index).collect();
@@ -62,6 +70,13 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
     }
     options.finish()?;
     Ok(JobOptions { parallelism })
+}
+
+fn computed(table: &TableDef) -> Vec<ComputedColumn> {
+    let computed = |(column, def): (usize, &ast::ColumnDef)| {
+        def.generated.as_ref().map(|generated| ComputedColumn { column, expr: generated.text.clone() })
+    };
+    table.columns.iter().enumerate().filter_map(computed).collect()
 }
 
 fn columns(table: &TableDef) -> Vec<Column> {

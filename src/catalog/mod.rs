@@ -21,7 +21,7 @@ mod snapshot;
 pub use current::Catalog;
 pub use dependencies::Dropped;
 pub use object::{
-    JobObject, NewObject, Object, ObjectId, ObjectKind, OnError, SinkObject, SourceObject, Starts, ViewObject, Wanted,
+    ComputedColumn, JobObject, NewObject, Object, ObjectId, ObjectKind, OnError, SinkObject, SourceObject, Starts, ViewObject, Wanted,
     WatermarkClause,
 };
 pub use snapshot::CatalogSnapshot;

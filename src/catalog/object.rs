@@ -76,12 +76,23 @@ impl ObjectKind {
 
 #[derive(Debug, Clone)]
 pub struct SourceObject {
+    /// All declared columns, computed ones too.
     pub columns: Vec<Column>,
+    pub computed: Vec<ComputedColumn>,
     pub watermark: Option<WatermarkClause>,
     pub source: Arc<dyn Source>,
     /// How long a partition that was read to its end may hold the watermark back, in microseconds.
     pub idle_timeout: i64,
     pub on_error: OnError,
+}
+
+/// A column that a source does not bring: the rest of the row tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComputedColumn {
+    /// Its index among all declared columns.
+    pub column: usize,
+    /// The expression's text, over the columns that the source brings.
+    pub expr: String,
 }
 
 /// WATERMARK FOR column AS expr.

@@ -17,6 +17,9 @@ pub struct Check {
     /// The script
     #[arg(value_name = "FILE.sql")]
     file: PathBuf,
+    /// Whose SQL it is: postgres, or flink
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
 }
 
 impl Check {
@@ -29,7 +32,7 @@ impl Check {
             }
         };
         let name = self.file.display().to_string();
-        match check(&Script { name: &name, text: &text }).await {
+        match check(&Script { name: &name, text: &text }, self.dialect.as_deref()).await {
             Ok(0) => Exit::Done,
             Ok(errors) => {
                 eprintln!("{errors} {}", if errors == 1 { "error" } else { "errors" });
@@ -44,7 +47,7 @@ impl Check {
 }
 
 /// Plans every statement, going on behind one that is wrong. Gives the number of errors.
-async fn check(script: &Script<'_>) -> Result<usize> {
+async fn check(script: &Script<'_>, dialect: Option<&str>) -> Result<usize> {
     let engine = Engine::open(EngineConfig { plan_only: true, ..EngineConfig::default() }).await?;
     let mut client = LocalClient::new(&engine);
     let mut errors = 0;
@@ -52,7 +55,7 @@ async fn check(script: &Script<'_>) -> Result<usize> {
         errors += 1;
         eprintln!("{}", script.report(error, offset));
     };
-    match client.parse(script.text) {
+    match client.set_dialect(dialect).and_then(|()| client.parse(script.text)) {
         Err(error) => complain(&error, 0),
         Ok(statements) => {
             for statement in statements {
@@ -77,15 +80,15 @@ async fn check(script: &Script<'_>) -> Result<usize> {
 /// Plans a statement and shows what a view or job would run. Objects come into being, so that later statements can name
 /// them.
 async fn checked(engine: &Engine, client: &mut LocalClient, statement: &Statement) -> Result<Option<String>> {
-    let name = match &statement.kind {
+    let runs = match &statement.kind {
         StatementKind::Query(_) => return client.describe(statement).map(|()| None),
-        StatementKind::CreateView(view) => Some(&view.name.value),
-        StatementKind::CreateJob(job) => Some(&job.name.value),
-        _ => None,
+        kind => matches!(kind, StatementKind::CreateView(_) | StatementKind::CreateJob(_) | StatementKind::Submit(_)),
     };
     client.execute(statement).await?;
     let catalog = engine.catalog();
-    let plan = match name.and_then(|name| catalog.find(name)).map(|object| &object.kind) {
+    // What was created last is what the statement has created.
+    let last = catalog.objects().max_by_key(|object| object.id).filter(|_| runs);
+    let plan = match last.map(|object| &object.kind) {
         Some(ObjectKind::View(view)) => &view.plan,
         Some(ObjectKind::Job(job)) => &job.plan,
         _ => return Ok(None),

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::Engine;
 use crate::server::grid::Grid;
 use crate::session::{Body, Notice, Session};
+use crate::sql::Dialect;
 use crate::sql::ast::Statement;
 
 /// Runs statements one after the other.
@@ -25,6 +26,11 @@ pub struct Answer {
 impl LocalClient {
     pub fn new(engine: &Arc<Engine>) -> LocalClient {
         LocalClient { session: Session::new(Arc::clone(engine)) }
+    }
+
+    /// Reads what follows in another dialect.
+    pub fn set_dialect(&mut self, dialect: Option<&str>) -> Result<()> {
+        dialect.map_or(Ok(()), |dialect| self.session.set(Dialect::SETTING, dialect))
     }
 
     /// The statements of a script, with their places.

@@ -27,6 +27,9 @@ pub struct Run {
     /// Shards of a job or view that does not say; one a core unless given
     #[arg(long, value_name = "N")]
     parallelism: Option<std::num::NonZeroUsize>,
+    /// Whose SQL it is: postgres, or flink
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
 }
 
 impl Run {
@@ -50,7 +53,7 @@ impl Run {
         let script = Script { name: &name, text: &text };
         let progress = Progress::new();
         let exit = tokio::select! {
-            exit = run_script(&script, &engine, &progress) => exit,
+            exit = run_script(&script, self.dialect.as_deref(), &engine, &progress) => exit,
             () = progress.follow(&engine) => Exit::Failed,
             () = stop.asked() => Exit::Done,
         };
@@ -69,9 +72,14 @@ pub fn read(file: &Path) -> Result<String> {
 }
 
 /// Runs the statements in order, up to the first that fails, and waits for what they have started.
-async fn run_script(script: &Script<'_>, engine: &Arc<Engine>, progress: &Progress) -> Exit {
+async fn run_script(
+    script: &Script<'_>,
+    dialect: Option<&str>,
+    engine: &Arc<Engine>,
+    progress: &Progress,
+) -> Exit {
     let mut client = LocalClient::new(engine);
-    let statements = match client.parse(script.text) {
+    let statements = match client.set_dialect(dialect).and_then(|()| client.parse(script.text)) {
         Ok(statements) => statements,
         Err(error) => return failed(progress, script.report(&error, 0)),
     };

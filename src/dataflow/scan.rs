@@ -1,14 +1,14 @@
 //! The first stage: input chunks become change batches. Decoding runs side by side, also within one partition; only the
 //! running maximum of a partition's watermark goes from chunk to chunk in order.
 //!
-//! 1. [`Scan::decode`], chunk by chunk, in parallel: bytes to rows, and the WATERMARK expression over them.
+//! 1. [`Scan::decode`], chunk by chunk, in parallel: bytes to rows, computed columns, and the WATERMARK expression over them.
 //! 2. In order, for each partition: the watermark in front of each chunk.
 //! 3. [`Decoded::judge`], in parallel: rows that are behind their own partition's watermark get it as their judge. So what
 //!    is late depends on the data alone, never on how it was cut.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
@@ -24,6 +24,8 @@ use crate::plan::ScanWatermark;
 pub struct Scan {
     schema: SchemaRef,
     decoder: Option<Arc<dyn Decoder>>,
+    /// The wanted columns over those that the source brings; none where these are the same.
+    computed: Option<Vec<Arc<dyn PhysicalExpr>>>,
     watermark: Option<WatermarkColumns>,
     skip_bad: bool,
 }
@@ -47,11 +49,13 @@ pub struct Decoded {
 }
 
 impl Scan {
-    /// `schema`: the wanted columns. `decoder` gives rows of that schema from raw chunks. `skip_bad`: what cannot be
-    /// decoded is counted and skipped instead of failing.
+    /// `schema`: the wanted columns. `decoder` gives rows of what the source brings from raw chunks; `computed` makes the
+    /// wanted columns of it, if they are others. `skip_bad`: what cannot be decoded is counted and skipped instead of
+    /// failing.
     pub fn new(
         schema: SchemaRef,
         decoder: Option<Arc<dyn Decoder>>,
+        computed: Option<Vec<Arc<dyn PhysicalExpr>>>,
         watermark: Option<&ScanWatermark>,
         skip_bad: bool,
     ) -> Result<Self> {
@@ -59,7 +63,7 @@ impl Scan {
             Some(w) => Some(WatermarkColumns { time: w.event_time.column, expr: w.expr.compile(&schema)? }),
             None => None,
         };
-        Ok(Scan { schema, decoder, watermark, skip_bad })
+        Ok(Scan { schema, decoder, computed, watermark, skip_bad })
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -75,6 +79,15 @@ impl Scan {
             Payload::Rows(rows) => (rows, None, 0),
             Payload::Deferred(deferred) => (deferred.make()?, None, 0),
             Payload::Raw(raw) => self.decode_raw(&raw)?,
+        };
+        let rows = match &self.computed {
+            Some(computed) => {
+                let columns = computed.iter().map(|expr| Ok(expr.evaluate(&rows)?.into_array(rows.num_rows())?));
+                let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+                let columns = columns.collect::<Result<Vec<_>>>()?;
+                RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?
+            }
+            None => rows,
         };
         let (times, watermark) = match &self.watermark {
             None => (None, Watermark::NONE),

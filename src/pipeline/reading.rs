@@ -1,5 +1,6 @@
 //! A source being read: how much of each partition goes into a tick, where to go on, and the watermarks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -11,7 +12,7 @@ use crate::connector::{OnError, PartitionId, Payload, Positions, Reader, ReaderC
 use crate::dataflow::scan::Scan;
 use crate::dataflow::watermark::{Progress, SourceWatermarks};
 use crate::error::{Error, Result};
-use crate::plan::{Op, ScanWatermark, StreamPlan};
+use crate::plan::{Op, Scalar, ScanWatermark, StreamPlan, plan_computed};
 use crate::types::Column;
 
 /// How far one partition may be read ahead of another, in event time, while both have something to read.
@@ -80,8 +81,9 @@ impl Reading {
         waker: Waker,
     ) -> Result<Self> {
         let context = ReaderContext { waker: Arc::clone(&waker), clock: Arc::clone(&clock) };
-        let reader = object.source.open(&columns, &positions, context)?;
-        let scan = Arc::new(scan_of(object, &columns, watermark.as_ref())?);
+        let wanted = object.wanted(name, &columns)?;
+        let reader = object.source.open(&wanted.brought, &positions, context)?;
+        let scan = Arc::new(scan_of(object, &columns, wanted, watermark.as_ref())?);
         let watermarks = SourceWatermarks::new(object.idle_timeout);
         let (name, object) = (name.to_string(), object.clone());
         Ok(Reading {
@@ -126,8 +128,10 @@ impl Reading {
     /// Goes on from the same place with other columns.
     pub fn widen(&mut self, columns: Vec<usize>, watermark: Option<&ScanWatermark>) -> Result<()> {
         let context = ReaderContext { waker: Arc::clone(&self.waker), clock: Arc::clone(&self.clock) };
-        self.scan = Arc::new(scan_of(&self.object, &columns, watermark)?);
-        self.reader = self.object.source.open(&columns, &self.positions, context)?;
+        let wanted = self.object.wanted(&self.name, &columns)?;
+        let reader = self.object.source.open(&wanted.brought, &self.positions, context)?;
+        self.scan = Arc::new(scan_of(&self.object, &columns, wanted, watermark)?);
+        self.reader = reader;
         self.columns = columns;
         Ok(())
     }
@@ -206,7 +210,44 @@ impl Reading {
     }
 }
 
+/// What must be read for some of the declared columns.
+struct WantedColumns {
+    /// Columns among those that the source brings, ascending.
+    brought: Vec<usize>,
+    /// The declared ones over these, if some are computed or brought for that alone.
+    computed: Option<Vec<Scalar>>,
+    /// The columns that are brought.
+    schema: SchemaRef,
+}
+
 impl SourceObject {
+    fn wanted(&self, name: &str, columns: &[usize]) -> Result<WantedColumns> {
+        let is_computed = |column: &usize| self.computed.iter().any(|c| c.column == *column);
+        // Declared columns: those that are wanted themselves, and those that computed ones are made of.
+        let mut read: BTreeSet<usize> = columns.iter().copied().filter(|column| !is_computed(column)).collect();
+        let mut exprs = BTreeMap::new();
+        for computed in self.computed.iter().filter(|computed| columns.contains(&computed.column)) {
+            let planned = plan_computed(name, &self.columns, &self.computed, computed)?;
+            read.extend(planned.columns);
+            exprs.insert(computed.column, planned.expr);
+        }
+        if read.is_empty() {
+            // Rows must come from some column.
+            read.extend((0..self.columns.len()).find(|column| !is_computed(column)));
+        }
+        let declared: Vec<usize> = read.into_iter().collect();
+        let before = |column: usize| self.computed.iter().filter(|c| c.column < column).count();
+        let brought = declared.iter().map(|column| column - before(*column)).collect();
+        let schema = self.schema_of(&declared);
+        let wanted = |column: &usize| match (exprs.get(column), self.columns.get(*column)) {
+            (Some(expr), _) => expr.clone(),
+            (None, Some(column)) => Scalar::column(&column.name),
+            (None, None) => Scalar::column(""),
+        };
+        let computed = (declared != columns).then(|| columns.iter().map(wanted).collect());
+        Ok(WantedColumns { brought, computed, schema })
+    }
+
     /// The schema of the declared columns `columns`.
     fn schema_of(&self, columns: &[usize]) -> SchemaRef {
         let picked = columns.iter().filter_map(|c| self.columns.get(*c)).map(Column::field);
@@ -214,10 +255,17 @@ impl SourceObject {
     }
 }
 
-fn scan_of(object: &SourceObject, columns: &[usize], watermark: Option<&ScanWatermark>) -> Result<Scan> {
+fn scan_of(
+    object: &SourceObject,
+    columns: &[usize],
+    wanted: WantedColumns,
+    watermark: Option<&ScanWatermark>,
+) -> Result<Scan> {
     let source: &Arc<dyn Source> = &object.source;
-    let decoder = source.decoder(columns)?;
-    Scan::new(object.schema_of(columns), decoder, watermark, object.on_error == OnError::Skip)
+    let decoder = source.decoder(&wanted.brought)?;
+    let compile = |exprs: Vec<Scalar>| exprs.iter().map(|expr| expr.compile(&wanted.schema)).collect::<Result<_>>();
+    let computed = wanted.computed.map(compile).transpose()?;
+    Scan::new(object.schema_of(columns), decoder, computed, watermark, object.on_error == OnError::Skip)
 }
 
 /// What the plans in `plans` need of the source `name`: its columns, ascending, and the watermark over those columns.

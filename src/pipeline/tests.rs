@@ -104,6 +104,7 @@ impl Bench {
         let partitions = partitions.iter().map(|p| p.to_vec()).collect();
         let object = SourceObject {
             columns: columns(),
+            computed: Vec::new(),
             watermark: None,
             source: Arc::new(Numbers { partitions, chunk }),
             idle_timeout: 0,

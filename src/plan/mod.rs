@@ -32,6 +32,7 @@ pub mod zone;
 mod tests;
 
 pub use explain::explain;
+pub use lower::{plan_computed, type_of_computed};
 pub use relations::{Relation, RelationKind, Relations};
 pub use scalar::Scalar;
 pub use state::{StateBound, StateInfo, state_of};
@@ -42,7 +43,7 @@ pub use stream::{
 };
 pub use zone::check_zone;
 
-use crate::catalog::WatermarkClause;
+use crate::catalog::{ComputedColumn, WatermarkClause};
 use crate::error::{Error, Result};
 use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::types::Column;
@@ -89,6 +90,11 @@ pub fn on_large_stack<T: Send>(plan: impl FnOnce() -> Result<T> + Send) -> Resul
         let running = planner.spawn_scoped(scope, plan)?;
         running.join().unwrap_or_else(|_| Err(Error::internal("planning this statement failed")))
     })
+}
+
+/// Checks the computed columns of a source about to be created.
+pub fn check_computed(source: &str, columns: &[Column], computed: &[ComputedColumn]) -> Result<()> {
+    computed.iter().try_for_each(|column| plan_computed(source, columns, computed, column).map(|_| ()))
 }
 
 /// Checks the WATERMARK clause of a source about to be created.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self, Expr, ExprSchemable, Operator};
@@ -26,6 +26,11 @@ pub struct Scalar(Expr);
 impl Scalar {
     pub fn new(expr: Expr) -> Self {
         Scalar(expr)
+    }
+
+    /// The column of that name.
+    pub fn column(name: &str) -> Self {
+        Scalar(Expr::Column(Column::new_unqualified(name)))
     }
 
     /// Reads the text that `Display` writes.

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::error::SqlState;
 use crate::plan::relations::ViewOutput;
 use crate::sql::ast::{Statement, StatementKind, TableDef};
+use crate::sql::Dialect;
 use crate::sql::parse::{parse_script, parse_statement};
 use crate::types::SqlType;
 
@@ -42,7 +43,7 @@ fn columns(table: &TableDef) -> Vec<Column> {
 fn catalog() -> Catalog {
     let script = std::fs::read_to_string(testdata().join("catalog.sql")).unwrap();
     let mut relations = BTreeMap::new();
-    for statement in parse_script(&script).unwrap() {
+    for statement in parse_script(&script, Dialect::Postgres).unwrap() {
         let (name, columns, kind) = match statement.kind {
             StatementKind::CreateSource(source) => {
                 let columns = columns(&source.table);

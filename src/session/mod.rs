@@ -4,8 +4,9 @@
 //!    [`Session::execute`] runs it.
 //! 2. [`statements`] sends what changes the catalog or what runs to the planner and the engine; [`select`] runs queries
 //!    over views; [`shown`] answers SHOW.
-//! 3. [`settings`] and the transaction [`block`] are what a session remembers between statements.
-//! 4. Each answers with a [`response`].
+//! 3. [`declared`]: the tables and views of a script of Flink's.
+//! 4. [`settings`] and the transaction [`block`] are what a session remembers between statements.
+//! 5. Each answers with a [`response`].
 //!
 //! What does not live here: the wire (`server/`), and everything that outlives the session.
 //!
@@ -13,6 +14,7 @@
 //! does not finish. A session holds no rows: a result is computed as it is read.
 
 mod block;
+mod declared;
 mod response;
 mod select;
 pub mod settings;
@@ -36,9 +38,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
 use crate::plan::errors::through;
 use crate::sql::ast::{SetStatement, Show, Statement, StatementKind};
-use crate::sql::{DATABASE, parse_script};
+use crate::sql::{DATABASE, Dialect, parse_script};
 use crate::types::SqlType;
 use block::{Block, Instant};
+use declared::Declared;
 use parking_lot::Mutex;
 use settings::{SERVER_VERSION, Settings};
 
@@ -48,6 +51,7 @@ pub struct Session {
     /// Shared with functions that a running query may call (`set_config`).
     settings: Arc<Mutex<Settings>>,
     block: Block,
+    declared: Declared,
 }
 
 /// Who is at the other end.
@@ -90,13 +94,14 @@ impl Session {
     }
 
     pub fn of(engine: Arc<Engine>, client: Client) -> Self {
-        Session { engine, client, settings: Arc::default(), block: Block::None }
+        Session { engine, client, settings: Arc::default(), block: Block::None, declared: Declared::default() }
     }
 
     /// The statements of a text; none if there is nothing in it. Places in errors count from the text's beginning, those
     /// in later errors from the statement's ([`Statement::offset`]).
     pub fn parse(&self, text: &str) -> Result<Vec<Statement>> {
-        parse_script(text)
+        let dialect = self.settings.lock().show(Dialect::SETTING)?;
+        parse_script(text, Dialect::by_name(&dialect).unwrap_or_default())
     }
 
     /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns.
@@ -105,7 +110,8 @@ impl Session {
         let rows = |schema: SchemaRef| Ok(Description { parameters: Vec::new(), columns: Some(schema) });
         match &statement.kind {
             StatementKind::Query(query) => {
-                let (parameters, schema) = self.select(&statement.text, query).describe(types)?;
+                let (query, _) = self.declared.inlined(query);
+                let (parameters, schema) = self.select(&statement.text, &query).describe(types)?;
                 Ok(Description { parameters, columns: Some(schema) })
             }
             StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
@@ -138,21 +144,26 @@ impl Session {
         self.block.admit(&statement.kind)?;
         let text = &*statement.text;
         match &statement.kind {
-            StatementKind::CreateSource(create) => self.create_source(text, create).await,
-            StatementKind::CreateSink(create) => self.create_sink(text, create).await,
-            StatementKind::CreateJob(create) => self.create_job(text, create).await,
-            StatementKind::CreateView(create) => self.create_view(text, create).await,
+            StatementKind::CreateSource(create) => self.create_source(statement, create).await,
+            StatementKind::CreateSink(create) => self.create_sink(statement, create).await,
+            StatementKind::CreateJob(create) => self.create_job(statement, create).await,
+            StatementKind::CreateView(create) => self.create_view(statement, create).await,
+            StatementKind::CreateTable(create) => self.create_table(create),
+            StatementKind::Declare(create) => self.declare_view(statement, create).await,
+            StatementKind::Forget(forget) => self.forget(forget).await,
+            StatementKind::Submit(inserts) => self.submit(statement, inserts).await,
             StatementKind::Drop(drop) => self.drop(drop).await,
             StatementKind::StopJob(name) | StatementKind::CancelJob(name) => self.stop(name, &statement.kind).await,
             StatementKind::Query(query) => {
-                let selected = self.select(text, query).run(parameters).await?;
+                let (query, _) = self.declared.inlined(query);
+                let selected = self.select(text, &query).run(parameters).await?;
                 if let Block::Open(open) = &mut self.block {
                     open.instant.get_or_insert(selected.instant);
                 }
                 let body = Body::Rows { schema: selected.schema, stream: selected.stream };
                 Ok(Response { notices: Vec::new(), body })
             }
-            StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain)?)?),
+            StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain).await?)?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::objects(*class, &self.engine)?),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?),
@@ -171,7 +182,6 @@ impl Session {
             }
             StatementKind::Deallocate(name) => statements::deallocate(name.as_deref()),
             StatementKind::Release(tag) => Ok(Response::command(*tag)),
-            StatementKind::Insert(_) => Err(Error::internal("INSERT outside EXPLAIN")),
             StatementKind::Empty => Ok(Response { notices: Vec::new(), body: Body::Empty }),
         }
     }

@@ -70,7 +70,7 @@ const SETTINGS: &[Setting] = &[
     setting("server_encoding", "UTF8", Kind::ReadOnly, "Encoding of the server."),
     setting("server_version", SERVER_VERSION, Kind::ReadOnly, "PostgreSQL release whose habits the server has."),
     setting("server_version_num", "170000", Kind::ReadOnly, "The same as a number."),
-    setting("sql_dialect", "postgres", Kind::Only(&["postgres"]), "How statements are read."),
+    setting("sql_dialect", "postgres", Kind::OneOf(&["postgres", "flink"]), "Whose SQL statements are read as."),
     setting("standard_conforming_strings", "on", Kind::Only(&["on", "true", "1", "yes"]), "Backslashes are literal."),
     setting("statement_timeout", "0", Kind::Duration, "Longest time that a statement may take."),
     setting("synchronous_commit", "on", Kind::Text, "Accepted and not used."),

@@ -13,40 +13,53 @@ use crate::sql::ast::{
     Statement, StatementKind, WatermarkDef,
 };
 use crate::sql::parse::shift;
+use crate::sql::{Dialect, print};
 
 impl Session {
-    pub(super) async fn create_source(&self, text: &str, create: &CreateSource) -> Result<Response> {
+    pub(super) async fn create_source(&self, statement: &Statement, create: &CreateSource) -> Result<Response> {
         let catalog = self.engine.catalog();
         if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, "CREATE SOURCE")? {
             return Ok(answer);
         }
         let source = define::source(create)?;
+        // Places count in an expression's own text.
+        let moved = |error: Error, position: usize| match statement.dialect {
+            Dialect::Postgres => shift(error, position - 1),
+            Dialect::Flink => error.moved_to(position),
+        };
+        let generated = create.table.columns.iter().find_map(|column| column.generated.as_ref());
+        plan::check_computed(&create.name.value, &source.columns, &source.computed)
+            .map_err(|e| generated.map_or(e.clone(), |generated| moved(e, generated.position)))?;
         if let (Some(clause), Some(WatermarkDef { position, .. })) = (&source.watermark, &create.table.watermark) {
-            // Its places count in the expression's own text.
-            plan::check_watermark(&create.name.value, &source.columns, clause).map_err(|e| shift(e, position - 1))?;
+            plan::check_watermark(&create.name.value, &source.columns, clause).map_err(|e| moved(e, *position))?;
         }
-        self.create(text, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Source(source)).await?;
+        let definition = definition(statement, || print::create_source(create));
+        self.create(definition, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Source(source)).await?;
         Ok(Response::command("CREATE SOURCE"))
     }
 
-    pub(super) async fn create_sink(&self, text: &str, create: &CreateSink) -> Result<Response> {
+    pub(super) async fn create_sink(&self, statement: &Statement, create: &CreateSink) -> Result<Response> {
         let catalog = self.engine.catalog();
         if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, "CREATE SINK")? {
             return Ok(answer);
         }
         let sink = define::sink(create)?;
         let notice = sink.sink.notice().map(Notice::info);
-        self.create(text, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Sink(sink)).await?;
+        let definition = definition(statement, || print::create_sink(create));
+        self.create(definition, &create.name, create.if_not_exists, Vec::new(), ObjectKind::Sink(sink)).await?;
         Ok(Response::command("CREATE SINK").with(notice))
     }
 
-    pub(super) async fn create_job(&self, text: &str, create: &CreateJob) -> Result<Response> {
+    pub(super) async fn create_job(&self, statement: &Statement, create: &CreateJob) -> Result<Response> {
         let catalog = self.engine.catalog();
         if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, "CREATE STREAMING JOB")? {
             return Ok(answer);
         }
         let options = define::job(create)?;
-        let plan = plan::plan_job(&*catalog, text, &create.inserts)?;
+        let inserts = self.settled_inserts(statement, &create.inserts).await?;
+        // What they read and write may only be there since.
+        let catalog = self.engine.catalog();
+        let plan = plan::plan_job(&*catalog, &statement.text, &inserts)?;
         self.check_zone(&plan)?;
         let job = JobObject {
             plan: plan.to_text()?.into(),
@@ -55,21 +68,26 @@ impl Session {
             wanted: Wanted::Running,
         };
         let uses = depends_on(&catalog, &plan);
-        self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::Job(job)).await?;
+        let definition = definition(statement, || print::create_job(&CreateJob { inserts, ..create.clone() }));
+        self.create(definition, &create.name, create.if_not_exists, uses, ObjectKind::Job(job)).await?;
         Ok(Response::command("CREATE STREAMING JOB"))
     }
 
-    pub(super) async fn create_view(&self, text: &str, create: &CreateView) -> Result<Response> {
+    pub(super) async fn create_view(&self, statement: &Statement, create: &CreateView) -> Result<Response> {
         let catalog = self.engine.catalog();
         let tag = "CREATE MATERIALIZED VIEW";
         if let Some(answer) = already_there(&catalog, &create.name, create.if_not_exists, tag)? {
             return Ok(answer);
         }
-        let (plan, columns) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
+        let query = self.settled_query(statement, &create.query).await?;
+        let catalog = self.engine.catalog();
+        let text = &*statement.text;
+        let (plan, columns) = plan::plan_view(&*catalog, text, &query, &create.columns, &create.emit)?;
         self.check_zone(&plan)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
-        self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::View(view)).await?;
+        let definition = definition(statement, || print::create_view(&CreateView { query, ..create.clone() }));
+        self.create(definition, &create.name, create.if_not_exists, uses, ObjectKind::View(view)).await?;
         Ok(Response::command(tag))
     }
 
@@ -79,13 +97,13 @@ impl Session {
 
     async fn create(
         &self,
-        text: &str,
+        definition: String,
         name: &Name,
         if_not_exists: bool,
         depends_on: Vec<ObjectId>,
         kind: ObjectKind,
     ) -> Result<ObjectId> {
-        let (name, definition) = (name.value.clone(), text.to_string());
+        let name = name.value.clone();
         self.engine.create(NewObject { name, if_not_exists, definition, depends_on, kind }).await
     }
 
@@ -119,28 +137,31 @@ impl Session {
     }
 
     /// The plan's text.
-    pub(super) fn explain(&self, statement: &Statement, explain: &Explain) -> Result<String> {
-        let catalog = self.engine.catalog();
+    pub(super) async fn explain(&self, statement: &Statement, explain: &Explain) -> Result<String> {
         let text = &*statement.text;
-        let job = |inserts: &[InsertStatement]| {
-            let plan = plan::plan_job(&*catalog, text, inserts)?;
-            self.check_zone(&plan)?;
-            Ok(plan::explain(&plan))
-        };
-        match &*explain.statement {
-            StatementKind::Insert(insert) => job(std::slice::from_ref(insert)),
+        let plan = match &*explain.statement {
+            StatementKind::Submit(inserts) => self.plan_of(statement, inserts).await?,
             StatementKind::CreateJob(create) => {
                 define::job(create)?;
-                job(&create.inserts)
+                self.plan_of(statement, &create.inserts).await?
             }
             StatementKind::CreateView(create) => {
-                let (plan, _) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
-                self.check_zone(&plan)?;
-                Ok(plan::explain(&plan))
+                let query = self.settled_query(statement, &create.query).await?;
+                plan::plan_view(&*self.engine.catalog(), text, &query, &create.columns, &create.emit)?.0
             }
-            StatementKind::Query(query) => self.select(text, query).explain(explain.verbose),
-            _ => Err(Error::internal("EXPLAIN of a statement that has no plan")),
-        }
+            StatementKind::Query(query) => {
+                let (query, _) = self.declared.inlined(query);
+                return self.select(text, &query).explain(explain.verbose);
+            }
+            _ => return Err(Error::internal("EXPLAIN of a statement that has no plan")),
+        };
+        self.check_zone(&plan)?;
+        Ok(plan::explain(&plan))
+    }
+
+    async fn plan_of(&self, statement: &Statement, inserts: &[InsertStatement]) -> Result<StreamPlan> {
+        let inserts = self.settled_inserts(statement, inserts).await?;
+        plan::plan_job(&*self.engine.catalog(), &statement.text, &inserts)
     }
 
     pub(super) fn select<'a>(&'a self, text: &'a str, query: &'a crate::sql::ast::Query) -> Select<'a> {
@@ -155,8 +176,16 @@ impl Session {
     }
 }
 
+/// A statement as it is kept: in our own dialect.
+fn definition(statement: &Statement, printed: impl FnOnce() -> String) -> String {
+    match statement.dialect {
+        Dialect::Postgres => statement.text.to_string(),
+        Dialect::Flink => printed(),
+    }
+}
+
 /// The answer of a CREATE whose name is taken: an error, or a notice if IF NOT EXISTS was said.
-fn already_there(
+pub(super) fn already_there(
     catalog: &Arc<CatalogSnapshot>,
     name: &Name,
     if_not_exists: bool,

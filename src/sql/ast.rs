@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::dialect::Dialect;
 use crate::types::{Column, SqlType};
 
 pub use datafusion::sql::sqlparser::ast::{Expr, Query};
@@ -18,6 +19,8 @@ pub struct Statement {
     pub text: Arc<str>,
     /// Characters of the script in front of `text`: what turns a position in the statement into one in the script.
     pub offset: usize,
+    /// Whose text it is.
+    pub dialect: Dialect,
     pub kind: StatementKind,
 }
 
@@ -35,8 +38,14 @@ pub enum StatementKind {
     CancelJob(Name),
     /// SELECT, VALUES, TABLE, WITH.
     Query(Box<Query>),
-    /// Only within EXPLAIN: as a statement of its own it is refused.
-    Insert(InsertStatement),
+    /// Flink's CREATE TABLE.
+    CreateTable(CreateTable),
+    /// Flink's CREATE [TEMPORARY] VIEW.
+    Declare(DeclaredView),
+    /// Flink's DROP TABLE and DROP VIEW.
+    Forget(ForgetDeclared),
+    /// INSERTs that make one job, at least one. In our own dialect only within EXPLAIN: as a statement it is refused.
+    Submit(Vec<InsertStatement>),
     Set(SetStatement),
     /// `None`: RESET ALL.
     Reset(Option<String>),
@@ -86,6 +95,24 @@ pub struct ColumnDef {
     pub name: Name,
     pub ty: SqlType,
     pub not_null: bool,
+    pub generated: Option<Generated>,
+}
+
+/// GENERATED ALWAYS AS (expression) STORED: the rest of the row tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    pub text: String,
+    pub position: usize,
+}
+
+/// `name AS expression`: a column that the rest of the row tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComputedColumn {
+    pub name: Name,
+    pub expr: Box<Expr>,
+    /// Declared columns in front of it.
+    pub place: usize,
+    pub position: usize,
 }
 
 impl ColumnDef {
@@ -101,6 +128,8 @@ pub struct TableDef {
     /// PRIMARY KEY (...) [NOT ENFORCED]; empty if there is none.
     pub primary_key: Vec<Name>,
     pub watermark: Option<WatermarkDef>,
+    /// Only of Flink's tables.
+    pub computed: Vec<ComputedColumn>,
 }
 
 /// WATERMARK FOR column AS expr.
@@ -128,6 +157,35 @@ pub struct CreateSink {
     /// Never with a watermark.
     pub table: TableDef,
     pub options: Vec<WithOption>,
+}
+
+/// CREATE TABLE name (columns) WITH (...). Whether it is a source or a sink, its use shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    pub name: Name,
+    pub if_not_exists: bool,
+    pub table: TableDef,
+    pub options: Vec<WithOption>,
+}
+
+/// A query under a name: wherever the name stands, the query is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredView {
+    pub name: Name,
+    pub if_not_exists: bool,
+    /// Names for the query's columns; empty: the query's own.
+    pub columns: Vec<Name>,
+    pub query: Box<Query>,
+    /// The same without places, which are only right in this statement.
+    pub placeless: Box<Query>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForgetDeclared {
+    /// DROP VIEW, not DROP TABLE.
+    pub view: bool,
+    pub name: Name,
+    pub if_exists: bool,
 }
 
 /// CREATE STREAMING JOB name [WITH (...)] AS INSERT ... | AS (INSERT ...; INSERT ...).
@@ -277,7 +335,11 @@ impl StatementKind {
             },
             StatementKind::StopJob(_) => "STOP STREAMING JOB",
             StatementKind::CancelJob(_) => "CANCEL STREAMING JOB",
-            StatementKind::Insert(_) => "INSERT",
+            StatementKind::CreateTable(_) => "CREATE TABLE",
+            StatementKind::Declare(_) => "CREATE VIEW",
+            StatementKind::Forget(ForgetDeclared { view: true, .. }) => "DROP VIEW",
+            StatementKind::Forget(_) => "DROP TABLE",
+            StatementKind::Submit(_) => "INSERT",
             StatementKind::Set(_) => "SET",
             StatementKind::Reset(_) => "RESET",
             StatementKind::Transaction(TransactionStatement::Begin) => "BEGIN",
@@ -305,6 +367,10 @@ impl StatementKind {
                 | StatementKind::Drop(_)
                 | StatementKind::StopJob(_)
                 | StatementKind::CancelJob(_)
+                | StatementKind::CreateTable(_)
+                | StatementKind::Declare(_)
+                | StatementKind::Forget(_)
+                | StatementKind::Submit(_)
         )
     }
 }

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
+use super::dialect::Dialect;
 use super::names;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{NUMERIC_DEFAULT, SqlType};
@@ -241,7 +242,7 @@ pub fn to_sql(ty: &SqlType) -> String {
 
 /// Reads a type that stands alone.
 pub fn parse(text: &str) -> Result<SqlType> {
-    let mut cursor = Cursor::new(text)?;
+    let mut cursor = Cursor::new(text, Dialect::Postgres)?;
     let ty = cursor.column_type()?;
     cursor.expect_end()?;
     Ok(ty)

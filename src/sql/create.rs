@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{
-    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement, Lateness, Name,
+    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, Generated, InsertStatement, Lateness, Name,
     StatementKind, TableDef, WatermarkDef, WithOption,
 };
 use super::cursor::Cursor;
@@ -161,7 +161,7 @@ impl Cursor<'_> {
         Ok(clause)
     }
 
-    fn new_object(&mut self) -> Result<(bool, Name)> {
+    pub(super) fn new_object(&mut self) -> Result<(bool, Name)> {
         let if_not_exists = self.take(&["IF", "NOT", "EXISTS"]);
         let name = self.object_name()?;
         names::check(&name)?;
@@ -169,7 +169,7 @@ impl Cursor<'_> {
     }
 
     /// `(name, ...)`, each once.
-    fn new_columns(&mut self) -> Result<Vec<Name>> {
+    pub(super) fn new_columns(&mut self) -> Result<Vec<Name>> {
         let columns = self.parenthesized(|cursor| cursor.name())?;
         let mut seen = HashSet::new();
         for column in &columns {
@@ -182,8 +182,9 @@ impl Cursor<'_> {
     }
 
     /// `(columns, PRIMARY KEY, WATERMARK)`.
-    fn table_def(&mut self, noun: &str) -> Result<TableDef> {
-        let mut table = TableDef { columns: Vec::new(), primary_key: Vec::new(), watermark: None };
+    pub(super) fn table_def(&mut self, noun: &str) -> Result<TableDef> {
+        let (columns, primary_key, computed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut table = TableDef { columns, primary_key, watermark: None, computed };
         let position = self.position();
         let listed = self.take_token(&Token::LParen) && !self.at_token(&Token::RParen);
         loop {
@@ -235,6 +236,11 @@ impl Cursor<'_> {
                 return Err(Error::unsupported(format!("{clause} is not supported"), hint).at(position));
             }
         }
+        if self.is_flink() && self.word(1).is_some_and(|word| word.eq_ignore_ascii_case("AS")) {
+            let computed = self.computed_column(table.columns.len())?;
+            table.computed.push(computed);
+            return Ok(());
+        }
         let column = self.column_def(table)?;
         table.columns.push(column);
         Ok(())
@@ -245,12 +251,12 @@ impl Cursor<'_> {
         names::check(&name)?;
         if self.at(&["AS"]) {
             return Err(Error::unsupported(
-                "computed columns are not supported yet",
-                "Compute it in the query: SELECT ..., expression AS name FROM ....",
+                "a computed column without a type is not supported",
+                "Write name type GENERATED ALWAYS AS (expression) STORED, or SET sql_dialect = 'flink'.",
             )
             .at(name.position));
         }
-        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false };
+        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false, generated: None };
         loop {
             let position = self.position();
             if self.take(&["NOT", "NULL"]) {
@@ -267,6 +273,14 @@ impl Cursor<'_> {
                     "Leave it out, or let the producer put the value into the message.",
                 )
                 .at(position));
+            } else if self.take(&["GENERATED", "ALWAYS", "AS"]) {
+                self.expect_token(&Token::LParen)?;
+                let (position, start) = (self.position(), self.location());
+                let expr = self.expr()?;
+                let text = if self.is_flink() { expr.to_string() } else { self.text_since(start).to_string() };
+                self.expect_token(&Token::RParen)?;
+                let _kind = self.take(&["STORED"]) || self.take(&["VIRTUAL"]);
+                column.generated = Some(Generated { text, position });
             } else if let Some(clause) = ["DEFAULT", "GENERATED", "UNIQUE", "REFERENCES", "CHECK", "COLLATE"]
                 .into_iter()
                 .find(|clause| self.at(&[clause]))
@@ -295,11 +309,13 @@ impl Cursor<'_> {
         self.expect(&["AS"])?;
         let (position, start) = (self.position(), self.location());
         let expr = self.expr()?;
-        Ok(WatermarkDef { column, expr, text: self.text_since(start).to_string(), position })
+        // Flink's names and functions are written as ours.
+        let text = if self.is_flink() { expr.to_string() } else { self.text_since(start).to_string() };
+        Ok(WatermarkDef { column, expr, text, position })
     }
 
     /// WITH ('key' = 'value', ...). Whether one is missing or given twice is for whoever types them to say.
-    fn with_clause(&mut self) -> Result<Vec<WithOption>> {
+    pub(super) fn with_clause(&mut self) -> Result<Vec<WithOption>> {
         if self.at(&["PARTITIONED", "BY"]) {
             let hint = "Leave it out: the files of a sink are one sequence.";
             return Err(Error::unsupported("PARTITIONED BY is not supported yet", hint).at(self.position()));
@@ -365,9 +381,10 @@ fn set_primary_key(table: &mut TableDef, key: Vec<Name>, position: usize) -> Res
 /// What must hold of the elements together.
 fn check_table(table: &TableDef) -> Result<()> {
     let mut seen = HashSet::new();
-    for column in &table.columns {
-        if !seen.insert(column.name.value.as_str()) {
-            return Err(twice(&column.name));
+    let columns = table.columns.iter().map(|column| &column.name);
+    for name in columns.chain(table.computed.iter().map(|column| &column.name)) {
+        if !seen.insert(name.value.as_str()) {
+            return Err(twice(name));
         }
     }
     if table.columns.len() > MAX_COLUMNS {

@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::ast::Name;
 use super::names;
+use super::dialect::Dialect;
 use super::places::Places;
-use super::{dialect, refuse, syntax};
+use super::{dialect, flink, refuse, syntax};
 use crate::error::{Error, Result, SqlState};
 
 /// The one schema, and the database's name: both may be written in front of a name.
@@ -20,15 +21,20 @@ pub const DATABASE: &str = "tidemill";
 pub(super) struct Cursor<'a> {
     parser: Parser<'static>,
     places: Places<'a>,
+    dialect: Dialect,
     /// A `>>` was read of which one `>` is still to come (`ROW<a ROW<b INT>>`).
     half_open: bool,
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(text: &'a str) -> Result<Self> {
+    pub fn new(text: &'a str, dialect: Dialect) -> Result<Self> {
         let places = Places::new(text);
-        let tokens = dialect::tokenize(text).map_err(|e| syntax::from_tokenizer(&places, &e))?;
-        Ok(Cursor { parser: dialect::parser(tokens), places, half_open: false })
+        let tokens = dialect::tokenize(text, dialect).map_err(|e| syntax::from_tokenizer(&places, &e))?;
+        Ok(Cursor { parser: dialect::parser(tokens), places, dialect, half_open: false })
+    }
+
+    pub fn is_flink(&self) -> bool {
+        self.dialect == Dialect::Flink
     }
 
     /// The next token.
@@ -116,12 +122,14 @@ impl<'a> Cursor<'a> {
         if self.at_end() { Ok(()) } else { Err(self.unexpected()) }
     }
 
-    /// An identifier: quoted as it stands, unquoted folded and not reserved.
+    /// An identifier: quoted as it stands, unquoted folded (not in Flink's text, where case counts) and not reserved.
     pub fn name(&mut self) -> Result<Name> {
         let position = self.position();
         let value = match &self.peek().token {
             Token::Word(w) if w.quote_style.is_some() => w.value.clone(),
-            Token::Word(w) if !names::is_reserved(&names::fold(&w.value)) => names::fold(&w.value),
+            Token::Word(w) if names::is_reserved(&names::fold(&w.value)) => return Err(self.unexpected()),
+            Token::Word(w) if self.is_flink() => w.value.clone(),
+            Token::Word(w) => names::fold(&w.value),
             _ => return Err(self.unexpected()),
         };
         if value.is_empty() {
@@ -218,8 +226,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn expr(&mut self) -> Result<Box<Expr>> {
-        let parsed = self.parser.parse_expr();
-        parsed.map(Box::new).map_err(|e| self.parse_error(e))
+        let mut expr = self.parser.parse_expr().map_err(|e| self.parse_error(e))?;
+        if self.is_flink() {
+            flink::query::rewrite_expr(&mut expr)?;
+        }
+        Ok(Box::new(expr))
     }
 
     /// What sqlparser says. Where it gives up for depth, it says no place: it has come this far.
@@ -264,9 +275,11 @@ impl<'a> Cursor<'a> {
         let parsed = self.parser.parse_query();
         let query = parsed.map_err(|e| {
             let error = self.parse_error(e);
-            refuse::in_query(error, &dialect::tokenize(self.places.text()).unwrap_or_default(), &self.places)
+            let tokens = dialect::tokenize(self.places.text(), self.dialect).unwrap_or_default();
+            refuse::in_query(error, &tokens, &self.places)
         })?;
         self.check_relations(&query)?;
+        let query = if self.is_flink() { flink::query::rewrite(query)? } else { query };
         if self.at(&["MATCH_RECOGNIZE"]) {
             return Err(refuse::match_recognize().at(self.position()));
         }

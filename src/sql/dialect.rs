@@ -1,4 +1,5 @@
-//! How sqlparser reads queries: PostgreSQL's dialect, plus what Flink's window functions and EMIT need.
+//! How sqlparser reads queries: PostgreSQL's dialect, plus what Flink's window functions and EMIT need; with back quotes
+//! around names where the text is Flink's.
 
 use std::any::TypeId;
 
@@ -12,19 +13,59 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenize
 /// query generators write; the stack is guarded apart from this.
 const MAX_DEPTH: usize = 200;
 
+/// Whose text a statement is. A front end alone: either becomes the same typed statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    #[default]
+    Postgres,
+    Flink,
+}
+
+impl Dialect {
+    /// The setting that says it.
+    pub const SETTING: &'static str = "sql_dialect";
+
+    pub fn by_name(name: &str) -> Option<Dialect> {
+        [Dialect::Postgres, Dialect::Flink].into_iter().find(|dialect| dialect.name().eq_ignore_ascii_case(name))
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "postgres",
+            Dialect::Flink => "flink",
+        }
+    }
+}
+
 /// PostgreSQL's dialect, except that
 /// - `FROM t EMIT ON ...` does not take EMIT for an alias,
 /// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`, and `f(TABLE t PARTITION BY k)` or `PARTITION BY (k,
 ///   l)` as the same with `DISTRIBUTE BY k`, which nothing else reads,
 /// - IS DISTINCT FROM binds as IS does.
 #[derive(Debug)]
-pub struct TidemillDialect;
+pub struct TidemillDialect {
+    /// Names may stand in back quotes.
+    back_quotes: bool,
+}
 
 static POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
-static DIALECT: TidemillDialect = TidemillDialect;
+static DIALECT: TidemillDialect = TidemillDialect { back_quotes: false };
+static FLINK: TidemillDialect = TidemillDialect { back_quotes: true };
 
-pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
-    Tokenizer::new(&DIALECT, text).tokenize_with_location()
+pub fn tokenize(text: &str, dialect: Dialect) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    if dialect == Dialect::Postgres {
+        return Tokenizer::new(&DIALECT, text).tokenize_with_location();
+    }
+    let mut tokens = Tokenizer::new(&FLINK, text).tokenize_with_location()?;
+    for token in &mut tokens {
+        // Behind here there is one way to quote a name.
+        if let Token::Word(word) = &mut token.token
+            && word.quote_style == Some('`')
+        {
+            word.quote_style = Some('"');
+        }
+    }
+    Ok(tokens)
 }
 
 pub fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
@@ -143,7 +184,7 @@ impl Dialect for TidemillDialect {
         POSTGRES.identifier_quote_style(identifier)
     }
     fn is_delimited_identifier_start(&self, ch: char) -> bool {
-        POSTGRES.is_delimited_identifier_start(ch)
+        POSTGRES.is_delimited_identifier_start(ch) || self.back_quotes && ch == '`'
     }
     fn is_identifier_start(&self, ch: char) -> bool {
         POSTGRES.is_identifier_start(ch)

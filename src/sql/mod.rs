@@ -4,8 +4,9 @@
 //! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`variables`],
 //!    [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
 //! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL.
-//! 4. The result is an [`ast::Statement`] that knows its [`places`]; [`names`] are folded and checked.
-//! 5. [`syntax`] turns what the parsers say into PostgreSQL's wording.
+//! 4. Text of Flink's ([`flink`]) becomes the same, query by query; [`print`] writes a statement as it is kept.
+//! 5. The result is an [`ast::Statement`] that knows its [`places`]; [`names`] are folded and checked.
+//! 6. [`syntax`] turns what the parsers say into PostgreSQL's wording.
 //!
 //! What does not live here: whether a name exists (`catalog/`), whether an option is known (`connector/`), what a query
 //! means, and what DataFusion says of it (`plan/`).
@@ -18,15 +19,18 @@ pub mod column_type;
 mod create;
 mod cursor;
 pub mod dialect;
+pub mod flink;
 pub mod names;
 pub mod parse;
 pub mod places;
+pub mod print;
 mod refuse;
 mod syntax;
 mod variables;
 
 pub use ast::{Name, Statement, StatementKind};
 pub use cursor::{DATABASE, SCHEMA};
+pub use dialect::Dialect;
 pub use parse::{parse_script, parse_statement};
 
 #[cfg(test)]

@@ -6,26 +6,54 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::ast::{DropObjects, Explain, ObjectClass, Statement, StatementKind};
 use super::cursor::Cursor;
+use super::dialect::{self, Dialect};
 use super::places::Places;
-use super::{dialect, refuse, syntax};
+use super::{refuse, syntax};
 use crate::error::{Error, Result, SqlState};
 
 /// Reads a script. Nothing is returned if any of its statements is wrong: nothing of it may run then. Positions in an
-/// error count from the script's first character.
-pub fn parse_script(script: &str) -> Result<Vec<Statement>> {
+/// error count from the script's first character. What follows a SET of the dialect is read in that dialect.
+pub fn parse_script(script: &str, dialect: Dialect) -> Result<Vec<Statement>> {
     let mut statements = Vec::new();
-    for Piece { text, semicolon, offset } in split(script)? {
-        let kind = parse_kind(semicolon.unwrap_or(text)).map_err(|e| shift(e, offset))?;
-        statements.push(Statement { text: text.into(), offset, kind });
+    let (mut rest, mut before, mut dialect) = (script, 0, dialect);
+    'dialect: loop {
+        for Piece { text, semicolon, offset, end } in split(rest, dialect).map_err(|e| shift(e, before))? {
+            let offset = before + offset;
+            let kind = parse_kind(semicolon.unwrap_or(text), dialect).map_err(|e| shift(e, offset))?;
+            let next = dialect_behind(&kind).filter(|next| *next != dialect);
+            statements.push(Statement { text: text.into(), offset, dialect, kind });
+            if let Some(next) = next {
+                let (read, unread) = rest.split_at_checked(end).unwrap_or((rest, ""));
+                (rest, before, dialect) = (unread, before + read.chars().count(), next);
+                continue 'dialect;
+            }
+        }
+        return Ok(statements);
     }
-    Ok(statements)
 }
 
-/// Reads one statement, with or without a semicolon behind it.
+/// The dialect of what follows a statement, if the statement says it.
+fn dialect_behind(kind: &StatementKind) -> Option<Dialect> {
+    let is_it = |name: &str| name == Dialect::SETTING;
+    match kind {
+        StatementKind::Set(set) if is_it(&set.name) => match &set.value {
+            Some(value) => Dialect::by_name(value),
+            None => Some(Dialect::default()),
+        },
+        StatementKind::Reset(name) if name.as_deref().is_none_or(is_it) => Some(Dialect::default()),
+        StatementKind::DiscardAll => Some(Dialect::default()),
+        _ => None,
+    }
+}
+
+/// Reads one statement of ours, with or without a semicolon behind it.
 pub fn parse_statement(text: &str) -> Result<Statement> {
-    let mut statements = parse_script(text)?;
+    let mut statements = parse_script(text, Dialect::Postgres)?;
     match (statements.pop(), statements.is_empty()) {
-        (None, _) => Ok(Statement { text: Arc::from(""), offset: 0, kind: StatementKind::Empty }),
+        (None, _) => {
+            let dialect = Dialect::Postgres;
+            Ok(Statement { text: Arc::from(""), offset: 0, dialect, kind: StatementKind::Empty })
+        }
         (Some(statement), true) => Ok(statement),
         (Some(second), false) => {
             let message = "cannot insert multiple commands into a prepared statement";
@@ -88,12 +116,15 @@ struct Piece<'a> {
     semicolon: Option<&'a str>,
     /// Characters of the script in front of it.
     offset: usize,
+    /// Bytes of the script up to its end, with the semicolon.
+    end: usize,
 }
 
-/// The statements of a script. A semicolon within parentheses belongs to its statement: `AS (INSERT ...; INSERT ...)`.
-fn split(script: &str) -> Result<Vec<Piece<'_>>> {
+/// The statements of a script. A semicolon within parentheses belongs to its statement: `AS (INSERT ...; INSERT ...)`; so
+/// does one within BEGIN and END of a statement set.
+fn split(script: &str, dialect: Dialect) -> Result<Vec<Piece<'_>>> {
     let places = Places::new(script);
-    let tokens = dialect::tokenize(script).map_err(|e| syntax::from_tokenizer(&places, &e))?;
+    let tokens = dialect::tokenize(script, dialect).map_err(|e| syntax::from_tokenizer(&places, &e))?;
     let mut pieces = Vec::new();
     let mut piece = None;
     let mut depth = 0_usize;
@@ -103,12 +134,15 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
             text: places.slice(start, end),
             semicolon: semicolon.map(|end| places.slice(start, end)),
             offset: places.position(start) - 1,
+            end: places.byte(semicolon.unwrap_or(end)),
         }));
     };
+    let mut set = StatementSet::default();
     for token in &tokens {
         match token.token {
             Token::Whitespace(_) | Token::EOF => continue,
-            Token::SemiColon if depth == 0 => {
+            Token::SemiColon if depth == 0 && !set.goes_on() => {
+                set = StatementSet::default();
                 length = Length::default();
                 close(piece.take(), Some(token.span.end));
                 continue;
@@ -117,6 +151,7 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
             Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
+        set.read(&token.token);
         length.count(&token.token).map_err(|e| e.at(places.position(token.span.start)))?;
         let start = piece.map_or(token.span.start, |(start, _)| start);
         piece = Some((start, token.span.end));
@@ -125,8 +160,41 @@ fn split(script: &str) -> Result<Vec<Piece<'_>>> {
     Ok(pieces)
 }
 
-fn parse_kind(text: &str) -> Result<StatementKind> {
-    let mut cursor = Cursor::new(text)?;
+/// Whether a statement is `[EXPLAIN | EXECUTE] STATEMENT SET BEGIN INSERT ...; INSERT ...; END`, and how far it was read.
+#[derive(Default)]
+struct StatementSet {
+    tokens: usize,
+    begun: bool,
+    /// A semicolon was read last.
+    between: bool,
+    ended: bool,
+}
+
+impl StatementSet {
+    fn read(&mut self, token: &Token) {
+        let is = |words: &[&str]| match token {
+            Token::Word(w) => words.iter().any(|word| w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word)),
+            _ => false,
+        };
+        const WORDS: [&[&str]; 4] = [&["EXPLAIN", "EXECUTE"], &["STATEMENT"], &["SET"], &["BEGIN"]];
+        // The words must come in this order, from the first on.
+        match WORDS.get(self.tokens) {
+            Some(words) if is(words) => self.tokens += 1,
+            Some(_) => self.tokens = usize::MAX,
+            None => {}
+        }
+        self.begun |= self.tokens == WORDS.len();
+        self.ended = self.begun && self.between && is(&["END"]);
+        self.between = matches!(token, Token::SemiColon);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.begun && !self.ended
+    }
+}
+
+fn parse_kind(text: &str, dialect: Dialect) -> Result<StatementKind> {
+    let mut cursor = Cursor::new(text, dialect)?;
     let kind = cursor.statement()?;
     if cursor.at(&["EMIT"]) || cursor.at(&["ALLOWED", "LATENESS"]) {
         return Err(Error::unsupported(
@@ -141,6 +209,11 @@ fn parse_kind(text: &str) -> Result<StatementKind> {
 
 impl Cursor<'_> {
     fn statement(&mut self) -> Result<StatementKind> {
+        if self.is_flink()
+            && let Some(statement) = self.flink_statement()?
+        {
+            return Ok(statement);
+        }
         if self.at_token(&Token::LParen) || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| self.at(&[word])) {
             return self.query().map(StatementKind::Query);
         }
@@ -242,10 +315,14 @@ impl Cursor<'_> {
             let _ = self.take(&["PLAN", "FOR"]);
         }
         let position = self.position();
-        let statement = if self.at(&["INSERT"]) { StatementKind::Insert(self.insert()?) } else { self.statement()? };
+        let statement = match () {
+            () if self.at(&["INSERT"]) => StatementKind::Submit(vec![self.insert()?]),
+            () if self.is_flink() && self.at(&["STATEMENT", "SET"]) => StatementKind::Submit(self.statement_set()?),
+            () => self.statement()?,
+        };
         match statement {
             StatementKind::CreateJob(_) | StatementKind::CreateView(_) => {}
-            StatementKind::Insert(_) | StatementKind::Query(_) => {}
+            StatementKind::Submit(_) | StatementKind::Query(_) => {}
             _ => {
                 let hint = "Explain a query, an INSERT, CREATE STREAMING JOB or CREATE MATERIALIZED VIEW.";
                 return Err(Error::unsupported("EXPLAIN of this statement is not supported", hint).at(position));

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, TokenizerError};
 
-use super::dialect::tokenize;
+use super::dialect::{Dialect, tokenize};
 use super::places::Places;
 use crate::error::{Error, SqlState};
 
@@ -44,7 +44,8 @@ pub fn from_parser(places: &Places, error: ParserError) -> Error {
 /// The token that sqlparser complains of: now and then it names one and gives the place of the next.
 fn token_meant(places: &Places, said: &str, location: Location) -> TokenWithSpan {
     let found = said.rsplit_once(", found: ").map(|(_, found)| found);
-    let mut tokens = tokenize(places.text()).unwrap_or_default();
+    // Of Flink's text, where back quotes are told apart: in PostgreSQL's they are errors already.
+    let mut tokens = tokenize(places.text(), Dialect::Flink).unwrap_or_default();
     tokens.retain(|token| token.span.start <= location);
     let named = tokens.iter().rev().find(|token| found.is_some_and(|found| token.token.to_string() == found));
     named.or(tokens.last()).cloned().unwrap_or_else(TokenWithSpan::new_eof)

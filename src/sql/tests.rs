@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::ast::{CreateJob, InsertStatement, StatementKind, TableDef, WithOption};
-use super::parse_script;
+use super::{Dialect, parse_script};
 use crate::error::{Error, SqlState};
 
 #[test]
@@ -33,7 +33,7 @@ fn goldens() {
 }
 
 fn outcome(script: &str) -> String {
-    match parse_script(script) {
+    match parse_script(script, Dialect::Postgres) {
         Err(error) => describe_error(&error),
         Ok(statements) if statements.is_empty() => "nothing".into(),
         Ok(statements) => {
@@ -76,7 +76,7 @@ fn describe(kind: &StatementKind) -> String {
             format!("view {}{}{columns} {:?}\n  {}", v.name, exists(v.if_not_exists), v.emit.when, v.query)
         }
         StatementKind::Query(query) => format!("query {query}"),
-        StatementKind::Insert(i) => insert(i),
+        StatementKind::Submit(inserts) => inserts.iter().map(insert).collect::<Vec<_>>().join("\n  "),
         StatementKind::Explain(e) => {
             format!("explain{} {}", if e.verbose { " verbose" } else { "" }, describe(&e.statement))
         }
@@ -119,15 +119,15 @@ fn options(options: &[WithOption]) -> String {
 fn long_chains() {
     let chain = |terms: usize| format!("SELECT {}", vec!["true"; terms].join(" OR "));
     let thread = std::thread::Builder::new().stack_size(64 << 20);
-    let read = thread.spawn(move || parse_script(&chain(4_999)).map(|statements| statements.clone().len()));
+    let read = thread.spawn(move || parse_script(&chain(4_999), Dialect::Postgres).map(|statements| statements.clone().len()));
     assert_eq!(read.unwrap().join().unwrap().unwrap(), 1);
     for text in
         [format!("SELECT {}", vec!["true"; 100_000].join(" OR ")), format!("SELECT {}", vec!["1"; 100_000].join("+"))]
     {
-        let error = parse_script(&text).unwrap_err();
+        let error = parse_script(&text, Dialect::Postgres).unwrap_err();
         assert_eq!((error.state(), error.message()), (SqlState::StatementTooComplex, "stack depth limit exceeded"));
         assert!(error.position().is_some_and(|place| place > 1));
     }
-    let error = parse_script(&format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000))).unwrap_err();
+    let error = parse_script(&format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000)), Dialect::Postgres).unwrap_err();
     assert_eq!(error.state(), SqlState::StatementTooComplex);
 }

@@ -50,6 +50,7 @@ fn objects() -> Vec<Arc<Object>> {
     ];
     let source = SourceObject {
         columns: columns.clone(),
+        computed: Vec::new(),
         watermark: None,
         source: Arc::new(Nowhere),
         idle_timeout: 0,

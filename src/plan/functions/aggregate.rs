@@ -9,6 +9,7 @@ use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
 use crate::plan::stream::AggregateFunction;
+use crate::sql::flink::query::FLINK_AVG;
 use crate::types::NUMERIC_DEFAULT;
 
 impl AggregateFunction {
@@ -73,6 +74,8 @@ struct Typed {
     function: AggregateFunction,
     name: String,
     aliases: Vec<String>,
+    /// Of integers it is one: an average as Flink has it, which no plan keeps ([`crate::plan::query::average`]).
+    whole: bool,
     signature: Signature,
 }
 
@@ -80,9 +83,17 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     let typed = |function: AggregateFunction| {
         let aliases = function.aliases().iter().map(|alias| (*alias).to_string()).collect();
         let signature = Signature::user_defined(Volatility::Immutable);
-        Arc::new(AggregateUDF::new_from_impl(Typed { function, name: function.to_string(), aliases, signature }))
+        let name = function.to_string();
+        AggregateUDF::new_from_impl(Typed { function, name, aliases, whole: false, signature })
     };
-    AggregateFunction::typed().map(typed).collect()
+    let whole = AggregateUDF::new_from_impl(Typed {
+        function: AggregateFunction::Avg,
+        name: FLINK_AVG.into(),
+        aliases: Vec::new(),
+        whole: true,
+        signature: Signature::user_defined(Volatility::Immutable),
+    });
+    AggregateFunction::typed().map(typed).chain([whole]).map(Arc::new).collect()
 }
 
 impl AggregateUDFImpl for Typed {
@@ -107,7 +118,7 @@ impl AggregateUDFImpl for Typed {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments.first().and_then(|a| self.function.result_type(a)) {
-            Some(result) => Ok(result),
+            Some(result) => Ok(arguments.first().filter(|a| self.whole && a.is_integer()).cloned().unwrap_or(result)),
             None => plan_err!("No function matches the given name and argument types"),
         }
     }

@@ -31,11 +31,15 @@ impl Arguments {
         Ok(Arguments { values: values.collect::<Result<_>>()?, rows })
     }
 
+    pub fn row(&self, at: usize) -> Row<'_> {
+        Row { arguments: self, at }
+    }
+
     /// A text for each row: `write` appends one.
     pub fn texts_of(&self, mut write: impl FnMut(Row<'_>, &mut StringViewBuilder) -> Result<()>) -> Result<ArrayRef> {
         let mut out = StringViewBuilder::with_capacity(self.rows);
         for at in 0..self.rows {
-            write(Row { arguments: self, at }, &mut out)?;
+            write(self.row(at), &mut out)?;
         }
         Ok(Arc::new(out.finish()))
     }

@@ -5,12 +5,14 @@
 //!    [`aggregate`], [`join`], [`union`] and [`top_n`].
 //!    A join is an [`interval_join`] where conditions on time ([`time_bounds`]) let the watermark bound it.
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
-//! 4. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
+//! 4. [`computed`]: what a source computes by itself.
+//! 5. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
 //!
 //! Invariant: columns are plain positions in a node's output ([`Rows`]); names stop mattering here.
 
 mod aggregate;
 mod build;
+mod computed;
 mod interval_join;
 mod join;
 mod output;
@@ -29,6 +31,7 @@ use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
 use crate::error::{Error, Result};
 use build::Builder;
 
+pub use computed::{plan_computed, type_of_computed};
 pub use relational::plan_watermark;
 pub use top_n::TOP_N_HINT;
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue, TableReference};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, TableScan};
 
 use super::build::{Facts, plain};
+use super::computed::source_expr;
 use super::top_n::{RankedRows, unbounded};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::catalog::WatermarkClause;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::aggregate_in_where;
 use crate::plan::functions::clock::{PROCTIME, PROCTIME_TYPE};
 use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
-use crate::plan::query::{plan_expr, typing};
+use crate::plan::query::typing;
 use crate::plan::relations::{Relation, RelationKind, ViewOutput};
 use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark, WindowSpec};
 use crate::types::{Column, schema_of};
@@ -440,21 +441,8 @@ pub fn plan_watermark(name: &str, columns: &[Column], clause: &WatermarkClause) 
         let message = format!("the event-time column \"{}\" must be a timestamp, not {}", column.name, column.ty);
         return Err(Error::new(SqlState::DatatypeMismatch, message));
     };
-    let tokens = crate::sql::dialect::tokenize(&clause.expr);
-    let tokens = tokens.map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
-    let parsed = crate::sql::dialect::parser(tokens).parse_expr();
-    let parsed = parsed.map_err(|e| Error::new(SqlState::SyntaxError, e.to_string()))?;
-    let schema = schema_of(columns);
-    let qualified = DFSchema::try_from_qualified_schema(TableReference::bare(name), &schema)?;
-    let expr = plan_expr(&clause.expr, parsed, &qualified)?;
-    let read: BTreeSet<usize> =
-        expr.column_refs().into_iter().filter_map(|c| qualified.maybe_index_of_column(c)).collect();
-    let unqualified = DFSchema::try_from(schema)?;
-    let unqualify = |expr: Expr| match expr {
-        Expr::Column(c) => Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(c.name))),
-        other => Transformed::no(other),
-    };
-    let expr = expr.transform_up(|e| Ok(unqualify(e)))?.data.unalias();
+    let (expr, mut all) = source_expr(name, columns, &clause.expr)?;
+    let unqualified = DFSchema::try_from(schema_of(columns))?;
     let ty = datafusion::logical_expr::ExprSchemable::get_type(&expr, &unqualified)?;
     let wanted = column.ty.to_arrow();
     if !matches!(ty, DataType::Timestamp(..)) {
@@ -465,7 +453,6 @@ pub fn plan_watermark(name: &str, columns: &[Column], clause: &WatermarkClause) 
     }
     let expr = if ty == wanted { expr } else { typing::cast(expr, wanted) };
     plain(expr.clone())?;
-    let mut all = read;
     all.insert(clause.column);
     Ok(PlannedWatermark { time: clause.column, unit, expr, columns: all.into_iter().collect() })
 }

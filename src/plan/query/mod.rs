@@ -4,7 +4,7 @@
 //! 2. [`naming`] gives output columns PostgreSQL's names.
 //! 3. DataFusion's `SqlToRel` resolves names against a [`context`]; operators get PostgreSQL's types on the way
 //!    ([`typing`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes.
-//! 4. [`distinct_on`] says DISTINCT ON by row numbers. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
+//! 4. [`distinct_on`] says DISTINCT ON by row numbers, [`average`] Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
 //!    coercion.
 //! 5. Some of DataFusion's optimizer rules, by name: sub-queries become joins ([`subquery`] refuses those that cannot),
 //!    filters go down, columns that nobody needs go.
@@ -12,6 +12,7 @@
 //! What does not live here: stream plans. What comes out is DataFusion's logical plan over our window nodes, with every
 //! type settled.
 
+pub mod average;
 pub mod context;
 pub mod distinct_on;
 pub mod locate;
@@ -42,6 +43,7 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
 use super::errors::planning_error;
+use super::functions::functions;
 use super::relations::Relations;
 use crate::error::{Error, Result};
 use context::Context;
@@ -58,7 +60,8 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     let planner = SqlToRel::new_with_options(&context, context.parser_options());
     let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
     subquery::check(&plan)?;
-    let plan = settle::settle_plan(distinct_on::number_distinct(plan)?)?;
+    let settled = settle::settle_plan(distinct_on::number_distinct(plan)?)?;
+    let plan = average::exact_averages(settled, functions().aggregate("avg"))?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;
     let plan = settle::fold_plan(plan)?;

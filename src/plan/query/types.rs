@@ -33,6 +33,11 @@ pub fn sql_type(ast: &Ast) -> Result<SqlType, Error> {
             TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => T::Timestamp(precision(p)?),
             TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => T::TimestampTz(precision(p)?),
         },
+        // Flink's.
+        Ast::Custom(name, digits) if name.to_string().eq_ignore_ascii_case("timestamp_ltz") => {
+            let digits = digits.first().and_then(|digits| digits.parse().ok());
+            T::TimestampTz(precision(&digits)?)
+        }
         Ast::Interval { .. } => T::Interval,
         Ast::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::SquareBracket(item, None)) => {
             T::Array(Box::new(sql_type(item)?))

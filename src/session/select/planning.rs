@@ -24,6 +24,8 @@ use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
 use crate::plan::functions::{arithmetic, functions};
 use crate::plan::query::locate::locate;
+use crate::plan::query::average::exact_averages;
+use crate::sql::flink::query::FLINK_AVG;
 use crate::plan::query::naming::with_names;
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
@@ -64,7 +66,7 @@ impl Planned {
             if tables.is_system() {
                 return analyze(plan);
             }
-            let plan = analyze(settle::settle_plan(plan)?)?;
+            let plan = analyze(exact_averages(settle::settle_plan(plan)?, aggregate::by_name("avg"))?)?;
             check_overflow(settle::fold_plan(plan)?)
         };
         let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;
@@ -210,6 +212,7 @@ impl ContextProvider for Context<'_> {
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         let name = plain(name);
         let own = if self.tables.is_system() { None } else { aggregate::by_name(name) };
+        let own = own.or_else(|| (name == FLINK_AVG).then(|| functions().aggregate(name)).flatten());
         own.or_else(|| self.tables.state().aggregate_functions().get(name).cloned())
     }
 
