@@ -16,9 +16,9 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{Cte, Ident, Query, TableAlias, TableAliasColumnDef, With, visit_relations};
 
+use super::Session;
 use super::response::{Notice, Response};
 use super::statements::already_there;
-use super::Session;
 use crate::catalog::define;
 use crate::error::{Error, Result, SqlState};
 use crate::plan;
@@ -84,7 +84,10 @@ impl Declared {
 
     fn check_free(&self, name: &Name) -> Result<()> {
         match self.has(&name.value) {
-            true => Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")).at(name.position)),
+            true => {
+                Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists"))
+                    .at(name.position))
+            }
             false => Ok(()),
         }
     }
@@ -206,8 +209,7 @@ pub fn sink_of(create: &CreateTable) -> CreateSink {
 
 /// Connectors by our names, and no options of the other role.
 fn options_of(options: &[WithOption], other_role: &str) -> Vec<WithOption> {
-    const CONNECTORS: [(&str, &str); 3] =
-        [("filesystem", "file"), ("datagen", "generator"), ("nexmark", "generator")];
+    const CONNECTORS: [(&str, &str); 3] = [("filesystem", "file"), ("datagen", "generator"), ("nexmark", "generator")];
     let mut ours = Vec::new();
     for option in options.iter().filter(|option| !option.key.value.starts_with(other_role)) {
         let mut option = option.clone();

@@ -52,7 +52,9 @@ pub fn plan_computed(
     wanted: &ComputedColumn,
 ) -> Result<PlannedColumn> {
     let (expr, read) = source_expr(name, columns, &wanted.expr)?;
-    let Some(column) = columns.get(wanted.column) else { return Err(Error::internal("a computed column is not there")) };
+    let Some(column) = columns.get(wanted.column) else {
+        return Err(Error::internal("a computed column is not there"));
+    };
     if let Some(other) = computed.iter().find(|other| read.contains(&other.column)) {
         let other = columns.get(other.column).map_or("", |c| &c.name);
         let message = format!("computed column \"{}\" cannot read \"{other}\", which is computed too", column.name);
