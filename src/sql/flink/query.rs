@@ -160,7 +160,7 @@ fn nulls_are_least(order: &mut OrderByExpr) {
 fn renamed(function: &mut Function) -> Option<Expr> {
     let [ObjectNamePart::Identifier(name)] = function.name.0.as_mut_slice() else { return None };
     let lower = name.value.to_ascii_lowercase();
-    if lower == "avg" {
+    if lower == "avg" && function.over.is_none() {
         // Of integers Flink's average is one, too.
         name.value = FLINK_AVG.into();
         return None;
