@@ -31,11 +31,24 @@ impl Arguments {
         Ok(Arguments { values: values.collect::<Result<_>>()?, rows })
     }
 
+    pub fn row(&self, at: usize) -> Row<'_> {
+        Row { arguments: self, at }
+    }
+
+    /// A text for each row, out of its arguments; `None` is null.
+    pub fn parts<'a>(&'a self, mut part: impl FnMut(Row<'a>) -> Result<Option<&'a str>>) -> Result<ArrayRef> {
+        let mut out = StringViewBuilder::with_capacity(self.rows);
+        for at in 0..self.rows {
+            out.append_option(part(self.row(at))?);
+        }
+        Ok(Arc::new(out.finish()))
+    }
+
     /// A text for each row: `write` appends one.
     pub fn texts_of(&self, mut write: impl FnMut(Row<'_>, &mut StringViewBuilder) -> Result<()>) -> Result<ArrayRef> {
         let mut out = StringViewBuilder::with_capacity(self.rows);
         for at in 0..self.rows {
-            write(Row { arguments: self, at }, &mut out)?;
+            write(self.row(at), &mut out)?;
         }
         Ok(Arc::new(out.finish()))
     }

@@ -4,7 +4,7 @@
 //! - `regexp_extract(text, pattern [, group])`, `split_index(text, separator, index)`: Flink's. Groups count from 0, which is
 //!   the whole match; parts count from 0.
 
-use arrow::array::{ArrayRef, StringViewBuilder};
+use arrow::array::ArrayRef;
 use regex::{Regex, RegexBuilder};
 
 use super::arguments::Arguments;
@@ -65,13 +65,13 @@ fn invalid(parameter: &str, value: i64) -> Error {
 
 pub fn regexp_substr(arguments: &Arguments) -> Result<ArrayRef> {
     let mut compiled = Compiled::default();
-    arguments.texts_of(|row, out: &mut StringViewBuilder| {
-        let (Some(text), Some(pattern)) = (row.text(0)?, row.text(1)?) else { return Ok(out.append_null()) };
+    arguments.parts(|row| {
+        let (Some(text), Some(pattern)) = (row.text(0)?, row.text(1)?) else { return Ok(None) };
         let (Some(start), Some(nth)) = (row.integer_or(2, 1)?, row.integer_or(3, 1)?) else {
-            return Ok(out.append_null());
+            return Ok(None);
         };
         let (Some(flags), Some(group)) = (row.text_or(4, "")?, row.integer_or(5, 0)?) else {
-            return Ok(out.append_null());
+            return Ok(None);
         };
         let [from, nth, group] =
             [("start", start, 1), ("n", nth, 1), ("subexpr", group, 0)].map(|(name, value, least)| {
@@ -82,39 +82,34 @@ pub fn regexp_substr(arguments: &Arguments) -> Result<ArrayRef> {
         let searched = if from - 1 > text.chars().count() { None } else { text.get(begin..) };
         let regex = compiled.get(pattern, flags)?;
         let found = searched.and_then(|text| regex.captures_iter(text).nth(nth - 1));
-        out.append_option(found.as_ref().and_then(|found| found.get(group)).map(|part| part.as_str()));
-        Ok(())
+        Ok(found.and_then(|found| found.get(group)).map(|part| part.as_str()))
     })
 }
 
 pub fn regexp_extract(arguments: &Arguments) -> Result<ArrayRef> {
     let mut compiled = Compiled::default();
-    arguments.texts_of(|row, out: &mut StringViewBuilder| {
+    arguments.parts(|row| {
         let (Some(text), Some(pattern), Some(group)) = (row.text(0)?, row.text(1)?, row.integer_or(2, 0)?) else {
-            return Ok(out.append_null());
+            return Ok(None);
         };
         let found = compiled.get(pattern, JAVA)?.captures(text);
         let group = usize::try_from(group).ok();
-        let part = found.as_ref().and_then(|found| found.get(group?));
-        out.append_option(part.map(|part| part.as_str()));
-        Ok(())
+        Ok(found.and_then(|found| found.get(group?)).map(|part| part.as_str()))
     })
 }
 
 /// An empty text has no parts; without a separator, white space separates.
 pub fn split_index(arguments: &Arguments) -> Result<ArrayRef> {
-    arguments.texts_of(|row, out: &mut StringViewBuilder| {
+    arguments.parts(|row| {
         let (Some(text), Some(separator), Some(index)) = (row.text(0)?, row.text(1)?, row.integer_or(2, 0)?) else {
-            return Ok(out.append_null());
+            return Ok(None);
         };
-        let part = match usize::try_from(index) {
+        Ok(match usize::try_from(index) {
             Err(_) => None,
             Ok(_) if text.is_empty() => None,
             Ok(index) if separator.is_empty() => text.split(char::is_whitespace).nth(index),
             Ok(index) => text.split(separator).nth(index),
-        };
-        out.append_option(part);
-        Ok(())
+        })
     })
 }
 
