@@ -4,7 +4,7 @@
 use std::any::TypeId;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
-use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
@@ -142,7 +142,7 @@ fn table_query(parser: &mut Parser) -> Result<Box<Query>, ParserError> {
     Ok(query)
 }
 
-impl Dialect for TidemillDialect {
+impl ParserDialect for TidemillDialect {
     /// sqlparser asks for the type where it treats PostgreSQL specially.
     fn dialect(&self) -> TypeId {
         POSTGRES.dialect()

@@ -172,11 +172,11 @@ struct StatementSet {
 
 impl StatementSet {
     fn read(&mut self, token: &Token) {
+        const WORDS: [&[&str]; 4] = [&["EXPLAIN", "EXECUTE"], &["STATEMENT"], &["SET"], &["BEGIN"]];
         let is = |words: &[&str]| match token {
             Token::Word(w) => words.iter().any(|word| w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word)),
             _ => false,
         };
-        const WORDS: [&[&str]; 4] = [&["EXPLAIN", "EXECUTE"], &["STATEMENT"], &["SET"], &["BEGIN"]];
         // The words must come in this order, from the first on.
         match WORDS.get(self.tokens) {
             Some(words) if is(words) => self.tokens += 1,
