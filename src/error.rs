@@ -35,6 +35,7 @@ sql_states! {
     DataException = "22000",
     StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
+    NullValueNotAllowed = "22004",
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",

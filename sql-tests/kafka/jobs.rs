@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// An engine in this process, and a session.
-struct Server {
+pub(super) struct Server {
     runtime: Runtime,
     data: TempDir,
     /// None while it is opened anew: two engines cannot share their data.
@@ -30,7 +30,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(broker: &Broker) -> Outcome<Server> {
+    pub(super) fn start(broker: &Broker) -> Outcome<Server> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|e| e.to_string())?;
         let data = tempfile::tempdir().map_err(|e| e.to_string())?;
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Shuts the engine down and opens it again on its data.
-    fn restart(&mut self) -> Outcome {
+    pub(super) fn restart(&mut self) -> Outcome {
         self.shut_down();
         self.engine = Some(open(&self.runtime, &self.data)?);
         Ok(())
@@ -57,7 +57,7 @@ impl Server {
 
     /// Runs a script; the rows of its last statement, columns separated by '|'. `$KAFKA` stands for the options that
     /// every topic needs.
-    fn run(&self, script: &str) -> Result<Vec<String>, Error> {
+    pub(super) fn run(&self, script: &str) -> Result<Vec<String>, Error> {
         let options =
             format!("'connector' = 'kafka', 'properties.bootstrap.servers' = '{}', 'format' = 'json'", self.servers);
         let mut session = Session::new(self.engine()?);
@@ -76,12 +76,12 @@ impl Server {
         })
     }
 
-    fn sql(&self, script: &str) -> Outcome<Vec<String>> {
+    pub(super) fn sql(&self, script: &str) -> Outcome<Vec<String>> {
         self.run(script).map_err(|e| format!("{script}\n{e:?}"))
     }
 
     /// SQLSTATE and message of the refusal.
-    fn refusal(&self, script: &str) -> Outcome<String> {
+    pub(super) fn refusal(&self, script: &str) -> Outcome<String> {
         match self.run(script) {
             Ok(rows) => Err(format!("{script}\nis not refused: {rows:?}")),
             Err(e) => Ok(format!("{} {}", e.state().code(), e.message())),
@@ -97,7 +97,17 @@ impl Server {
         Ok((job.state.to_string(), reason, job.counts.bad_rows))
     }
 
-    fn wait_for_state(&self, job: &str, state: &str) -> Outcome<(String, u64)> {
+    /// The rows of a query, once there are so many.
+    pub(super) fn wait_for_rows(&self, query: &str, rows: usize) -> Outcome<Vec<String>> {
+        let mut last = None;
+        let found = wait_for("such rows", || {
+            last = Some(self.sql(query));
+            last.clone().and_then(Result::ok).filter(|found| found.len() == rows)
+        });
+        found.map_err(|e| format!("{e}: {last:?}"))
+    }
+
+    pub(super) fn wait_for_state(&self, job: &str, state: &str) -> Outcome<(String, u64)> {
         let mut last = None;
         let found = wait_for("such a state", || {
             last = self.job(job).ok();

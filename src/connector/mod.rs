@@ -1,7 +1,7 @@
 //! Connectors: one folder each, with its options, its source and its sink.
 //!
 //! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]), and
-//!    are never strings again.
+//!    are never strings again; so do the formats' ([`format_options`]). [`declared`] says which columns are METADATA.
 //! 2. A [`Source`] resolves where to start, once, to [`Positions`] (kept in the catalog) and opens a [`Reader`] there.
 //! 3. The tick loop takes what a reader has at hand: [`Chunk`]s of raw bytes (decoded by `format/` on the worker pool)
 //!    or of Arrow rows. A reader prefetches in the background, bounded in bytes, and wakes the tick loop.
@@ -10,7 +10,9 @@
 //! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
 
 pub mod blackhole;
+pub mod declared;
 pub mod file;
+pub mod format_options;
 pub mod generator;
 pub mod kafka;
 pub mod options;

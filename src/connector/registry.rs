@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::declared::Declared;
 use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
 use super::{OnError, Sink, Source, blackhole, file, generator, kafka, print};
 use crate::clock::{MICROS_PER_SECOND, Micros};
@@ -25,37 +26,54 @@ impl Choice for OnError {
     const CHOICES: &'static [(&'static str, Self)] = &[("fail", OnError::Fail), ("skip", OnError::Skip)];
 }
 
-type MakeSource = fn(&[Column], &mut OptionReader) -> Result<Arc<dyn Source>>;
-type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
+type MakeSource = fn(Declared, &mut OptionReader) -> Result<Arc<dyn Source>>;
+type MakeSink = fn(Declared, &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
 
-const SOURCES: &[(&str, MakeSource)] =
-    &[("file", file::source), ("generator", generator::source), ("kafka", kafka::source)];
+const SOURCES: &[(&str, MakeSource)] = &[
+    ("file", file::source),
+    ("generator", |declared, options| generator::source(without_metadata(declared)?, options)),
+    ("kafka", kafka::source),
+];
 
-const SINKS: &[(&str, MakeSink)] =
-    &[("blackhole", blackhole::sink), ("file", file::sink), ("kafka", kafka::sink), ("print", print::sink)];
+const SINKS: &[(&str, MakeSink)] = &[
+    ("blackhole", |declared, key, options| blackhole::sink(without_metadata(declared)?, key, options)),
+    ("file", file::sink),
+    ("kafka", kafka::sink),
+    ("print", |declared, key, options| print::sink(without_metadata(declared)?, key, options)),
+];
+
+/// The columns of a connector that has no metadata.
+fn without_metadata(declared: Declared<'_>) -> Result<&[Column]> {
+    declared.resolve_metadata(&[], |_, _| None::<()>)?;
+    Ok(declared.columns)
+}
 
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
 /// connector refuses (a column that it cannot fill). Nothing outside the process is asked.
-pub fn source(columns: &[Column], options: Vec<WithOption>) -> Result<SourceDefinition> {
+pub fn source<'a>(declared: impl Into<Declared<'a>>, options: Vec<WithOption>) -> Result<SourceDefinition> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SOURCES, SINKS, ("source", "sink"))?;
     let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
-    let source = make(columns, &mut options)?;
+    let source = make(declared.into(), &mut options)?;
     options.finish()?;
     let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
     Ok(SourceDefinition { source, idle_timeout, on_error })
 }
 
-/// `primary_key`: indices into `columns`; empty if none is declared.
+/// `primary_key`: indices into the declared columns; empty if none is declared.
 ///
 /// # Errors
 /// As [`source`].
-pub fn sink(columns: &[Column], primary_key: &[usize], options: Vec<WithOption>) -> Result<Arc<dyn Sink>> {
+pub fn sink<'a>(
+    declared: impl Into<Declared<'a>>,
+    primary_key: &[usize],
+    options: Vec<WithOption>,
+) -> Result<Arc<dyn Sink>> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SINKS, SOURCES, ("sink", "source"))?;
-    let sink = make(columns, primary_key, &mut options)?;
+    let sink = make(declared.into(), primary_key, &mut options)?;
     options.finish()?;
     Ok(sink)
 }

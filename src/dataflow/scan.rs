@@ -93,8 +93,7 @@ impl Scan {
         let bad = decoded.bad.len() as u64;
         match decoded.bad.into_iter().next() {
             Some(first) if !self.skip_bad => {
-                let offset = raw.offsets.get(first.index).copied().unwrap_or_default();
-                Err(first.error.context(format!("message at offset {offset}")))
+                Err(first.error.context(decoder.place(raw, first.index)))
             }
             _ => Ok((decoded.rows, bad)),
         }

@@ -1,11 +1,12 @@
-//! Files of lines, one JSON object each.
+//! Files of lines: one JSON object, CSV record or raw text each.
 //!
 //! Reading, in the order of the data path:
 //!
 //! 1. [`listing`]: a path or a glob becomes files in name order.
-//! 2. [`lines`]: a file's bytes become chunks of whole lines, with where each stands.
+//! 2. [`lines`]: a file's bytes become chunks of whole lines, with where each stands; [`framing`] says what is one.
 //! 3. [`scan`]: file after file, from a position on, bounded or watched.
 //! 4. [`reader`]: a thread scans ahead, bounded in bytes; the tick loop takes what is at hand.
+//! 5. [`layout`]: which columns a line holds, and which are metadata; the decoder of both.
 //!
 //! Writing: [`mod@sink`].
 //!
@@ -19,6 +20,8 @@
 //! - Paths are relative to the directory that the server runs in. Whether a file is there is asked when a job is created,
 //!   not when the source is declared.
 
+pub mod framing;
+pub mod layout;
 pub mod lines;
 pub mod listing;
 pub mod reader;
@@ -28,18 +31,18 @@ pub mod sink;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
-
+use self::layout::Layout;
 use self::listing::Listing;
 use self::reader::FileReader;
 use self::scan::{Mode, Scan};
 use self::sink::FileSink;
+use super::declared::Declared;
+use super::format_options::{Carrier, no_format, read_format};
 use super::options::{Choice, OptionReader};
 use super::{PartitionId, Position, Positions, Reader, ReaderContext, Sink, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::format::Decoder;
-use crate::format::json::{JsonDecoder, JsonOptions, TimestampFormat};
-use crate::types::{Column, schema_of};
+use crate::types::schema_of;
 
 /// How often a watched directory is looked at, unless 'poll-interval' says otherwise.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,16 +51,6 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A source's only partition.
 const PARTITION: &str = "0";
-
-/// 'format' of a file.
-#[derive(Clone, Copy)]
-enum Format {
-    Json,
-}
-
-impl Choice for Format {
-    const CHOICES: &'static [(&'static str, Self)] = &[("json", Format::Json)];
-}
 
 /// 'mode' of a source.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,15 +63,15 @@ impl Choice for ModeName {
     const CHOICES: &'static [(&'static str, Self)] = &[("bounded", ModeName::Bounded), ("watch", ModeName::Watch)];
 }
 
-/// `'connector' = 'file'`, 'path', 'format' = 'json', 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
-pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
+/// `'connector' = 'file'`, 'path', 'format' with its options, 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
+pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn Source>> {
     let path: String = options.required("path")?;
     let listing = Listing::new(&path).map_err(|problem| {
         options.error("path", format!("invalid pattern \"{path}\": {problem}")).with_hint(
             "* and ? stand for letters of a name, ** for directories; write [*] or [?] or [[] for these letters themselves.",
         )
     })?;
-    let json = json_options(options)?;
+    let format = read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))?;
     let mode = options.choice("mode")?.unwrap_or(ModeName::Bounded);
     let poll_interval: Option<Duration> = options.optional_either("poll-interval", "source.monitor-interval")?;
     let mode = match mode {
@@ -90,32 +83,24 @@ pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn 
         ModeName::Bounded => Mode::Bounded,
         ModeName::Watch => Mode::Watch(poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL).max(MIN_POLL_INTERVAL)),
     };
-    let schema = schema_of(columns);
-    JsonDecoder::new(Arc::clone(&schema), json)?;
-    Ok(Arc::new(FileSource { listing, mode, schema, json }))
+    let layout = Layout::new(declared, format)?;
+    layout.decoder(&(0..declared.columns.len()).collect::<Vec<_>>())?;
+    Ok(Arc::new(FileSource { listing, mode, layout }))
 }
 
-/// `'connector' = 'file'`, 'path', 'format' = 'json'.
-pub fn sink(columns: &[Column], _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+/// `'connector' = 'file'`, 'path', 'format' with its options.
+pub fn sink(declared: Declared, _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
     let path: String = options.required("path")?;
-    Ok(Arc::new(FileSink::new(path, &schema_of(columns), json_options(options)?)?))
-}
-
-fn json_options(options: &mut OptionReader) -> Result<JsonOptions> {
-    let Some(Format::Json) = options.choice("format")? else {
-        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
-    };
-    let parse = |text: &str| text.parse::<TimestampFormat>().ok();
-    let timestamp_format = options.parsed("json.timestamp-format.standard", "'SQL' or 'ISO-8601'", parse)?;
-    Ok(JsonOptions { timestamp_format: timestamp_format.unwrap_or_default() })
+    let format = read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))?;
+    declared.resolve_metadata(&[], |_, _| None::<()>)?;
+    Ok(Arc::new(FileSink::new(path, &schema_of(declared.columns), format)?))
 }
 
 #[derive(Debug)]
 struct FileSource {
     listing: Listing,
     mode: Mode,
-    schema: SchemaRef,
-    json: JsonOptions,
+    layout: Layout,
 }
 
 impl Source for FileSource {
@@ -136,13 +121,12 @@ impl Source for FileSource {
     fn open(&self, _columns: &[usize], positions: &Positions, context: ReaderContext) -> Result<Box<dyn Reader>> {
         let id = PartitionId(PARTITION.into());
         let start = positions.get(&id).cloned().unwrap_or(Position { offset: 0, file: None });
-        let scan = Scan::new(self.listing.clone(), self.mode, start);
+        let scan = Scan::new(self.listing.clone(), self.mode, self.layout.framing(), start);
         Ok(Box::new(FileReader::start(scan, id, context.waker)?))
     }
 
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
-        let schema = Arc::new(self.schema.project(columns)?);
-        Ok(Some(Arc::new(JsonDecoder::new(schema, self.json)?)))
+        self.layout.decoder(columns).map(Some)
     }
 }
 

@@ -167,7 +167,8 @@ fn piece(chunk: &FileChunk, from: usize, to: usize) -> (RawChunk, Position) {
         data: chunk.lines.data.slice(start as usize..end as usize),
         ends: ends.iter().map(|end| end - start).collect(),
         offsets: chunk.lines.offsets.get(from..to).unwrap_or_default().to_vec(),
-        nulls: Vec::new(),
+        file: chunk.lines.file.clone(),
+        ..RawChunk::default()
     };
     (lines, Position { offset: chunk.base + u64::from(end), file: Some(Arc::clone(&chunk.file)) })
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::framing::Framing;
 use super::lines::{FileChunk, Lines};
 use super::listing::Listing;
 use crate::connector::Position;
@@ -30,6 +31,7 @@ pub enum Step {
 pub struct Scan {
     listing: Listing,
     mode: Mode,
+    framing: Framing,
     /// Where to begin, until the first file is open.
     start: Option<Position>,
     current: Option<Lines>,
@@ -41,8 +43,8 @@ pub struct Scan {
 }
 
 impl Scan {
-    pub fn new(listing: Listing, mode: Mode, start: Position) -> Self {
-        Scan { listing, mode, start: Some(start), current: None, newest: None, ahead: VecDeque::new(), listed: false }
+    pub fn new(listing: Listing, mode: Mode, framing: Framing, start: Position) -> Self {
+        Scan { listing, mode, framing, start: Some(start), current: None, newest: None, ahead: VecDeque::new(), listed: false }
     }
 
     pub fn mode(&self) -> Mode {
@@ -70,7 +72,7 @@ impl Scan {
             if let Some(chunk) = lines.next_chunk()? {
                 return Ok(Step::Chunk(chunk));
             }
-            let last = lines.last();
+            let last = lines.last()?;
             self.current = None;
             if let Some(chunk) = last {
                 return Ok(Step::Chunk(chunk));
@@ -99,7 +101,7 @@ impl Scan {
             None => 0,
         };
         self.newest = Some(Arc::clone(&name));
-        self.current = Some(Lines::open(name, offset)?);
+        self.current = Some(Lines::open(name, offset, self.framing.clone())?);
         Ok(true)
     }
 

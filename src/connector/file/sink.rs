@@ -14,21 +14,34 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::listing::directory;
 use crate::connector::{DeliveryError, Part, Sink, SinkWriter};
 use crate::error::{Error, Result};
-use crate::format::Encoder;
-use crate::format::json::{JsonEncoder, JsonOptions};
+use crate::format::csv::{CsvEncoder, Header};
+use crate::format::{Encoder, Format};
 
 #[derive(Debug)]
 pub struct FileSink {
     path: Arc<str>,
-    json: JsonOptions,
+    format: Format,
 }
 
 impl FileSink {
     /// # Errors
-    /// 0A000 for a column that JSON has no form for.
-    pub fn new(path: String, schema: &Schema, json: JsonOptions) -> Result<Self> {
-        JsonEncoder::new(Arc::new(schema.clone()), json)?;
-        Ok(FileSink { path: path.into(), json })
+    /// 0A000 for a column that the format has no form for.
+    pub fn new(path: String, schema: &Schema, format: Format) -> Result<Self> {
+        format.encoder(schema, &every_column(schema))?;
+        Ok(FileSink { path: path.into(), format })
+    }
+
+    /// What a new file begins with.
+    fn header(&self, schema: &Schema) -> Option<Vec<u8>> {
+        match &self.format {
+            Format::Csv(options) if options.header != Header::None => {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let mut header = CsvEncoder::header(names, options);
+                header.push(b'\n');
+                Some(header)
+            }
+            _ => None,
+        }
     }
 
     /// Opens the file for appending; it is made if it is not there.
@@ -40,6 +53,10 @@ impl FileSink {
         let opened = OpenOptions::new().create(true).append(true).read(true).open(&*self.path);
         opened.map_err(|e| failed(&self.path, e))
     }
+}
+
+fn every_column(schema: &Schema) -> Vec<usize> {
+    (0..schema.fields().len()).collect()
 }
 
 fn failed(path: &str, e: std::io::Error) -> Error {
@@ -62,11 +79,21 @@ impl Sink for FileSink {
     }
 
     fn open(&self, _job: &str, schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        let encoder = JsonEncoder::new(schema, self.json)?;
+        let encoder = self.format.encoder(&schema, &every_column(&schema))?;
         let mut file = self.append()?;
         let length = close_last_line(&mut file).map_err(|e| failed(&self.path, e))?;
+        let header = self.header(&schema).filter(|_| length == 0);
         let path = Arc::clone(&self.path);
-        Ok(Box::new(FileWriter { path, file, length, is_torn: false, encoder, data: Vec::new(), ends: Vec::new() }))
+        Ok(Box::new(FileWriter {
+            path,
+            file,
+            length,
+            is_torn: false,
+            header,
+            encoder,
+            data: Vec::new(),
+            ends: Vec::new(),
+        }))
     }
 }
 
@@ -93,7 +120,9 @@ struct FileWriter {
     length: u64,
     /// A failed write may have left bytes behind `length`.
     is_torn: bool,
-    encoder: JsonEncoder,
+    /// Still to be written.
+    header: Option<Vec<u8>>,
+    encoder: Box<dyn Encoder>,
     /// Kept for their capacity.
     data: Vec<u8>,
     ends: Vec<usize>,
@@ -106,6 +135,11 @@ impl FileWriter {
             self.is_torn = false;
         }
         let mut written = 0;
+        if let Some(header) = &self.header {
+            self.is_torn = true;
+            self.file.write_all(header)?;
+            written += header.len() as u64;
+        }
         for batch in &part.batches {
             self.data.clear();
             self.ends.clear();
@@ -149,6 +183,7 @@ impl SinkWriter for FileWriter {
             Ok(Ok(written)) => {
                 self.length += written;
                 self.is_torn = false;
+                self.header = None;
                 Ok(())
             }
             Ok(Err(e)) => Err(DeliveryError::Fatal(e)),

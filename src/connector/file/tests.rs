@@ -6,13 +6,16 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use tempfile::TempDir;
 
+use super::framing::Framing;
 use super::scan::Step;
 use super::*;
 use crate::change::ChangeBatch;
 use crate::clock::ManualClock;
 use crate::connector::options::WithOption;
 use crate::connector::{Chunk, DeliveryError, Part, PartId, Payload, Taken, registry};
-use crate::types::SqlType;
+use crate::format::Format;
+use crate::format::json::JsonOptions;
+use crate::types::{Column, SqlType};
 
 const POLL: Mode = Mode::Watch(Duration::from_millis(1));
 
@@ -36,7 +39,12 @@ impl Folder {
 
     fn scan(&self, path: &str, mode: Mode, from: Option<(&str, u64)>) -> Scan {
         let (file, offset) = from.map_or((None, 0), |(file, offset)| (Some(self.path(file).into()), offset));
-        Scan::new(Listing::new(&self.path(path)).expect("a listing"), mode, Position { offset, file })
+        Scan::new(
+            Listing::new(&self.path(path)).expect("a listing"),
+            mode,
+            Framing::new(&Format::Json(JsonOptions::default()), vec!["id".into()]),
+            Position { offset, file },
+        )
     }
 }
 

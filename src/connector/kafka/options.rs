@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use super::super::declared::Declared;
+use super::super::format_options::{Carrier, no_format, read_format};
 use super::super::options::{Choice, OptionReader};
+use super::metadata::{Metadata, READABLE, WRITABLE};
+use super::startup::{self, Bound, Startup};
 use crate::error::{Error, Result, SqlState};
-use crate::format::json::{JsonOptions, TimestampFormat};
-use crate::types::Column;
+use crate::format::Format;
+use crate::format::json::JsonOptions;
 
 /// Settings of librdkafka that the connector's promises rest on.
 const OWNED: &[(&str, &str)] = &[
@@ -56,71 +60,37 @@ impl fmt::Debug for Properties {
     }
 }
 
-/// Where to start reading, when a job is created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Startup {
-    Earliest,
-    Latest,
-    /// Milliseconds since 1970-01-01 UTC: the first record with this timestamp or a later one.
-    Timestamp(i64),
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceOptions {
     pub topic: String,
     pub properties: Properties,
     pub startup: Startup,
-    /// Read up to the offsets that are the last when reading begins, and end there.
-    pub bounded: bool,
-    pub json: JsonOptions,
+    /// `None`: reading never ends.
+    pub bound: Option<Bound>,
+    pub fields: MessageFields,
+    pub metadata: Vec<(usize, Metadata)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SinkOptions {
     pub topic: String,
     pub properties: Properties,
-    /// Columns of the message's key, as an object in this order; none: messages have no key.
-    pub key: Vec<usize>,
-    /// Columns of the message's value.
+    pub fields: MessageFields,
+    /// The column that gives a message's timestamp.
+    pub timestamp: Option<usize>,
+    /// The column that gives a message's headers.
+    pub headers: Option<usize>,
+}
+
+/// Which declared columns a message's value holds, and which its key, each in its format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageFields {
+    pub value_format: Format,
+    /// Columns of the value, in the order of its fields.
     pub value: Vec<usize>,
-    pub json: JsonOptions,
-}
-
-#[derive(Clone, Copy)]
-struct Json;
-
-impl Choice for Json {
-    const CHOICES: &'static [(&'static str, Self)] = &[("json", Json)];
-}
-
-#[derive(Clone, Copy)]
-enum StartupMode {
-    Earliest,
-    Latest,
-    Timestamp,
-    GroupOffsets,
-    SpecificOffsets,
-}
-
-impl Choice for StartupMode {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("earliest-offset", StartupMode::Earliest),
-        ("latest-offset", StartupMode::Latest),
-        ("timestamp", StartupMode::Timestamp),
-        ("group-offsets", StartupMode::GroupOffsets),
-        ("specific-offsets", StartupMode::SpecificOffsets),
-    ];
-}
-
-#[derive(Clone, Copy)]
-enum BoundedMode {
-    Unbounded,
-    Latest,
-}
-
-impl Choice for BoundedMode {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("unbounded", BoundedMode::Unbounded), ("latest-offset", BoundedMode::Latest)];
+    pub key_format: Format,
+    /// Columns of the key, in the order of its fields; none: there is no key, or nobody reads it.
+    pub key: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -145,25 +115,27 @@ impl Choice for Guarantee {
         &[("at-least-once", Guarantee::AtLeastOnce), ("exactly-once", Guarantee::ExactlyOnce)];
 }
 
-impl Choice for TimestampFormat {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("SQL", TimestampFormat::Sql), ("ISO-8601", TimestampFormat::Iso8601)];
-}
-
-pub(super) fn read_source(options: &mut OptionReader) -> Result<SourceOptions> {
-    Ok(SourceOptions {
-        topic: topic(options)?,
-        properties: properties(options)?,
-        startup: startup(options)?,
-        bounded: matches!(options.choice("scan.bounded.mode")?, Some(BoundedMode::Latest)),
-        json: format(options)?,
-    })
-}
-
-pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
+pub(super) fn read_source(declared: Declared, options: &mut OptionReader) -> Result<SourceOptions> {
     let topic = topic(options)?;
-    let properties = properties(options)?;
-    let json = format(options)?;
+    let startup = startup::startup(options)?;
+    let bound = startup::bound(options)?;
+    let reads_group = matches!(startup, Startup::Group(_));
+    let properties = properties(options, reads_group)?;
+    let metadata = declared.resolve_metadata(READABLE, Metadata::find)?;
+    let fields = message_fields(declared, options, Role::Source)?;
+    Ok(SourceOptions { topic, properties, startup, bound, fields, metadata })
+}
+
+pub(super) fn read_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
+    let topic = topic(options)?;
+    let properties = properties(options, false)?;
+    let metadata = declared.resolve_metadata(WRITABLE, Metadata::find)?;
+    if let Some(column) = declared.metadata.iter().find(|column| column.is_virtual) {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "a sink cannot have a VIRTUAL column")
+            .with_hint("Remove VIRTUAL to write the metadata, or the column.")
+            .at(column.position));
+    }
+    let fields = message_fields(declared, options, Role::Sink)?;
     if !primary_key.is_empty() {
         return Err(Error::unsupported(
             "a Kafka sink in format \"json\" cannot have a primary key",
@@ -177,12 +149,34 @@ pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut
         )
         .at(options.position("sink.delivery-guarantee").unwrap_or(1)));
     }
-    let key = key_fields(columns, options)?;
+    let of = |wanted: fn(&Metadata) -> bool| metadata.iter().find(|(_, m)| wanted(m)).map(|(column, _)| *column);
+    let timestamp = of(|m| matches!(m, Metadata::Timestamp { .. }));
+    let headers = of(|m| matches!(m, Metadata::Headers(_)));
+    Ok(SinkOptions { topic, properties, fields, timestamp, headers })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Source,
+    Sink,
+}
+
+/// 'format', 'key.format', 'key.fields', 'value.fields-include'.
+fn message_fields(declared: Declared, options: &mut OptionReader, role: Role) -> Result<MessageFields> {
+    let value_format = value_format(options)?;
+    let physical = declared.physical();
+    let (key_format, mut key) = key(declared, &physical, options, role)?;
     let value = match options.choice("value.fields-include")? {
-        Some(FieldsInclude::ExceptKey) => (0..columns.len()).filter(|index| !key.contains(index)).collect(),
-        Some(FieldsInclude::All) | None => (0..columns.len()).collect(),
+        Some(FieldsInclude::ExceptKey) => physical.into_iter().filter(|index| !key.contains(index)).collect(),
+        Some(FieldsInclude::All) | None => {
+            if role == Role::Source {
+                // The value holds these columns too, and it is the value's that count.
+                key.clear();
+            }
+            physical
+        }
     };
-    Ok(SinkOptions { topic, properties, key, value, json })
+    Ok(MessageFields { value_format, value, key_format, key })
 }
 
 /// A topic's name, by Kafka's own rule.
@@ -200,58 +194,24 @@ fn topic(options: &mut OptionReader) -> Result<String> {
     Ok(topic)
 }
 
-fn format(options: &mut OptionReader) -> Result<JsonOptions> {
-    if options.option("format").is_none() && options.option("value.format").is_none() {
-        return Err(options.missing("format").with_hint("Add 'format' = 'json' to the WITH clause."));
-    }
-    let format = options.choice::<Json>("format")?;
-    if options.choice::<Json>("value.format")?.is_some() && format.is_some() {
-        return Err(options
+fn value_format(options: &mut OptionReader) -> Result<Format> {
+    let format = read_format(options, "format", "", Carrier::Message)?;
+    let value = read_format(options, "value.format", "value.", Carrier::Message)?;
+    match (format, value) {
+        (Some(_), Some(_)) => Err(options
             .error("value.format", "options \"format\" and \"value.format\" are the same")
-            .with_hint("Remove one of the two."));
-    }
-    let own = options.choice("json.timestamp-format.standard")?;
-    let value = options.choice("value.json.timestamp-format.standard")?;
-    Ok(JsonOptions { timestamp_format: own.or(value).unwrap_or_default() })
-}
-
-fn startup(options: &mut OptionReader) -> Result<Startup> {
-    const MODE: &str = "scan.startup.mode";
-    const MILLIS: &str = "scan.startup.timestamp-millis";
-    let mode = options.choice(MODE)?;
-    let millis: Option<i64> = options.optional(MILLIS)?;
-    if millis.is_some() && !matches!(mode, Some(StartupMode::Timestamp)) {
-        return Err(options
-            .error(MILLIS, format!("option \"{MILLIS}\" needs startup mode \"timestamp\""))
-            .with_hint(format!("Add '{MODE}' = 'timestamp', or remove '{MILLIS}'.")));
-    }
-    match mode {
-        None => Err(options.missing(MODE).with_hint(
-            "Add 'scan.startup.mode' = 'earliest-offset' (all there is), 'latest-offset' (from now on) or 'timestamp'.",
-        )),
-        Some(StartupMode::Earliest) => Ok(Startup::Earliest),
-        Some(StartupMode::Latest) => Ok(Startup::Latest),
-        Some(StartupMode::Timestamp) => match millis {
-            Some(millis) if millis >= 0 => Ok(Startup::Timestamp(millis)),
-            Some(_) => Err(options.error(MILLIS, format!("option \"{MILLIS}\" must not be negative"))),
-            None => Err(options.missing(MILLIS)),
-        },
-        Some(StartupMode::GroupOffsets) => Err(unsupported_mode(options, "group-offsets")),
-        Some(StartupMode::SpecificOffsets) => Err(unsupported_mode(options, "specific-offsets")),
+            .with_hint("Remove one of the two.")),
+        (format, value) => format.or(value).ok_or_else(|| no_format(options)),
     }
 }
 
-fn unsupported_mode(options: &OptionReader, mode: &str) -> Error {
-    Error::unsupported(
-        format!("startup mode \"{mode}\" is not supported yet"),
-        "Use 'earliest-offset', 'latest-offset' or 'timestamp'.",
-    )
-    .at(options.position("scan.startup.mode").unwrap_or(1))
-}
-
-fn properties(options: &mut OptionReader) -> Result<Properties> {
+/// `reads_group`: where a consumer group's missing offsets are is for the user to say.
+fn properties(options: &mut OptionReader, reads_group: bool) -> Result<Properties> {
     let mut properties = Vec::new();
     for (name, option) in options.prefixed("properties.") {
+        if reads_group && option.key.value == startup::RESET {
+            continue;
+        }
         let refusal = |what: String, hint: &str| {
             Error::new(SqlState::InvalidParameterValue, what).with_hint(hint).at(option.key.position)
         };
@@ -287,21 +247,28 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
     Ok(properties)
 }
 
-/// 'key.fields' = 'a;b' as indices into `columns`.
-fn key_fields(columns: &[Column], options: &mut OptionReader) -> Result<Vec<usize>> {
+/// 'key.format' and 'key.fields' = 'a;b', as indices of declared columns.
+fn key(
+    declared: Declared,
+    physical: &[usize],
+    options: &mut OptionReader,
+    role: Role,
+) -> Result<(Format, Vec<usize>)> {
     const FIELDS: &str = "key.fields";
     let fields: Option<String> = options.optional(FIELDS)?;
-    let format = options.choice::<Json>("key.format")?;
-    let Some(fields) = fields else {
-        return match format {
-            Some(_) => Err(options.missing(FIELDS)),
-            None => Ok(Vec::new()),
-        };
+    let format = read_format(options, "key.format", "key.", Carrier::Message)?;
+    let names = physical.iter().filter_map(|index| Some((*index, declared.columns.get(*index)?.name.as_str())));
+    let names = names.collect::<Vec<_>>();
+    let format = match (fields.is_some(), format) {
+        (true, None) if role == Role::Source => return Err(options.missing("key.format")),
+        (false, Some(_)) => return Err(options.missing(FIELDS)),
+        (_, format) => format.unwrap_or(Format::Json(JsonOptions::default())),
     };
+    let Some(fields) = fields else { return Ok((format, Vec::new())) };
     let mut key = Vec::new();
     for name in fields.split(';').map(str::trim).filter(|name| !name.is_empty()) {
-        let Some(index) = columns.iter().position(|column| column.name == name) else {
-            let names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>();
+        let Some(index) = names.iter().find(|(_, column)| *column == name).map(|(index, _)| *index) else {
+            let names = names.iter().map(|(_, name)| *name).collect::<Vec<_>>();
             let hint = super::super::options::one_of(name, &names);
             return Err(options
                 .error(FIELDS, format!("column \"{name}\" of \"{FIELDS}\" does not exist"))
@@ -315,16 +282,21 @@ fn key_fields(columns: &[Column], options: &mut OptionReader) -> Result<Vec<usiz
     if key.is_empty() {
         return Err(options.error(FIELDS, format!("option \"{FIELDS}\" names no column")));
     }
-    Ok(key)
+    Ok((format, key))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::super::options::WithOption;
+    use super::super::startup::GroupReset;
     use super::*;
-    use crate::types::SqlType;
+    use crate::types::{Column, SqlType};
 
     const BASE: &[(&str, &str)] = &[("topic", "t"), ("properties.bootstrap.servers", "h:1"), ("format", "json")];
+
+    fn columns() -> [Column; 3] {
+        ["a", "b", "c"].map(|name| Column { name: name.into(), ty: SqlType::BigInt, not_null: false })
+    }
 
     fn reader(extra: &[(&str, &str)]) -> OptionReader {
         let all = BASE.iter().filter(|(k, _)| !extra.iter().any(|(e, _)| e == k)).chain(extra);
@@ -338,14 +310,14 @@ mod tests {
 
     fn source(extra: &[(&str, &str)]) -> Result<SourceOptions, String> {
         let mut reader = reader(extra);
-        let read = read_source(&mut reader).and_then(|options| reader.finish().map(|()| options));
+        let columns = columns();
+        let read = read_source(Declared::from(&columns), &mut reader).and_then(|options| reader.finish().map(|()| options));
         read.map_err(|e| shown(&e))
     }
 
     fn sink(extra: &[(&str, &str)]) -> Result<SinkOptions, String> {
-        let column = |name: &str| Column { name: name.into(), ty: SqlType::BigInt, not_null: false };
         let mut reader = reader(extra);
-        let read = read_sink(&[column("a"), column("b"), column("c")], &[], &mut reader);
+        let read = read_sink(Declared::from(&columns()), &[], &mut reader);
         read.and_then(|options| reader.finish().map(|()| options)).map_err(|e| shown(&e))
     }
 
@@ -364,10 +336,14 @@ mod tests {
         assert_eq!(mode(&timestamp), Ok(Startup::Timestamp(5)));
         refused(mode(&[]), "\"scan.startup.mode\" is required");
         refused(mode(&timestamp[..1]), "\"scan.startup.timestamp-millis\" is required");
-        refused(
-            mode(&[("scan.startup.mode", "group-offsets")]),
-            "0A000 startup mode \"group-offsets\" is not supported",
-        );
+        refused(mode(&[("scan.startup.mode", "group-offsets")]), "needs option \"properties.group.id\"");
+        let group = [("scan.startup.mode", "group-offsets"), ("properties.group.id", "g")];
+        assert_eq!(mode(&group), Ok(Startup::Group(GroupReset::None)));
+        let reset = [group[0], group[1], ("properties.auto.offset.reset", "latest")];
+        assert_eq!(mode(&reset), Ok(Startup::Group(GroupReset::Latest)));
+        let specific = [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:1,offset:5")];
+        assert_eq!(mode(&specific), Ok(Startup::Specific([(1, 5)].into())));
+        refused(mode(&specific[..1]), "\"scan.startup.specific-offsets\" is required");
         refused(
             mode(&[("scan.startup.mode", "latest-offset"), ("scan.startup.timestamp-millis", "5")]),
             "needs startup mode \"timestamp\"",
@@ -383,17 +359,47 @@ mod tests {
         refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
         refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
         refused(with("topic", "a;b"), "A source reads one topic");
-        refused(with("format", "avro"), "Possible values are \"json\"");
+        refused(with("format", "avro"), "Possible values are \"json\", \"csv\", \"raw\"");
         let options = with("properties.sasl.password", "hunter2").unwrap();
         assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
         assert!(!format!("{options:?}").contains("hunter2"));
     }
 
     #[test]
+    fn bounded_modes() {
+        let bound = |extra: &[(&str, &str)]| {
+            source(&[&[("scan.startup.mode", "earliest-offset")], extra].concat()).map(|options| options.bound)
+        };
+        assert_eq!(bound(&[]), Ok(None));
+        assert_eq!(bound(&[("scan.bounded.mode", "latest-offset")]), Ok(Some(Bound::Latest)));
+        let timestamp = [("scan.bounded.mode", "timestamp"), ("scan.bounded.timestamp-millis", "7")];
+        assert_eq!(bound(&timestamp), Ok(Some(Bound::Timestamp(7))));
+        let specific = [("scan.bounded.mode", "specific-offsets"), ("scan.bounded.specific-offsets", "partition:0,offset:9")];
+        assert_eq!(bound(&specific), Ok(Some(Bound::Specific([(0, 9)].into()))));
+        refused(bound(&timestamp[1..]), "needs bounded mode \"timestamp\"");
+        refused(bound(&[("scan.bounded.mode", "group-offsets")]), "needs option \"properties.group.id\"");
+    }
+
+    #[test]
+    fn keys_of_sources() {
+        let fields = |extra: &[(&str, &str)]| {
+            source(&[&[("scan.startup.mode", "earliest-offset")], extra].concat()).map(|options| options.fields)
+        };
+        let key = [("key.format", "raw"), ("key.fields", "b"), ("value.fields-include", "EXCEPT_KEY")];
+        let found = fields(&key).unwrap();
+        assert_eq!((found.key, found.value), (vec![1], vec![0, 2]));
+        let found = fields(&key[..2]).unwrap();
+        assert_eq!((found.key, found.value), (vec![], vec![0, 1, 2]));
+        refused(fields(&key[..1]), "\"key.fields\" is required");
+        refused(fields(&key[1..]), "\"key.format\" is required");
+        refused(fields(&[("format", "csv"), ("csv.header", "true")]), "option \"csv.header\" is for files");
+    }
+
+    #[test]
     fn keys_of_sinks() {
-        assert_eq!(sink(&[]).unwrap().key, [] as [usize; 0]);
+        assert_eq!(sink(&[]).unwrap().fields.key, [] as [usize; 0]);
         let options = sink(&[("key.fields", "c; a"), ("value.fields-include", "EXCEPT_KEY")]).unwrap();
-        assert_eq!((options.key, options.value), (vec![2, 0], vec![1]));
+        assert_eq!((options.fields.key, options.fields.value), (vec![2, 0], vec![1]));
         refused(sink(&[("key.fields", "d")]), "column \"d\" of \"key.fields\" does not exist");
         refused(sink(&[("key.fields", "a;a")]), "appears twice");
         refused(sink(&[("key.format", "json")]), "\"key.fields\" is required");

@@ -7,15 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
+use super::super::declared::Declared;
 use super::super::options::OptionReader;
 use super::super::{DeliveryError, Part, Sink, SinkWriter};
 use super::client::{self, SharedContext, TIMEOUT};
@@ -23,8 +24,7 @@ use super::options::{SinkOptions, read_sink};
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Encoder;
-use crate::format::json::JsonEncoder;
-use crate::types::{Column, schema_of};
+use crate::types::schema_of;
 
 /// How long a record may be under way before it counts as failed (and its part is tried again).
 const MESSAGE_TIMEOUT_MS: &str = "30000";
@@ -42,9 +42,9 @@ const CREATION_ATTEMPTS: u32 = 3;
 ///
 /// # Errors
 /// `22023` for options that are missing, ill-typed or ours; `0A000` for what is not supported. The broker is not asked.
-pub fn sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
-    let options = read_sink(columns, primary_key, options)?;
-    encoders(&options, &schema_of(columns))?;
+pub fn sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+    let options = read_sink(declared, primary_key, options)?;
+    encoders(&options, &schema_of(declared.columns))?;
     Ok(Arc::new(KafkaSink { options }))
 }
 
@@ -101,9 +101,10 @@ impl Sink for KafkaSink {
 }
 
 /// The encoders of values and, if there are any, keys.
-fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<(JsonEncoder, Option<JsonEncoder>)> {
-    let value = JsonEncoder::with_columns(schema, &options.value, options.json)?;
-    let key = (!options.key.is_empty()).then(|| JsonEncoder::with_columns(schema, &options.key, options.json));
+fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<(Box<dyn Encoder>, Option<Box<dyn Encoder>>)> {
+    let fields = &options.fields;
+    let value = fields.value_format.encoder(schema, &fields.value)?;
+    let key = (!fields.key.is_empty()).then(|| fields.key_format.encoder(schema, &fields.key));
     Ok((value, key.transpose()?))
 }
 
@@ -132,7 +133,7 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn fill(&mut self, encoder: &JsonEncoder, rows: &RecordBatch) -> Result<()> {
+    fn fill(&mut self, encoder: &dyn Encoder, rows: &RecordBatch) -> Result<()> {
         self.data.clear();
         self.ends.clear();
         encoder.encode(rows, &mut self.data, &mut self.ends)
@@ -146,8 +147,8 @@ impl Encoded {
 
 struct KafkaWriter {
     options: SinkOptions,
-    value: JsonEncoder,
-    key: Option<JsonEncoder>,
+    value: Box<dyn Encoder>,
+    key: Option<Box<dyn Encoder>>,
     /// Made when first needed, and anew after it failed for good.
     producer: Option<BaseProducer<Context>>,
     values: Encoded,
@@ -187,15 +188,21 @@ impl KafkaWriter {
         if batch.weights().is_some_and(|weights| weights.iter().any(|weight| *weight < 0)) {
             return Err(DeliveryError::Fatal(Error::internal("a deletion for a Kafka sink that takes none")));
         }
-        self.values.fill(&self.value, batch.rows()).map_err(DeliveryError::Fatal)?;
+        self.values.fill(&*self.value, batch.rows()).map_err(DeliveryError::Fatal)?;
         if let Some(key) = &self.key {
-            self.keys.fill(key, batch.rows()).map_err(DeliveryError::Fatal)?;
+            self.keys.fill(&**key, batch.rows()).map_err(DeliveryError::Fatal)?;
         }
         let mut keys = self.keys.iter();
         for (row, value) in self.values.iter().enumerate() {
             let key = keys.next();
+            let about = |column: Option<usize>| column.and_then(|column| batch.rows().columns().get(column));
+            let timestamp = about(self.options.timestamp).and_then(|column| timestamp_millis(column, row));
+            let headers = about(self.options.headers).and_then(|column| headers(column, row));
             for _ in 0..batch.weight(row) {
-                self.send_record(producer, key, value)?;
+                let record = BaseRecord::with_opaque_to(&self.options.topic, value.len());
+                let mut record = BaseRecord { key, timestamp, headers: headers.clone(), ..record };
+                record.payload = Some(value);
+                self.send_record(producer, record)?;
             }
         }
         Ok(())
@@ -204,11 +211,9 @@ impl KafkaWriter {
     fn send_record(
         &self,
         producer: &BaseProducer<Context>,
-        key: Option<&[u8]>,
-        value: &[u8],
+        mut record: BaseRecord<'_, [u8], [u8], usize>,
     ) -> Result<(), DeliveryError> {
-        let mut record = BaseRecord::with_opaque_to(&self.options.topic, value.len()).payload(value);
-        record.key = key;
+        let value_bytes = record.delivery_opaque;
         loop {
             // Once one record has failed the whole part will be sent again: the rest is spared.
             if producer.context().outcomes.lock().failure.is_some() {
@@ -225,7 +230,7 @@ impl KafkaWriter {
                 }
                 Err((error, _)) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                    return Err(self.explain(Failure { code, value_bytes: value.len() }));
+                    return Err(self.explain(Failure { code, value_bytes }));
                 }
             }
         }
@@ -266,6 +271,24 @@ impl KafkaWriter {
     fn failed(&self, code: RDKafkaErrorCode) -> Error {
         client::failed("write", &self.options.topic, code)
     }
+}
+
+/// A METADATA column's timestamp; none: the producer's clock is taken.
+fn timestamp_millis(column: &ArrayRef, row: usize) -> Option<i64> {
+    let micros = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    micros.is_valid(row).then(|| micros.value(row).div_euclid(1000))
+}
+
+/// A METADATA column's headers.
+fn headers(column: &ArrayRef, row: usize) -> Option<OwnedHeaders> {
+    let list = column.as_list_opt::<i32>().filter(|list| list.is_valid(row))?.value(row);
+    let rows = list.as_struct_opt()?;
+    let (names, values) = (rows.columns().first()?.as_string_view_opt()?, rows.columns().get(1)?.as_binary_view_opt()?);
+    let mut headers = OwnedHeaders::new_with_capacity(rows.len());
+    for (name, value) in names.iter().zip(values) {
+        headers = headers.insert(Header { key: name.unwrap_or_default(), value });
+    }
+    Some(headers)
 }
 
 /// What became of the records of the part at hand.

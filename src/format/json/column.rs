@@ -1,5 +1,7 @@
 //! Growing columns: JSON values go from a message's bytes straight into them.
 
+mod plain;
+
 use std::sync::Arc;
 
 use arrow::array::NullBufferBuilder;
@@ -12,6 +14,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
 };
 
+pub(in crate::format) use self::plain::Plain;
 use super::failure::{Failure, Scan, excerpt};
 use super::number::Number;
 use super::object::Object;
@@ -30,7 +33,7 @@ const INLINE_TEXT: usize = 12;
 ///
 /// Invariant between two messages: the column has a value or a null for each row, and no more. While a message is read a
 /// column may hold one row more, or (after a failure) remains of one: [`Column::truncate`] restores the invariant.
-pub(super) struct Column {
+pub(in crate::format) struct Column {
     ty: SqlType,
     rows: usize,
     validity: NullBufferBuilder,
@@ -71,7 +74,7 @@ struct Span {
 
 /// The input that finished text columns are copied from.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
+pub(in crate::format) struct Input<'a> {
     pub bytes: &'a [u8],
     /// The same as text, if all of it is UTF-8; if not, each good message still is.
     pub text: Option<&'a str>,
@@ -79,7 +82,7 @@ pub(super) struct Input<'a> {
 
 impl Column {
     /// An empty column for a wanted field (whose type JSON has a form for), with room for `rows`.
-    pub(super) fn new(field: &Field, rows: usize) -> Column {
+    pub(in crate::format) fn new(field: &Field, rows: usize) -> Column {
         let ty = SqlType::from_field(field);
         let values = match &ty {
             SqlType::Boolean => Values::Boolean(Vec::with_capacity(rows)),
@@ -118,12 +121,12 @@ impl Column {
         Column { ty, rows: 0, validity: NullBufferBuilder::new(rows), values }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::format) fn len(&self) -> usize {
         self.rows
     }
 
     /// Drops everything behind row `rows`.
-    pub(super) fn truncate(&mut self, rows: usize) {
+    pub(in crate::format) fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
         self.validity.truncate(rows);
         match &mut self.values {
@@ -147,7 +150,7 @@ impl Column {
         }
     }
 
-    pub(super) fn push_null(&mut self) {
+    pub(in crate::format) fn push_null(&mut self) {
         match &mut self.values {
             Values::Boolean(v) => v.push(false),
             Values::SmallInt(v) => v.push(0),
@@ -213,7 +216,7 @@ impl Column {
     }
 
     /// The finished column.
-    pub(super) fn finish(mut self, input: Input) -> Result<ArrayRef> {
+    pub(in crate::format) fn finish(mut self, input: Input) -> Result<ArrayRef> {
         let nulls = self.validity.finish();
         Ok(match self.values {
             Values::Boolean(v) => Arc::new(BooleanArray::new(v.into(), nulls)),
