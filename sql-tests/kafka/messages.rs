@@ -10,6 +10,7 @@ pub const TESTS: &[Test] = &[
     ("kafka/csv_and_raw_messages", csv_and_raw_messages),
     ("kafka/specific_offsets_and_bounds", specific_offsets_and_bounds),
     ("kafka/group_offsets", group_offsets),
+    ("kafka/dead_letters_go_to_a_topic", dead_letters_go_to_a_topic),
 ];
 
 /// Options of a source that reads all there is.
@@ -23,13 +24,16 @@ fn same(found: &[String], expected: &[&str]) -> Outcome {
 
 fn metadata_becomes_columns(broker: &mut Broker) -> Outcome {
     broker.create_topic("meta", 2, &[("message.timestamp.type", "LogAppendTime")])?;
-    broker.produce("meta", [
-        (0, Some("k0"), Some(&b"{\"id\":1}"[..])),
-        (1, None, Some(b"{\"id\":2}")),
-        (1, Some("tombstone"), None),
-        (1, Some("bad"), Some(b"{\"id\":")),
-        (1, Some("k3"), Some(b"{\"id\":3}")),
-    ])?;
+    broker.produce(
+        "meta",
+        [
+            (0, Some("k0"), Some(&b"{\"id\":1}"[..])),
+            (1, None, Some(b"{\"id\":2}")),
+            (1, Some("tombstone"), None),
+            (1, Some("bad"), Some(b"{\"id\":")),
+            (1, Some("k3"), Some(b"{\"id\":3}")),
+        ],
+    )?;
     let server = Server::start(broker)?;
     server.sql(&format!(
         "CREATE SOURCE meta (topic TEXT METADATA, id INT, p INT METADATA FROM 'partition' VIRTUAL, o BIGINT METADATA FROM 'offset',
@@ -39,25 +43,29 @@ fn metadata_becomes_columns(broker: &mut Broker) -> Outcome {
          CREATE MATERIALIZED VIEW all_meta AS SELECT * FROM meta;
          CREATE MATERIALIZED VIEW few_meta AS SELECT o, key FROM meta WHERE p = 1;"
     ))?;
-    let rows = server.wait_for_rows(
-        "SELECT id, topic, p, o, key, kind, ts > '2024-01-01', headers FROM all_meta ORDER BY id",
-        3,
+    let rows = server
+        .wait_for_rows("SELECT id, topic, p, o, key, kind, ts > '2024-01-01', headers FROM all_meta ORDER BY id", 3)?;
+    same(
+        &rows,
+        &[
+            "1|meta|0|0|\\x6b30|LogAppendTime|t|{}",
+            "2|meta|1|0|null|LogAppendTime|t|{}",
+            "3|meta|1|3|\\x6b33|LogAppendTime|t|{}",
+        ],
     )?;
-    same(&rows, &[
-        "1|meta|0|0|\\x6b30|LogAppendTime|t|{}",
-        "2|meta|1|0|null|LogAppendTime|t|{}",
-        "3|meta|1|3|\\x6b33|LogAppendTime|t|{}",
-    ])?;
     same(&server.wait_for_rows("SELECT o, key FROM few_meta ORDER BY o", 2)?, &["0|null", "3|\\x6b33"])
 }
 
 fn metadata_is_written(broker: &mut Broker) -> Outcome {
     broker.create_topic("meta-in", 1, &[])?;
     broker.create_topic("meta-out", 1, &[])?;
-    broker.produce("meta-in", [
-        (0, None, Some(&b"{\"id\":1,\"ts\":\"2024-01-01 00:00:01\"}"[..])),
-        (0, None, Some(b"{\"id\":2,\"ts\":\"2024-01-01 00:00:02\"}")),
-    ])?;
+    broker.produce(
+        "meta-in",
+        [
+            (0, None, Some(&b"{\"id\":1,\"ts\":\"2024-01-01 00:00:01\"}"[..])),
+            (0, None, Some(b"{\"id\":2,\"ts\":\"2024-01-01 00:00:02\"}")),
+        ],
+    )?;
     let server = Server::start(broker)?;
     server.sql(&format!(
         "CREATE SOURCE ids (id INT, ts TIMESTAMP(3)) WITH ($KAFKA, 'topic' = 'meta-in', {ALL});
@@ -73,21 +81,24 @@ fn metadata_is_written(broker: &mut Broker) -> Outcome {
          WITH ($KAFKA, 'topic' = 'meta-out', {ALL});
          CREATE MATERIALIZED VIEW back_view AS SELECT * FROM back;"
     ))?;
-    same(&server.wait_for_rows("SELECT id, ts, kind FROM back_view ORDER BY id", 2)?, &[
-        "1|2024-01-01 00:00:01|CreateTime",
-        "2|2024-01-01 00:00:02|CreateTime",
-    ])
+    same(
+        &server.wait_for_rows("SELECT id, ts, kind FROM back_view ORDER BY id", 2)?,
+        &["1|2024-01-01 00:00:01|CreateTime", "2|2024-01-01 00:00:02|CreateTime"],
+    )
 }
 
 fn keys_have_formats(broker: &mut Broker) -> Outcome {
     broker.create_topic("keys", 1, &[])?;
-    broker.produce("keys", [
-        (0, Some("7;x"), Some(&b"{\"v\":1}"[..])),
-        (0, None, Some(b"{\"v\":2}")),
-        (0, Some("no number;y"), Some(b"{\"v\":3}")),
-        (0, Some("8;z"), Some(b"{\"v\":\"bad\"}")),
-        (0, Some("9;\"a;b\""), Some(b"{\"v\":4}")),
-    ])?;
+    broker.produce(
+        "keys",
+        [
+            (0, Some("7;x"), Some(&b"{\"v\":1}"[..])),
+            (0, None, Some(b"{\"v\":2}")),
+            (0, Some("no number;y"), Some(b"{\"v\":3}")),
+            (0, Some("8;z"), Some(b"{\"v\":\"bad\"}")),
+            (0, Some("9;\"a;b\""), Some(b"{\"v\":4}")),
+        ],
+    )?;
     broker.create_topic("keys-out", 1, &[])?;
     let server = Server::start(broker)?;
     let keys = "'key.format' = 'csv', 'key.csv.field-delimiter' = ';', 'key.fields' = 'k;t',
@@ -108,8 +119,11 @@ fn keys_have_formats(broker: &mut Broker) -> Outcome {
         "SELECT reason FROM tidemill.materialized_views WHERE name = 'strict_view' AND state = 'FAILED'",
         1,
     )?;
-    same(&reason, &["source \"strict\", partition 0: message at offset 2: key: field \"k\": \
-                     invalid input syntax for type integer: \"no number\""])?;
+    same(
+        &reason,
+        &["source \"strict\", partition 0: message at offset 2: key: field \"k\": \
+                     invalid input syntax for type integer: \"no number\""],
+    )?;
     server.sql(&format!(
         "CREATE SINK raw_keys (k TEXT, v INT) WITH ($KAFKA, 'topic' = 'keys-out', 'key.format' = 'raw', 'key.fields' = 'k',
              'value.fields-include' = 'EXCEPT_KEY');
@@ -117,24 +131,31 @@ fn keys_have_formats(broker: &mut Broker) -> Outcome {
          CREATE STREAMING JOB write_keys AS INSERT INTO raw_keys SELECT 'key ' || v, v FROM good;"
     ))?;
     server.wait_for_state("write_keys", "FINISHED")?;
-    let mut found = broker.read("keys-out")?.into_iter().map(|m| format!("{:?} {:?}", m.key, m.value)).collect::<Vec<_>>();
+    let mut found =
+        broker.read("keys-out")?.into_iter().map(|m| format!("{:?} {:?}", m.key, m.value)).collect::<Vec<_>>();
     found.sort();
-    same(&found, &[
-        "Some(\"key 1\") Some(\"{\\\"v\\\":1}\")",
-        "Some(\"key 2\") Some(\"{\\\"v\\\":2}\")",
-        "Some(\"key 3\") Some(\"{\\\"v\\\":3}\")",
-        "Some(\"key 4\") Some(\"{\\\"v\\\":4}\")",
-    ])
+    same(
+        &found,
+        &[
+            "Some(\"key 1\") Some(\"{\\\"v\\\":1}\")",
+            "Some(\"key 2\") Some(\"{\\\"v\\\":2}\")",
+            "Some(\"key 3\") Some(\"{\\\"v\\\":3}\")",
+            "Some(\"key 4\") Some(\"{\\\"v\\\":4}\")",
+        ],
+    )
 }
 
 fn csv_and_raw_messages(broker: &mut Broker) -> Outcome {
     broker.create_topic("csv", 1, &[])?;
-    broker.produce("csv", [
-        (0, None, Some(&b"1,\"two\nlines\""[..])),
-        (0, None, None),
-        (0, None, Some(b"2,")),
-        (0, None, Some(b"3,\"\"\n")),
-    ])?;
+    broker.produce(
+        "csv",
+        [
+            (0, None, Some(&b"1,\"two\nlines\""[..])),
+            (0, None, None),
+            (0, None, Some(b"2,")),
+            (0, None, Some(b"3,\"\"\n")),
+        ],
+    )?;
     broker.create_topic("csv-out", 1, &[])?;
     let server = Server::start(broker)?;
     let csv = |format: &str| {
@@ -151,7 +172,10 @@ fn csv_and_raw_messages(broker: &mut Broker) -> Outcome {
         csv("'format' = 'raw'"),
         csv("'value.format' = 'csv', 'value.csv.field-delimiter' = ';'"),
     ))?;
-    same(&server.wait_for_rows("SELECT id, t, n FROM csv_view ORDER BY id", 3)?, &["1|two\nlines|f", "2|null|t", "3||f"])?;
+    same(
+        &server.wait_for_rows("SELECT id, t, n FROM csv_view ORDER BY id", 3)?,
+        &["1|two\nlines|f", "2|null|t", "3||f"],
+    )?;
     same(&server.wait_for_rows("SELECT n, values FROM raw_view WHERE n = 4", 1)?, &["4|3"])?;
     server.wait_for_state("copy", "FINISHED")?;
     let values = broker.read("csv-out")?.into_iter().map(|m| m.value.unwrap_or_default()).collect::<Vec<_>>();
@@ -251,4 +275,38 @@ fn group_offsets(broker: &mut Broker) -> Outcome {
     server.restart()?;
     let rows = server.wait_for_rows("SELECT id FROM g_view ORDER BY id", 5)?;
     same(&rows, &["7", "8", "9", "18", "19"])
+}
+
+fn dead_letters_go_to_a_topic(broker: &mut Broker) -> Outcome {
+    broker.create_topic("some-bad", 1, &[])?;
+    broker.create_topic("letters", 1, &[])?;
+    broker.produce(
+        "some-bad",
+        [
+            (0, None, Some(&b"{\"id\":1}"[..])),
+            (0, None, Some(b"{\"id\":\"two\"}")),
+            (0, None, Some(b"\xff\xfe")),
+            (0, None, Some(b"{\"id\":4}")),
+        ],
+    )?;
+    let server = Server::start(broker)?;
+    server.sql(&format!(
+        "CREATE SOURCE some_bad (id INT)
+         WITH ($KAFKA, 'topic' = 'some-bad', {ALL}, 'on_error' = 'dead_letter', 'dead_letter.topic' = 'letters');
+         CREATE SINK counted (id INT) WITH ('connector' = 'blackhole');
+         CREATE STREAMING JOB bury AS INSERT INTO counted SELECT id FROM some_bad;"
+    ))?;
+    let (_, bad) = server.wait_for_state("bury", "FINISHED")?;
+    check!(bad == 2, "{bad} bad rows");
+    let letters = broker.read("letters")?.into_iter().map(|m| m.value.unwrap_or_default()).collect::<Vec<_>>();
+    same(
+        &letters,
+        &[
+            "{\"source\":\"some_bad\",\"partition\":\"0\",\"offset\":1,\"file\":null,\"sqlstate\":\"22P02\",\
+         \"error\":\"field \\\"id\\\": expected integer, found string \\\"two\\\"\",\
+         \"message\":\"{\\\"id\\\":\\\"two\\\"}\",\"message_base64\":null}",
+            "{\"source\":\"some_bad\",\"partition\":\"0\",\"offset\":2,\"file\":null,\"sqlstate\":\"22P04\",\
+         \"error\":\"invalid JSON: the message is not UTF-8 at byte 0\",\"message\":null,\"message_base64\":\"//4=\"}",
+        ],
+    )
 }

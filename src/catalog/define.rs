@@ -4,7 +4,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::catalog::object::{OnError, SinkObject, SourceObject, WatermarkClause};
+use crate::catalog::object::{SinkObject, SourceObject, WatermarkClause};
 use crate::connector::declared::{Declared, MetadataColumn};
 use crate::connector::options::OptionReader;
 use crate::connector::registry;
@@ -35,10 +35,9 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
         .at(key.position));
     }
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
-    let registry::SourceDefinition { source, idle_timeout, on_error } =
+    let registry::SourceDefinition { source, idle_timeout, on_error, dead_letters } =
         registry::source(Declared { columns: &columns, metadata: &metadata(&create.table) }, create.options.clone())?;
-    let on_error: OnError = on_error;
-    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
+    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error, dead_letters })
 }
 
 /// # Errors

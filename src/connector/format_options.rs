@@ -2,10 +2,10 @@
 
 use super::options::{Choice, OptionReader};
 use crate::error::{Error, Result};
+use crate::format::Format;
 use crate::format::csv::{CsvOptions, Header};
 use crate::format::json::{JsonOptions, TimestampFormat};
 use crate::format::raw::RawOptions;
-use crate::format::Format;
 
 /// What a message is a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
 
 pub mod blackhole;
+pub mod dead_letter;
 pub mod declared;
 pub mod file;
 pub mod format_options;
@@ -67,6 +68,8 @@ pub struct ReaderContext {
 pub enum OnError {
     Fail,
     Skip,
+    /// It is skipped, and written to a sink of its own: [`dead_letter`].
+    DeadLetter,
 }
 
 /// A source as declared: options are typed and checked, nothing is connected yet.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::declared::Declared;
 use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
-use super::{OnError, Sink, Source, blackhole, file, generator, kafka, print};
+use super::{OnError, Sink, Source, blackhole, dead_letter, file, generator, kafka, print};
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::Result;
 use crate::types::Column;
@@ -20,10 +20,13 @@ pub struct SourceDefinition {
     /// How long a partition that was read to its end may hold the watermark back.
     pub idle_timeout: Micros,
     pub on_error: OnError,
+    /// Where undecodable messages go, if that is asked for.
+    pub dead_letters: Option<Arc<dyn Sink>>,
 }
 
 impl Choice for OnError {
-    const CHOICES: &'static [(&'static str, Self)] = &[("fail", OnError::Fail), ("skip", OnError::Skip)];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("fail", OnError::Fail), ("skip", OnError::Skip), ("dead_letter", OnError::DeadLetter)];
 }
 
 type MakeSource = fn(Declared, &mut OptionReader) -> Result<Arc<dyn Source>>;
@@ -57,9 +60,11 @@ pub fn source<'a>(declared: impl Into<Declared<'a>>, options: Vec<WithOption>) -
     let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
     let source = make(declared.into(), &mut options)?;
+    let name = options.option("connector").map(|option| option.value.clone()).unwrap_or_default();
+    let dead_letters = dead_letter::sink(on_error, name.trim(), &mut options)?;
     options.finish()?;
     let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
-    Ok(SourceDefinition { source, idle_timeout, on_error })
+    Ok(SourceDefinition { source, idle_timeout, on_error, dead_letters })
 }
 
 /// `primary_key`: indices into the declared columns; empty if none is declared.
@@ -157,7 +162,7 @@ mod tests {
         assert_eq!((made.idle_timeout, made.on_error), (500_000, OnError::Skip));
         refused(
             source(&columns(), with(&[("connector", "generator"), ("on_error", "ignore")])),
-            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\". @20",
+            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\", \"dead_letter\". @20",
         );
         refused(
             source(&columns(), with(&[("connector", "generator"), ("row-per-second", "5")])),

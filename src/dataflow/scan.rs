@@ -12,12 +12,14 @@ use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use bytes::Bytes;
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::change::{ChangeBatch, Watermark};
-use crate::connector::Payload;
+use crate::connector::dead_letter::DeadLetter;
+use crate::connector::{OnError, Payload};
 use crate::error::{Error, Result, SqlState};
-use crate::format::{Decoder, RawChunk};
+use crate::format::{BadMessage, Decoder, RawChunk};
 use crate::plan::ScanWatermark;
 
 /// How a source's chunks become rows. Shared by all who read the scan.
@@ -25,7 +27,7 @@ pub struct Scan {
     schema: SchemaRef,
     decoder: Option<Arc<dyn Decoder>>,
     watermark: Option<WatermarkColumns>,
-    skip_bad: bool,
+    on_error: OnError,
 }
 
 struct WatermarkColumns {
@@ -40,24 +42,26 @@ pub struct Decoded {
     times: Option<(PrimitiveArray<TimestampMicrosecondType>, PrimitiveArray<TimestampMicrosecondType>)>,
     /// Messages that could not be decoded and were skipped.
     pub bad: u64,
+    /// Those messages, if somebody wants them.
+    pub letters: Vec<DeadLetter>,
     /// Maximum of the WATERMARK expression over the rows.
     pub watermark: Watermark,
 }
 
 impl Scan {
-    /// `schema`: the wanted columns. `decoder` gives rows of that schema from raw chunks. `skip_bad`: what cannot be
-    /// decoded is counted and skipped instead of failing.
+    /// `schema`: the wanted columns. `decoder` gives rows of that schema from raw chunks. `on_error`: what becomes of
+    /// messages that cannot be decoded.
     pub fn new(
         schema: SchemaRef,
         decoder: Option<Arc<dyn Decoder>>,
         watermark: Option<&ScanWatermark>,
-        skip_bad: bool,
+        on_error: OnError,
     ) -> Result<Self> {
         let watermark = match watermark {
             Some(w) => Some(WatermarkColumns { time: w.event_time.column, expr: w.expr.compile(&schema)? }),
             None => None,
         };
-        Ok(Scan { schema, decoder, watermark, skip_bad })
+        Ok(Scan { schema, decoder, watermark, on_error })
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -69,9 +73,9 @@ impl Scan {
     }
 
     pub fn decode(&self, payload: Payload) -> Result<Decoded> {
-        let (rows, bad) = match payload {
-            Payload::Rows(rows) => (rows, 0),
-            Payload::Deferred(deferred) => (deferred.make()?, 0),
+        let (rows, bad, letters) = match payload {
+            Payload::Rows(rows) => (rows, 0, Vec::new()),
+            Payload::Deferred(deferred) => (deferred.make()?, 0, Vec::new()),
             Payload::Raw(raw) => self.decode_raw(&raw)?,
         };
         let (times, watermark) = match &self.watermark {
@@ -83,19 +87,29 @@ impl Scan {
                 (Some((times, marks)), most)
             }
         };
-        Ok(Decoded { rows, times, bad, watermark })
+        Ok(Decoded { rows, times, bad, letters, watermark })
     }
 
-    fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, u64)> {
+    fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, u64, Vec<DeadLetter>)> {
         let decoder =
             self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
         let decoded = decoder.decode(raw)?;
         let bad = decoded.bad.len() as u64;
-        match decoded.bad.into_iter().next() {
-            Some(first) if !self.skip_bad => {
-                Err(first.error.context(decoder.place(raw, first.index)))
+        match (self.on_error, decoded.bad.into_iter()) {
+            (OnError::Fail, mut all) => match all.next() {
+                Some(first) => Err(first.error.context(decoder.place(raw, first.index))),
+                None => Ok((decoded.rows, bad, Vec::new())),
+            },
+            (OnError::Skip, _) => Ok((decoded.rows, bad, Vec::new())),
+            (OnError::DeadLetter, all) => {
+                let letter = |bad: BadMessage| DeadLetter {
+                    offset: raw.offsets.get(bad.index).copied().unwrap_or_default(),
+                    file: raw.file.clone(),
+                    error: bad.error,
+                    message: Bytes::copy_from_slice(raw.message(bad.index)),
+                };
+                Ok((decoded.rows, bad, all.map(letter).collect()))
             }
-            _ => Ok((decoded.rows, bad)),
         }
     }
 }
@@ -147,7 +161,13 @@ mod tests {
         let marks = PrimitiveArray::from_iter_values(rows.iter().map(|r| r.1));
         let schema = Schema::new(vec![Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true)]);
         let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times.clone())]).unwrap();
-        let decoded = Decoded { rows: batch, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
+        let decoded = Decoded {
+            rows: batch,
+            times: Some((times, marks)),
+            bad: 0,
+            letters: Vec::new(),
+            watermark: Watermark::NONE,
+        };
         let judged = decoded.judge(Watermark(front)).unwrap();
         let got: Vec<_> = (0..rows.len()).map(|i| Some(judged.judge(i)).filter(|j| *j != Watermark::NONE)).collect();
         let expected: Vec<_> = expected.iter().map(|e| e.map(Watermark)).collect();

@@ -17,7 +17,8 @@ pub struct RawOptions {
 
 /// Refuses all but one column of TEXT, VARCHAR or BYTEA.
 fn check_columns(schema: &Schema) -> Result<SqlType> {
-    let refuse = |message: String, hint: &str| Err(Error::new(SqlState::InvalidTableDefinition, message).with_hint(hint));
+    let refuse =
+        |message: String, hint: &str| Err(Error::new(SqlState::InvalidTableDefinition, message).with_hint(hint));
     let [field] = schema.fields().as_ref() else {
         let message = format!("format \"raw\" needs exactly one column, not {}", schema.fields().len());
         return refuse(message, "Declare one column of type text or bytea; METADATA columns and keys do not count.");

@@ -40,8 +40,8 @@ use super::declared::Declared;
 use super::format_options::{Carrier, no_format, read_format};
 use super::options::{Choice, OptionReader};
 use super::{PartitionId, Position, Positions, Reader, ReaderContext, Sink, Source};
-use crate::error::{Error, Result, SqlState};
-use crate::format::Decoder;
+use crate::error::Result;
+use crate::format::{Decoder, Format};
 use crate::types::schema_of;
 
 /// How often a watched directory is looked at, unless 'poll-interval' says otherwise.
@@ -71,7 +71,7 @@ pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn 
             "* and ? stand for letters of a name, ** for directories; write [*] or [?] or [[] for these letters themselves.",
         )
     })?;
-    let format = read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))?;
+    let format = file_format(options)?;
     let mode = options.choice("mode")?.unwrap_or(ModeName::Bounded);
     let poll_interval: Option<Duration> = options.optional_either("poll-interval", "source.monitor-interval")?;
     let mode = match mode {
@@ -91,9 +91,12 @@ pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn 
 /// `'connector' = 'file'`, 'path', 'format' with its options.
 pub fn sink(declared: Declared, _primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
     let path: String = options.required("path")?;
-    let format = read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))?;
     declared.resolve_metadata(&[], |_, _| None::<()>)?;
-    Ok(Arc::new(FileSink::new(path, &schema_of(declared.columns), format)?))
+    Ok(Arc::new(FileSink::new(path, &schema_of(declared.columns), file_format(options)?)?))
+}
+
+fn file_format(options: &mut OptionReader) -> Result<Format> {
+    read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))
 }
 
 #[derive(Debug)]
@@ -105,15 +108,8 @@ struct FileSource {
 
 impl Source for FileSource {
     fn resolve_start(&self) -> Result<Positions> {
-        if self.mode == Mode::Bounded && self.listing.files()?.is_empty() {
-            let path = self.listing.path();
-            let message = match self.listing {
-                Listing::One(_) => format!("file \"{path}\" does not exist"),
-                Listing::Glob { .. } => format!("no file matches \"{path}\""),
-            };
-            return Err(Error::new(SqlState::UndefinedFile, message).with_hint(
-                "Paths are relative to the directory that the server runs in; with 'mode' = 'watch' files may come later.",
-            ));
+        if self.mode == Mode::Bounded {
+            self.listing.check_not_empty()?;
         }
         Ok(Positions::from([(PartitionId(PARTITION.into()), Position { offset: 0, file: None })]))
     }

@@ -7,12 +7,14 @@ use arrow::datatypes::Int64Type;
 use tempfile::TempDir;
 
 use super::framing::Framing;
+use super::reader::Ahead;
 use super::scan::Step;
 use super::*;
 use crate::change::ChangeBatch;
 use crate::clock::ManualClock;
 use crate::connector::options::WithOption;
 use crate::connector::{Chunk, DeliveryError, Part, PartId, Payload, Taken, registry};
+use crate::error::Error;
 use crate::format::Format;
 use crate::format::json::JsonOptions;
 use crate::types::{Column, SqlType};

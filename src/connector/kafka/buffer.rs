@@ -248,7 +248,8 @@ mod tests {
         for offset in 0..5 {
             buffer.push(offset, Some(&value), &About::default());
         }
-        let lengths = std::iter::from_fn(|| buffer.take(usize::MAX, None).unwrap()).map(|(c, _)| c.len()).collect::<Vec<_>>();
+        let lengths =
+            std::iter::from_fn(|| buffer.take(usize::MAX, None).unwrap()).map(|(c, _)| c.len()).collect::<Vec<_>>();
         assert_eq!(lengths, [2, 2, 1]);
     }
 

@@ -200,7 +200,9 @@ impl Fetcher {
                     return true;
                 }
                 // What only a person can change; a broker may come back.
-                Err(error) if error.state() != SqlState::ConnectionFailure && error.state() != SqlState::UndefinedTable => {
+                Err(error)
+                    if error.state() != SqlState::ConnectionFailure && error.state() != SqlState::UndefinedTable =>
+                {
                     self.fail_all(&error);
                     return false;
                 }

@@ -35,7 +35,9 @@ pub(super) enum Metadata {
     Topic,
     Partition,
     Offset,
-    Timestamp { zoned: bool },
+    Timestamp {
+        zoned: bool,
+    },
     TimestampType,
     /// The declared type: rows of a text and bytes.
     Headers(DataType),
@@ -222,7 +224,11 @@ impl Collector {
 
 impl Headers {
     fn new(ty: &DataType) -> Headers {
-        let item = if let DataType::List(item) = ty { Arc::clone(item) } else { Arc::new(Field::new("item", DataType::Null, true)) };
+        let item = if let DataType::List(item) = ty {
+            Arc::clone(item)
+        } else {
+            Arc::new(Field::new("item", DataType::Null, true))
+        };
         let fields = if let DataType::Struct(fields) = item.data_type() { fields.clone() } else { Fields::empty() };
         let (names, values) = (StringViewBuilder::new().with_deduplicate_strings(), BinaryViewBuilder::new());
         Headers { names, values, ends: Vec::new(), count: 0, fields, item }

@@ -155,8 +155,10 @@ fn or(offsets: Vec<Option<u64>>, others: Vec<Option<u64>>) -> Vec<Option<u64>> {
 fn specific(topic: &str, partitions: &[i32], named: &Offsets) -> Result<Vec<Option<u64>>> {
     if let Some(partition) = named.keys().find(|partition| !partitions.contains(partition)) {
         let message = format!("Kafka topic \"{topic}\" has no partition {partition}");
-        return Err(Error::new(SqlState::InvalidParameterValue, message)
-            .with_hint(format!("Its partitions are {}.", partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(", "))));
+        return Err(Error::new(SqlState::InvalidParameterValue, message).with_hint(format!(
+            "Its partitions are {}.",
+            partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+        )));
     }
     Ok(partitions.iter().map(|partition| named.get(partition).copied()).collect())
 }
@@ -182,18 +184,14 @@ fn committed(
     Ok(partitions.iter().map(offset).collect())
 }
 
-fn all_committed(
-    properties: &Properties,
-    topic: &str,
-    partitions: &[i32],
-    committed: &[Option<u64>],
-) -> Result<()> {
+fn all_committed(properties: &Properties, topic: &str, partitions: &[i32], committed: &[Option<u64>]) -> Result<()> {
     let Some((partition, _)) = partitions.iter().zip(committed).find(|(_, offset)| offset.is_none()) else {
         return Ok(());
     };
     let group = properties.iter().find(|(key, _)| *key == "group.id").map_or("", |(_, group)| group);
-    let message =
-        format!("consumer group \"{group}\" has committed no offset for partition {partition} of Kafka topic \"{topic}\"");
+    let message = format!(
+        "consumer group \"{group}\" has committed no offset for partition {partition} of Kafka topic \"{topic}\""
+    );
     Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message).with_hint(
         "Add 'properties.auto.offset.reset' = 'earliest' or 'latest', or choose another 'scan.startup.mode'.",
     ))

@@ -248,12 +248,7 @@ fn properties(options: &mut OptionReader, reads_group: bool) -> Result<Propertie
 }
 
 /// 'key.format' and 'key.fields' = 'a;b', as indices of declared columns.
-fn key(
-    declared: Declared,
-    physical: &[usize],
-    options: &mut OptionReader,
-    role: Role,
-) -> Result<(Format, Vec<usize>)> {
+fn key(declared: Declared, physical: &[usize], options: &mut OptionReader, role: Role) -> Result<(Format, Vec<usize>)> {
     const FIELDS: &str = "key.fields";
     let fields: Option<String> = options.optional(FIELDS)?;
     let format = read_format(options, "key.format", "key.", Carrier::Message)?;
@@ -311,7 +306,8 @@ mod tests {
     fn source(extra: &[(&str, &str)]) -> Result<SourceOptions, String> {
         let mut reader = reader(extra);
         let columns = columns();
-        let read = read_source(Declared::from(&columns), &mut reader).and_then(|options| reader.finish().map(|()| options));
+        let read =
+            read_source(Declared::from(&columns), &mut reader).and_then(|options| reader.finish().map(|()| options));
         read.map_err(|e| shown(&e))
     }
 
@@ -341,7 +337,8 @@ mod tests {
         assert_eq!(mode(&group), Ok(Startup::Group(GroupReset::None)));
         let reset = [group[0], group[1], ("properties.auto.offset.reset", "latest")];
         assert_eq!(mode(&reset), Ok(Startup::Group(GroupReset::Latest)));
-        let specific = [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:1,offset:5")];
+        let specific =
+            [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:1,offset:5")];
         assert_eq!(mode(&specific), Ok(Startup::Specific([(1, 5)].into())));
         refused(mode(&specific[..1]), "\"scan.startup.specific-offsets\" is required");
         refused(
@@ -374,7 +371,8 @@ mod tests {
         assert_eq!(bound(&[("scan.bounded.mode", "latest-offset")]), Ok(Some(Bound::Latest)));
         let timestamp = [("scan.bounded.mode", "timestamp"), ("scan.bounded.timestamp-millis", "7")];
         assert_eq!(bound(&timestamp), Ok(Some(Bound::Timestamp(7))));
-        let specific = [("scan.bounded.mode", "specific-offsets"), ("scan.bounded.specific-offsets", "partition:0,offset:9")];
+        let specific =
+            [("scan.bounded.mode", "specific-offsets"), ("scan.bounded.specific-offsets", "partition:0,offset:9")];
         assert_eq!(bound(&specific), Ok(Some(Bound::Specific([(0, 9)].into()))));
         refused(bound(&timestamp[1..]), "needs bounded mode \"timestamp\"");
         refused(bound(&[("scan.bounded.mode", "group-offsets")]), "needs option \"properties.group.id\"");

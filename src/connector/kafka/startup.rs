@@ -156,9 +156,7 @@ impl Extent {
         let millis: Option<i64> = options.optional(&name)?;
         match millis {
             Some(_) if !wanted => Err(self.of_other_mode(options, &name, "timestamp")),
-            Some(millis) if millis < 0 => {
-                Err(options.error(&name, format!("option \"{name}\" must not be negative")))
-            }
+            Some(millis) if millis < 0 => Err(options.error(&name, format!("option \"{name}\" must not be negative"))),
             None if wanted => Err(options.missing(&name)),
             millis => Ok(millis),
         }

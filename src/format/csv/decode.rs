@@ -61,8 +61,7 @@ impl CsvDecoder {
 impl Decoder for CsvDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
         let input = Input { bytes: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
-        let mut columns =
-            self.schema.fields().iter().map(|field| Column::new(field, chunk.len())).collect::<Vec<_>>();
+        let mut columns = self.schema.fields().iter().map(|field| Column::new(field, chunk.len())).collect::<Vec<_>>();
         let (mut bad, mut rows, mut scratch) = (Vec::new(), 0, Vec::new());
         let mut tombstones = chunk.nulls.iter().peekable();
         let mut start = 0;

@@ -90,17 +90,8 @@ fn other_letters() {
 fn damage_is_named() {
     let two = schema(&[("a", SqlType::Integer), ("b", SqlType::Text)]);
     let decoder = CsvDecoder::new(&two, &[0, 1], CsvOptions::default()).unwrap();
-    let records: [&[u8]; 9] = [
-        b"1,x",
-        b"2",
-        b"3,y,z",
-        b"4,\"open",
-        b"x,5",
-        b"99999999999,6",
-        b"7,\xff\xfe",
-        b"\"8\",\"\"",
-        b"9,y,\"",
-    ];
+    let records: [&[u8]; 9] =
+        [b"1,x", b"2", b"3,y,z", b"4,\"open", b"x,5", b"99999999999,6", b"7,\xff\xfe", b"\"8\",\"\"", b"9,y,\""];
     let decoded = decoder.decode(&chunk(&records)).unwrap();
     let bad = decoded.bad.iter().map(|b| format!("{} {}: {}", b.index, b.error.state().code(), b.error.message()));
     assert_eq!(
@@ -201,8 +192,16 @@ fn what_postgresql_reads() {
     check(SqlType::Varchar(Some(2)), "abc", "field \"a\": value too long for type character varying(2)");
     check(SqlType::Bytea, "\\x4G", "field \"a\": invalid input syntax for type bytea: \"\\x4G\"");
     check(SqlType::Date, "2023-02-29", "field \"a\": date/time field value out of range: \"2023-02-29\"");
-    check(SqlType::Array(Box::new(SqlType::Integer)), "{1,x}", "field \"a[2]\": invalid input syntax for type integer: \"x\"");
-    check(SqlType::Array(Box::new(SqlType::Integer)), "{1", "field \"a\": invalid input syntax for type integer[]: \"{1\"");
+    check(
+        SqlType::Array(Box::new(SqlType::Integer)),
+        "{1,x}",
+        "field \"a[2]\": invalid input syntax for type integer: \"x\"",
+    );
+    check(
+        SqlType::Array(Box::new(SqlType::Integer)),
+        "{1",
+        "field \"a\": invalid input syntax for type integer[]: \"{1\"",
+    );
 }
 
 /// Cut anywhere, a file's first record ends where the whole file says, or not yet.
