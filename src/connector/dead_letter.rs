@@ -24,6 +24,16 @@ pub struct DeadLetter {
     pub message: Bytes,
 }
 
+impl DeadLetter {
+    /// Without the line end, which is the file's.
+    fn text(&self) -> &[u8] {
+        match &*self.message {
+            [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] if self.file.is_some() => line,
+            whole => whole,
+        }
+    }
+}
+
 /// What is written of each: where it was, what was wrong, and the message; as text if it is text.
 pub fn columns() -> Vec<Column> {
     let columns = [
@@ -47,7 +57,7 @@ pub fn rows(source: &str, partition: &str, letters: &[DeadLetter]) -> Result<Rec
     let repeated =
         |text: &str| -> ArrayRef { Arc::new(letters.iter().map(|_| Some(text)).collect::<StringViewArray>()) };
     let offsets = letters.iter().map(|letter| i64::try_from(letter.offset).ok());
-    let bytes = letters.iter().map(|l| std::str::from_utf8(&l.message).is_err().then_some(l.message.as_ref()));
+    let bytes = letters.iter().map(|letter| std::str::from_utf8(letter.text()).is_err().then_some(letter.text()));
     let columns = vec![
         repeated(source),
         repeated(partition),
@@ -55,7 +65,7 @@ pub fn rows(source: &str, partition: &str, letters: &[DeadLetter]) -> Result<Rec
         text(|letter| letter.file.as_deref()),
         text(|letter| Some(letter.error.state().code())),
         text(|letter| Some(letter.error.message())),
-        text(|letter| std::str::from_utf8(&letter.message).ok()),
+        text(|letter| std::str::from_utf8(letter.text()).ok()),
         Arc::new(bytes.collect::<BinaryViewArray>()),
     ];
     Ok(RecordBatch::try_new(schema_of(&self::columns()), columns)?)

@@ -58,6 +58,11 @@ impl Framing {
         Ok(self.blank_counts || !line.trim_ascii().is_empty())
     }
 
+    /// Whether a line that is no message may stand in front of one, as a part of it: a blank one in front of JSON.
+    pub fn may_lead(&self, line: &[u8]) -> bool {
+        self.csv.is_none() && line.trim_ascii().is_empty()
+    }
+
     pub fn long_line_hint(&self) -> &'static str {
         if self.csv.as_ref().is_some_and(|options| options.quote().is_some()) {
             "Perhaps a quote is never closed."

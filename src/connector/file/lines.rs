@@ -78,9 +78,7 @@ impl Lines {
     /// If the file cannot be read, a line is longer than [`MAX_LINE_BYTES`], or the header is not as it must be.
     pub fn next_chunk(&mut self) -> Result<Option<FileChunk>> {
         loop {
-            let read = (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut self.rest);
-            let read = read.map_err(|e| Error::from(e).context(format!("file \"{}\"", self.name)))?;
-            self.skip_byte_order_mark();
+            // What was read before may hold more than one chunk.
             if let Some(chunk) = self.cut(false)? {
                 return Ok(Some(chunk));
             }
@@ -90,9 +88,12 @@ impl Lines {
                     .with_detail(format!("It begins at byte {}.", self.offset))
                     .with_hint(self.framing.long_line_hint()));
             }
+            let read = (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut self.rest);
+            let read = read.map_err(|e| Error::from(e).context(format!("file \"{}\"", self.name)))?;
             if read == 0 {
                 return Ok(None);
             }
+            self.skip_byte_order_mark();
         }
     }
 
@@ -112,33 +113,37 @@ impl Lines {
         }
     }
 
-    /// Takes the whole lines off the rest; at the file's end, all of it. What is no message (a blank line, a comment, the
-    /// header) belongs to the message behind it, and vanishes where there is none.
+    /// Takes whole lines off the rest; at the file's end, all of it. A chunk is a run of messages: what is none (a header, a
+    /// comment) ends it, except for blank lines that a message may begin with.
     fn cut(&mut self, at_end: bool) -> Result<Option<FileChunk>> {
-        let base = self.offset;
         let (mut ends, mut offsets) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        while let Some(rest) = self.rest.get(start..).filter(|rest| !rest.is_empty()) {
+        // Where the chunk begins, and how far we are.
+        let (mut begin, mut at) = (0, 0);
+        while let Some(rest) = self.rest.get(at..).filter(|rest| !rest.is_empty()) {
             let Some(length) = self.framing.line_end(rest).or(at_end.then_some(rest.len())) else { break };
             let line = rest.get(..length).unwrap_or_default();
-            let offset = base + start as u64;
-            let is_first = offset == 0 || (start == 0 && offset == BYTE_ORDER_MARK.len() as u64 && self.has_mark);
+            let offset = self.offset + at as u64;
+            let is_first = offset == if self.has_mark { BYTE_ORDER_MARK.len() as u64 } else { 0 };
             let is_message = self.framing.is_message(line, is_first);
             if is_message.map_err(|e| e.context(format!("file \"{}\"", self.name)))? {
                 offsets.push(offset);
-                ends.push((start + length) as u32);
+                ends.push((at + length - begin) as u32);
+            } else if !self.framing.may_lead(line) {
+                if !ends.is_empty() {
+                    break;
+                }
+                begin = at + length;
             }
-            start += length;
+            at += length;
         }
-        let kept = self.rest.split_off(start);
-        let mut data = std::mem::replace(&mut self.rest, kept);
-        self.offset += start as u64;
-        data.truncate(ends.last().map_or(0, |end| *end as usize));
-        if ends.is_empty() {
-            return Ok(None);
-        }
+        let kept = self.rest.split_off(at);
+        let taken = std::mem::replace(&mut self.rest, kept);
+        let base = self.offset + begin as u64;
+        self.offset += at as u64;
+        let Some(end) = ends.last().map(|end| begin + *end as usize) else { return Ok(None) };
+        let data = Bytes::from(taken).slice(begin..end);
         let file = Some(Arc::clone(&self.name));
-        let lines = RawChunk { data: Bytes::from(data), ends, offsets, file, ..RawChunk::default() };
+        let lines = RawChunk { data, ends, offsets, file, ..RawChunk::default() };
         Ok(Some(FileChunk { file: Arc::clone(&self.name), base, lines }))
     }
 }
