@@ -202,7 +202,7 @@ fn specific_offsets_and_bounds(broker: &mut Broker) -> Outcome {
         Ok::<_, String>(rows.join(" "))
     };
     let found = read(
-        "both",
+        "ends",
         "'scan.startup.mode' = 'specific-offsets', 'scan.startup.specific-offsets' = 'partition:0,offset:8;partition:1,offset:7',
          'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = 'partition:0,offset:9;partition:1,offset:9'",
         3,

@@ -27,7 +27,7 @@ pub trait Ahead: Send + 'static {
 /// Messages or rows in a run, that can be handed out in pieces.
 pub trait Piece: Send + 'static {
     /// Messages or rows, at least one.
-    fn len(&self) -> usize;
+    fn messages(&self) -> usize;
 
     /// What it counts for while it waits.
     fn bytes(&self) -> usize;
@@ -152,7 +152,7 @@ impl<C: Piece> Reader for FileReader<C> {
             return Ok(Taken::Pending);
         }
         let (payload, next) = chunk.piece(from, to);
-        if to < chunk.len() {
+        if to < chunk.messages() {
             self.begun = Some((chunk, to));
         }
         Ok(Taken::Chunk(Chunk { payload, next }))
@@ -165,7 +165,7 @@ impl<C: Piece> Reader for FileReader<C> {
 }
 
 impl Piece for FileChunk {
-    fn len(&self) -> usize {
+    fn messages(&self) -> usize {
         self.lines.len()
     }
 

@@ -86,13 +86,12 @@ impl Sink for KafkaSink {
     }
 
     fn open(&self, job: &str, schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        let (value, key) = encoders(&self.options, &schema)?;
+        let encoders = encoders(&self.options, &schema)?;
         tracing::debug!(target: "kafka", "job \"{job}\" writes topic \"{}\"", self.options.topic);
         let options = self.options.clone();
         Ok(Box::new(KafkaWriter {
             options,
-            value,
-            key,
+            encoders,
             producer: None,
             values: Encoded::default(),
             keys: Encoded::default(),
@@ -100,12 +99,18 @@ impl Sink for KafkaSink {
     }
 }
 
+struct Encoders {
+    value: Box<dyn Encoder>,
+    /// None: messages have no key.
+    key: Option<Box<dyn Encoder>>,
+}
+
 /// The encoders of values and, if there are any, keys.
-fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<(Box<dyn Encoder>, Option<Box<dyn Encoder>>)> {
+fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<Encoders> {
     let fields = &options.fields;
     let value = fields.value_format.encoder(schema, &fields.value)?;
     let key = (!fields.key.is_empty()).then(|| fields.key_format.encoder(schema, &fields.key));
-    Ok((value, key.transpose()?))
+    Ok(Encoders { value, key: key.transpose()? })
 }
 
 fn producer(options: &SinkOptions, context: Context) -> Result<BaseProducer<Context>, KafkaError> {
@@ -147,8 +152,7 @@ impl Encoded {
 
 struct KafkaWriter {
     options: SinkOptions,
-    value: Box<dyn Encoder>,
-    key: Option<Box<dyn Encoder>>,
+    encoders: Encoders,
     /// Made when first needed, and anew after it failed for good.
     producer: Option<BaseProducer<Context>>,
     values: Encoded,
@@ -188,8 +192,8 @@ impl KafkaWriter {
         if batch.weights().is_some_and(|weights| weights.iter().any(|weight| *weight < 0)) {
             return Err(DeliveryError::Fatal(Error::internal("a deletion for a Kafka sink that takes none")));
         }
-        self.values.fill(&*self.value, batch.rows()).map_err(DeliveryError::Fatal)?;
-        if let Some(key) = &self.key {
+        self.values.fill(&*self.encoders.value, batch.rows()).map_err(DeliveryError::Fatal)?;
+        if let Some(key) = &self.encoders.key {
             self.keys.fill(&**key, batch.rows()).map_err(DeliveryError::Fatal)?;
         }
         let mut keys = self.keys.iter();
