@@ -8,6 +8,7 @@ use super::{Broker, Outcome, Test, check, wait_for};
 
 pub const TESTS: &[Test] = &[
     ("kafka/groups_are_upserted_and_read_back_compacted", groups_are_upserted_and_read_back_compacted),
+    ("kafka/upserts_have_formats", upserts_have_formats),
     ("kafka/a_tombstone_comes_when_nothing_remains", a_tombstone_comes_when_nothing_remains),
     ("kafka/change_events_come_back_as_the_same_table", change_events_come_back_as_the_same_table),
 ];
@@ -134,6 +135,30 @@ fn groups_are_upserted_and_read_back_compacted(broker: &mut Broker) -> Outcome {
 }
 
 /// The sink's key is how many orders a customer has: several customers share one, and they leave it.
+fn upserts_have_formats(broker: &mut Broker) -> Outcome {
+    broker.create_topic("upsert-formats-in", 1, &[])?;
+    broker.create_topic("upsert-formats-out", 2, &[("cleanup.policy", "compact")])?;
+    let server = Server::start(broker)?;
+    source(&server, "upsert-formats-in")?;
+    server.sql(
+        "CREATE SINK totals (orders BIGINT, customer TEXT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
+             WITH ('connector' = 'upsert-kafka', 'topic' = 'upsert-formats-out',
+                   'properties.bootstrap.servers' = '$SERVERS', 'key.format' = 'raw', 'value.format' = 'csv',
+                   'value.csv.field-delimiter' = '|', 'value.fields-include' = 'except_key');
+         CREATE STREAMING JOB totalling AS
+             INSERT INTO totals SELECT count(*), customer, sum(amount) FROM orders GROUP BY customer;",
+    )?;
+    for step in STEPS {
+        write_orders(broker, "upsert-formats-in", step.clone())?;
+        let row = |(customer, (count, cents)): (String, (u64, u64))| {
+            (customer, format!("{count}|{}.{:02}", cents / 100, cents % 100))
+        };
+        let expected = groups(step.end).into_iter().map(row).collect::<BTreeMap<_, _>>();
+        shows(broker, "upsert-formats-out", |found| *found == expected)?;
+    }
+    Ok(())
+}
+
 fn a_tombstone_comes_when_nothing_remains(broker: &mut Broker) -> Outcome {
     broker.create_topic("counts-in", 3, &[])?;
     broker.create_topic("counts-out", 3, &[("cleanup.policy", "compact")])?;

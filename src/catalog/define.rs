@@ -4,7 +4,8 @@
 
 use std::num::NonZeroUsize;
 
-use crate::catalog::object::{OnError, SinkObject, SourceObject, WatermarkClause};
+use crate::catalog::object::{SinkObject, SourceObject, WatermarkClause};
+use crate::connector::declared::{Declared, MetadataColumn};
 use crate::connector::options::OptionReader;
 use crate::connector::registry;
 use crate::error::{Error, Result, SqlState};
@@ -34,10 +35,9 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
         .at(key.position));
     }
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
-    let registry::SourceDefinition { source, idle_timeout, on_error } =
-        registry::source(&columns, create.options.clone())?;
-    let on_error: OnError = on_error;
-    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
+    let registry::SourceDefinition { source, idle_timeout, on_error, dead_letters } =
+        registry::source(Declared { columns: &columns, metadata: &metadata(&create.table) }, create.options.clone())?;
+    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error, dead_letters })
 }
 
 /// # Errors
@@ -46,7 +46,8 @@ pub fn sink(create: &CreateSink) -> Result<SinkObject> {
     let columns = columns(&create.table);
     let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
     let key: Vec<usize> = create.table.primary_key.iter().filter_map(index).collect();
-    let sink = registry::sink(&columns, &key, create.options.clone())?;
+    let declared = Declared { columns: &columns, metadata: &metadata(&create.table) };
+    let sink = registry::sink(declared, &key, create.options.clone())?;
     Ok(SinkObject { columns, sink })
 }
 
@@ -66,6 +67,16 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
 
 fn columns(table: &TableDef) -> Vec<Column> {
     table.columns.iter().map(ast::ColumnDef::column).collect()
+}
+
+/// The METADATA columns among them.
+fn metadata(table: &TableDef) -> Vec<MetadataColumn> {
+    let metadata = |(column, def): (usize, &ast::ColumnDef)| {
+        let ast::MetadataDef { key, is_virtual, position } = def.metadata.clone()?;
+        let key = key.unwrap_or_else(|| def.name.value.clone());
+        Some(MetadataColumn { column, key, is_virtual, position })
+    };
+    table.columns.iter().enumerate().filter_map(metadata).collect()
 }
 
 fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<WatermarkClause> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::declared::Declared;
 use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
-use super::{OnError, Sink, Source, Takes, blackhole, file, generator, kafka, print};
+use super::{OnError, Sink, Source, Takes, blackhole, dead_letter, file, generator, kafka, print};
 use crate::change::key::KeyCodec;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::Result;
@@ -20,52 +21,72 @@ pub struct SourceDefinition {
     /// How long a partition that was read to its end may hold the watermark back.
     pub idle_timeout: Micros,
     pub on_error: OnError,
+    /// Where undecodable messages go, if that is asked for.
+    pub dead_letters: Option<Arc<dyn Sink>>,
 }
 
 impl Choice for OnError {
-    const CHOICES: &'static [(&'static str, Self)] = &[("fail", OnError::Fail), ("skip", OnError::Skip)];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("fail", OnError::Fail), ("skip", OnError::Skip), ("dead_letter", OnError::DeadLetter)];
 }
 
-type MakeSource = fn(&[Column], &mut OptionReader) -> Result<Arc<dyn Source>>;
-type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
+type MakeSource = fn(Declared, &mut OptionReader) -> Result<Arc<dyn Source>>;
+type MakeSink = fn(Declared, &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
 
-const SOURCES: &[(&str, MakeSource)] =
-    &[("file", file::source), ("generator", generator::source), ("kafka", kafka::source)];
+const SOURCES: &[(&str, MakeSource)] = &[
+    ("file", file::source),
+    ("generator", |declared, options| generator::source(without_metadata(declared)?, options)),
+    ("kafka", kafka::source),
+];
 
 const SINKS: &[(&str, MakeSink)] = &[
-    ("blackhole", blackhole::sink),
+    ("blackhole", |declared, key, options| blackhole::sink(without_metadata(declared)?, key, options)),
     ("file", file::sink),
     ("kafka", kafka::sink),
-    ("print", print::sink),
+    ("print", |declared, key, options| print::sink(without_metadata(declared)?, key, options)),
     ("upsert-kafka", kafka::upsert_sink),
 ];
+
+/// The columns of a connector that has no metadata.
+fn without_metadata(declared: Declared<'_>) -> Result<&[Column]> {
+    declared.resolve_metadata(&[], |_, _| None::<()>)?;
+    Ok(declared.columns)
+}
 
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
 /// connector refuses (a column that it cannot fill). Nothing outside the process is asked.
-pub fn source(columns: &[Column], options: Vec<WithOption>) -> Result<SourceDefinition> {
+pub fn source<'a>(declared: impl Into<Declared<'a>>, options: Vec<WithOption>) -> Result<SourceDefinition> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SOURCES, SINKS, ("source", "sink"))?;
     let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
-    let source = make(columns, &mut options)?;
+    let source = make(declared.into(), &mut options)?;
+    let name = options.option("connector").map(|option| option.value.clone()).unwrap_or_default();
+    let dead_letters = dead_letter::sink(on_error, name.trim(), &mut options)?;
     options.finish()?;
     let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
-    Ok(SourceDefinition { source, idle_timeout, on_error })
+    Ok(SourceDefinition { source, idle_timeout, on_error, dead_letters })
 }
 
-/// `primary_key`: indices into `columns`; empty if none is declared.
+/// `primary_key`: indices into the declared columns; empty if none is declared.
 ///
 /// # Errors
 /// As [`source`].
-pub fn sink(columns: &[Column], primary_key: &[usize], options: Vec<WithOption>) -> Result<Arc<dyn Sink>> {
+pub fn sink<'a>(
+    declared: impl Into<Declared<'a>>,
+    primary_key: &[usize],
+    options: Vec<WithOption>,
+) -> Result<Arc<dyn Sink>> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SINKS, SOURCES, ("sink", "source"))?;
-    let sink = make(columns, primary_key, &mut options)?;
+    let declared = declared.into();
+    let sink = make(declared, primary_key, &mut options)?;
     options.finish()?;
     if let Takes::Upserts { key } | Takes::Changes { key } = sink.takes() {
         // Rows will be dealt to shards by it.
-        KeyCodec::new(key.iter().filter_map(|k| columns.get(*k)).map(|c| c.ty.to_arrow()).collect::<Vec<_>>().iter())?;
+        let types = key.iter().filter_map(|k| declared.columns.get(*k)).map(|c| c.ty.to_arrow());
+        KeyCodec::new(types.collect::<Vec<_>>().iter())?;
     }
     Ok(sink)
 }
@@ -149,7 +170,7 @@ mod tests {
         assert_eq!((made.idle_timeout, made.on_error), (500_000, OnError::Skip));
         refused(
             source(&columns(), with(&[("connector", "generator"), ("on_error", "ignore")])),
-            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\". @20",
+            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\", \"dead_letter\". @20",
         );
         refused(
             source(&columns(), with(&[("connector", "generator"), ("row-per-second", "5")])),

@@ -1,5 +1,7 @@
 //! Growing columns: JSON values go from a message's bytes straight into them.
 
+mod plain;
+
 use std::sync::Arc;
 
 use arrow::array::NullBufferBuilder;
@@ -14,6 +16,7 @@ use arrow::datatypes::{
 
 use bytes::Bytes;
 
+pub(in crate::format) use self::plain::Plain;
 use super::failure::{Failure, Scan, excerpt};
 use super::number::Number;
 use super::object::Object;
@@ -26,7 +29,7 @@ use crate::types::{SqlType, UTC};
 ///
 /// Invariant between two messages: the column has a value or a null for each row, and no more. While a message is read a
 /// column may hold one row more, or (after a failure) remains of one: [`Column::truncate`] restores the invariant.
-pub(super) struct Column {
+pub(in crate::format) struct Column {
     ty: SqlType,
     rows: usize,
     validity: NullBufferBuilder,
@@ -67,7 +70,7 @@ struct Span {
 
 /// The chunk that is being read. Finished text columns are views of it.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
+pub(in crate::format) struct Input<'a> {
     pub chunk: &'a Bytes,
     /// The same as text, if all of it is UTF-8; if not, each good message still is.
     pub text: Option<&'a str>,
@@ -75,7 +78,7 @@ pub(super) struct Input<'a> {
 
 impl Column {
     /// An empty column for a wanted field (whose type JSON has a form for), with room for `rows`.
-    pub(super) fn new(field: &Field, rows: usize) -> Column {
+    pub(in crate::format) fn new(field: &Field, rows: usize) -> Column {
         let ty = SqlType::from_field(field);
         let values = match &ty {
             SqlType::Boolean => Values::Boolean(Vec::with_capacity(rows)),
@@ -114,12 +117,12 @@ impl Column {
         Column { ty, rows: 0, validity: NullBufferBuilder::new(rows), values }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::format) fn len(&self) -> usize {
         self.rows
     }
 
     /// Drops everything behind row `rows`.
-    pub(super) fn truncate(&mut self, rows: usize) {
+    pub(in crate::format) fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
         self.validity.truncate(rows);
         match &mut self.values {
@@ -143,7 +146,7 @@ impl Column {
         }
     }
 
-    pub(super) fn push_null(&mut self) {
+    pub(in crate::format) fn push_null(&mut self) {
         match &mut self.values {
             Values::Boolean(v) => v.push(false),
             Values::SmallInt(v) => v.push(0),
@@ -209,7 +212,7 @@ impl Column {
     }
 
     /// The finished column.
-    pub(super) fn finish(mut self, input: Input) -> Result<ArrayRef> {
+    pub(in crate::format) fn finish(mut self, input: Input) -> Result<ArrayRef> {
         let nulls = self.validity.finish();
         Ok(match self.values {
             Values::Boolean(v) => Arc::new(BooleanArray::new(v.into(), nulls)),
