@@ -5,6 +5,7 @@
 use std::num::NonZeroUsize;
 
 use crate::catalog::object::{SinkObject, SourceObject, WatermarkClause};
+use crate::change::Changelog;
 use crate::connector::declared::{Declared, MetadataColumn};
 use crate::connector::options::OptionReader;
 use crate::connector::registry;
@@ -22,21 +23,28 @@ pub struct JobOptions {
 }
 
 /// # Errors
-/// 0A000 for a primary key, 42804 for an event time that is no timestamp, and what the
+/// 0A000 for a primary key where rows do not replace each other, 42804 for an event time that is no timestamp, and what the
 /// connector refuses.
 pub fn source(create: &CreateSource) -> Result<SourceObject> {
     let name = &create.name;
     let columns = columns(&create.table);
-    if let Some(key) = create.table.primary_key.first() {
-        return Err(Error::unsupported(
-            format!("source \"{name}\" cannot have a primary key"),
-            "Every row of a source is a new row; leave the key out, and use GROUP BY with the newest value in the query.",
-        )
-        .at(key.position));
-    }
+    let key = primary_key(&create.table, &columns);
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
+    let declared = Declared { columns: &columns, metadata: &metadata(&create.table) };
     let registry::SourceDefinition { source, idle_timeout, on_error, dead_letters } =
-        registry::source(Declared { columns: &columns, metadata: &metadata(&create.table) }, create.options.clone())?;
+        registry::source(declared, &key, create.options.clone())?;
+    if let Some(key) = create.table.primary_key.first()
+        && source.key().is_empty()
+    {
+        let hint = match source.changelog() {
+            Changelog::AppendOnly => {
+                "Every row of this source is a new row: leave the key out. With 'connector' = 'upsert-kafka' a key's message \
+                 replaces the one before; a query can take each key's newest row by ROW_NUMBER()."
+            }
+            _ => "Its messages say themselves which rows go: leave the key out.",
+        };
+        return Err(Error::unsupported(format!("source \"{name}\" cannot have a primary key"), hint).at(key.position));
+    }
     Ok(SourceObject { columns, watermark, source, idle_timeout, on_error, dead_letters })
 }
 
@@ -44,8 +52,7 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
 /// As [`source`].
 pub fn sink(create: &CreateSink) -> Result<SinkObject> {
     let columns = columns(&create.table);
-    let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
-    let key: Vec<usize> = create.table.primary_key.iter().filter_map(index).collect();
+    let key = primary_key(&create.table, &columns);
     let declared = Declared { columns: &columns, metadata: &metadata(&create.table) };
     let sink = registry::sink(declared, &key, create.options.clone())?;
     Ok(SinkObject { columns, sink })
@@ -67,6 +74,12 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
 
 fn columns(table: &TableDef) -> Vec<Column> {
     table.columns.iter().map(ast::ColumnDef::column).collect()
+}
+
+/// Which of `columns` the primary key names.
+fn primary_key(table: &TableDef, columns: &[Column]) -> Vec<usize> {
+    let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
+    table.primary_key.iter().filter_map(index).collect()
 }
 
 /// The METADATA columns among them.

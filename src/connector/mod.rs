@@ -35,6 +35,7 @@ use crate::clock::{Micros, SharedClock};
 use crate::error::{Error, Result};
 use crate::format::RawChunk;
 use crate::format::changes::ChangeForm;
+use crate::types::{Column, SqlType};
 
 /// A partition of a source, as its connector names it ("0", "1", ... for Kafka; "0" where there is only one).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +82,13 @@ pub trait Source: Send + Sync + fmt::Debug {
         Changelog::AppendOnly
     }
 
+    /// Of a source of [`Changelog::Upsert`]: the columns by which its messages replace each other. A partition's messages
+    /// may be decoded out of order, so such a source has a column behind the declared ones that orders them:
+    /// [`place_column`].
+    fn key(&self) -> &[usize] {
+        &[]
+    }
+
     /// Resolves the startup mode to positions, asking the external system where needed. Blocks; bounded by the
     /// connector's timeout. Called once in the life of a job; the answer is stored.
     fn resolve_start(&self) -> Result<Positions>;
@@ -92,6 +100,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// The format that decodes this source's raw chunks; `None` if it hands in rows. The decoder's output has the
     /// declared columns `columns`, in that order.
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn crate::format::Decoder>>>;
+}
+
+/// Where in its partition an upsert stands: of two with the same key the one with the greater place counts.
+pub fn place_column() -> Column {
+    Column { name: "place".into(), ty: SqlType::BigInt, not_null: true }
 }
 
 /// A source being read.

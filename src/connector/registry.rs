@@ -30,13 +30,14 @@ impl Choice for OnError {
         &[("fail", OnError::Fail), ("skip", OnError::Skip), ("dead_letter", OnError::DeadLetter)];
 }
 
-type MakeSource = fn(Declared, &mut OptionReader) -> Result<Arc<dyn Source>>;
+type MakeSource = fn(Declared, &[usize], &mut OptionReader) -> Result<Arc<dyn Source>>;
 type MakeSink = fn(Declared, &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
 
 const SOURCES: &[(&str, MakeSource)] = &[
-    ("file", file::source),
-    ("generator", |declared, options| generator::source(without_metadata(declared)?, options)),
-    ("kafka", kafka::source),
+    ("file", |declared, _, options| file::source(declared, options)),
+    ("generator", |declared, _, options| generator::source(without_metadata(declared)?, options)),
+    ("kafka", |declared, _, options| kafka::source(declared, options)),
+    ("upsert-kafka", kafka::upsert_source),
 ];
 
 const SINKS: &[(&str, MakeSink)] = &[
@@ -53,15 +54,24 @@ fn without_metadata(declared: Declared<'_>) -> Result<&[Column]> {
     Ok(declared.columns)
 }
 
+/// `primary_key`: indices into the declared columns; empty if none is declared. Who makes a source of rows that stay ignores
+/// it.
+///
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
 /// connector refuses (a column that it cannot fill). Nothing outside the process is asked.
-pub fn source<'a>(declared: impl Into<Declared<'a>>, options: Vec<WithOption>) -> Result<SourceDefinition> {
+pub fn source<'a>(
+    declared: impl Into<Declared<'a>>,
+    primary_key: &[usize],
+    options: Vec<WithOption>,
+) -> Result<SourceDefinition> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SOURCES, SINKS, ("source", "sink"))?;
     let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
-    let source = make(declared.into(), &mut options)?;
+    let declared = declared.into();
+    let source = make(declared, primary_key, &mut options)?;
+    check_key(declared, source.key())?;
     let name = options.option("connector").map(|option| option.value.clone()).unwrap_or_default();
     let dead_letters = dead_letter::sink(on_error, name.trim(), &mut options)?;
     options.finish()?;
@@ -84,11 +94,15 @@ pub fn sink<'a>(
     let sink = make(declared, primary_key, &mut options)?;
     options.finish()?;
     if let Takes::Upserts { key } | Takes::Changes { key } = sink.takes() {
-        // Rows will be dealt to shards by it.
-        let types = key.iter().filter_map(|k| declared.columns.get(*k)).map(|c| c.ty.to_arrow());
-        KeyCodec::new(types.collect::<Vec<_>>().iter())?;
+        check_key(declared, &key)?;
     }
     Ok(sink)
+}
+
+/// Rows will be dealt to shards by these columns.
+fn check_key(declared: Declared, key: &[usize]) -> Result<()> {
+    let types = key.iter().filter_map(|k| declared.columns.get(*k)).map(|c| c.ty.to_arrow());
+    KeyCodec::new(types.collect::<Vec<_>>().iter()).map(drop)
 }
 
 /// The maker named by option 'connector'. `others`: the connectors of the other role, for the hint.
@@ -142,14 +156,14 @@ mod tests {
     #[test]
     fn unknown_connectors_are_refused() {
         refused(
-            source(&columns(), with(&[("connector", "generatr")])),
+            source(&columns(), &[], with(&[("connector", "generatr")])),
             "22023 invalid value for option \"connector\": \"generatr\" | Perhaps you meant \"generator\". \
-             Possible values are \"file\", \"generator\", \"kafka\". @10",
+             Possible values are \"file\", \"generator\", \"kafka\", \"upsert-kafka\". @10",
         );
         refused(
-            source(&columns(), with(&[("connector", "print")])),
+            source(&columns(), &[], with(&[("connector", "print")])),
             "22023 connector \"print\" cannot be used for a source | It can only be used for a sink. | \
-             Possible values are \"file\", \"generator\", \"kafka\". @10",
+             Possible values are \"file\", \"generator\", \"kafka\", \"upsert-kafka\". @10",
         );
         refused(
             sink(&columns(), &[], with(&[("path", "x")])),
@@ -160,20 +174,21 @@ mod tests {
 
     #[test]
     fn what_every_source_takes() {
-        let made = source(&columns(), with(&[("connector", "generator")])).expect("a source");
+        let made = source(&columns(), &[], with(&[("connector", "generator")])).expect("a source");
         assert_eq!((made.idle_timeout, made.on_error), (10_000_000, OnError::Fail));
         let made = source(
             &columns(),
+            &[],
             with(&[("connector", "generator"), ("scan.watermark.idle-timeout", "500 ms"), ("on_error", "skip")]),
         );
         let made = made.expect("a source");
         assert_eq!((made.idle_timeout, made.on_error), (500_000, OnError::Skip));
         refused(
-            source(&columns(), with(&[("connector", "generator"), ("on_error", "ignore")])),
+            source(&columns(), &[], with(&[("connector", "generator"), ("on_error", "ignore")])),
             "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\", \"dead_letter\". @20",
         );
         refused(
-            source(&columns(), with(&[("connector", "generator"), ("row-per-second", "5")])),
+            source(&columns(), &[], with(&[("connector", "generator"), ("row-per-second", "5")])),
             "22023 unknown option \"row-per-second\" for connector \"generator\" | \
              Perhaps you meant \"rows-per-second\". @20",
         );

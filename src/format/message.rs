@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use super::{BadMessage, Decoded, Decoder, RawChunk};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Where a row's column comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,9 @@ fn missing() -> Error {
 
 /// Decodes whole messages.
 ///
-/// Of a format that only inserts: a message is a row if its value is one and neither value nor key is bad. The columns of a missing key are null.
+/// Of a format that only inserts: a message is a row if its value is one and neither value nor key is bad. The columns of a
+/// missing key are null. Of upserts, a message without a value is a row too, with weight -1 and nulls beside its key; one
+/// without a key is bad.
 pub struct MessageDecoder {
     pub schema: SchemaRef,
     pub value: Arc<dyn Decoder>,
@@ -63,6 +65,8 @@ pub struct MessageDecoder {
     pub sides: Box<dyn Sides>,
     /// For each column of `schema`.
     pub origins: Vec<Origin>,
+    /// Messages replace each other by key.
+    pub upserts: bool,
 }
 
 impl Decoder for MessageDecoder {
@@ -81,18 +85,20 @@ impl Decoder for MessageDecoder {
                 let keys = key_chunk(&self.sides.keys(chunk)?, chunk)?;
                 let decoded = decoder.decode(&keys)?;
                 let rows = rows_of(chunk.len(), if decoder.takes_nulls() { &[] } else { &keys.nulls }, &decoded.bad);
-                merge(&mut bad, decoded.bad);
+                let bad_keys = if self.upserts { with_missing(decoded.bad, &keys.nulls) } else { decoded.bad };
+                merge(&mut bad, bad_keys);
                 (Some(decoded.rows), rows)
             }
         };
         let is_bad = |message: usize| bad.binary_search_by_key(&message, |b| b.index).is_ok();
-        let kept = (0..chunk.len()).filter(|message| value_rows.get(*message).is_some_and(Option::is_some));
-        let kept = kept.filter(|message| !is_bad(*message)).collect::<Vec<_>>();
+        let has_row = |message: usize| self.upserts || value_rows.get(message).is_some_and(Option::is_some);
+        let kept = (0..chunk.len()).filter(|message| has_row(*message) && !is_bad(*message)).collect::<Vec<_>>();
+        let tombstones = self.upserts && !chunk.nulls.is_empty();
         let sides = self.sides.columns(chunk)?;
         let picked = |rows: &[Option<u32>]| -> UInt32Array {
             kept.iter().map(|message| rows.get(*message).copied().flatten()).collect()
         };
-        let of_value = (kept.len() != values.num_rows()).then(|| picked(&value_rows));
+        let of_value = (tombstones || kept.len() != values.num_rows()).then(|| picked(&value_rows));
         let of_key = keys.is_some().then(|| picked(&key_rows));
         let of_side = (kept.len() != chunk.len()).then(|| kept.iter().map(|m| *m as u32).collect::<UInt32Array>());
         let column = |origin: &Origin| {
@@ -110,7 +116,9 @@ impl Decoder for MessageDecoder {
         let columns = self.origins.iter().map(column).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(kept.len()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        Ok(Decoded { rows, weights: None, bad })
+        let weight = |message: &usize| if chunk.nulls.binary_search(&(*message as u32)).is_ok() { -1 } else { 1 };
+        let weights = tombstones.then(|| kept.iter().map(weight).collect());
+        Ok(Decoded { rows, weights, bad })
     }
 }
 
@@ -142,6 +150,21 @@ fn key_chunk(keys: &ArrayRef, chunk: &RawChunk) -> Result<RawChunk> {
         ends.push(data.len() as u32);
     }
     Ok(RawChunk { data: Bytes::from(data), ends, offsets: chunk.offsets.clone(), nulls, ..RawChunk::default() })
+}
+
+/// The bad keys, and those that are missing though a row is named by them.
+fn with_missing(mut bad: Vec<BadMessage>, missing: &[u32]) -> Vec<BadMessage> {
+    let no_key = || {
+        Error::new(SqlState::BadCopyFileFormat, "the message has none")
+            .with_hint("Messages without a key are no upserts: read the topic with 'connector' = 'kafka'.")
+    };
+    for index in missing.iter().map(|index| *index as usize) {
+        match bad.binary_search_by_key(&index, |b| b.index) {
+            Ok(_) => {}
+            Err(place) => bad.insert(place, BadMessage { index, error: no_key() }),
+        }
+    }
+    bad
 }
 
 /// Adds what is bad of the keys; of a message whose value is bad as well, the value's error counts.

@@ -8,7 +8,7 @@ use crate::catalog::SourceObject;
 use crate::change::Watermark;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::connector::dead_letter::DeadLetter;
-use crate::connector::{PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken};
+use crate::connector::{PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, place_column};
 use crate::dataflow::scan::Scan;
 use crate::dataflow::watermark::{Progress, SourceWatermarks};
 use crate::error::{Error, Result};
@@ -223,10 +223,10 @@ impl Reading {
 }
 
 impl SourceObject {
-    /// The schema of the declared columns `columns`.
+    /// The schema of the columns `columns`: declared ones, and behind them the place of an upsert source's messages.
     fn schema_of(&self, columns: &[usize]) -> SchemaRef {
-        let picked = columns.iter().filter_map(|c| self.columns.get(*c)).map(Column::field);
-        Arc::new(Schema::new(picked.collect::<Vec<_>>()))
+        let field = |column: &usize| self.columns.get(*column).map_or_else(|| place_column().field(), Column::field);
+        Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
     }
 }
 

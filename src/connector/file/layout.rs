@@ -79,7 +79,8 @@ impl Layout {
             value
         } else {
             let schema = Arc::new(self.schema.project(wanted)?);
-            Arc::new(MessageDecoder { schema, value, key: None, sides: Box::new(FileSides(sides)), origins })
+            let sides = Box::new(FileSides(sides));
+            Arc::new(MessageDecoder { schema, value, key: None, sides, origins, upserts: false })
         };
         Ok(Arc::new(FileDecoder { decoder }))
     }

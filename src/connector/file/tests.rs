@@ -179,7 +179,7 @@ struct Run {
 
 impl Run {
     fn new(options: &[(&str, &str)], positions: Option<Positions>) -> Run {
-        let source = registry::source(&columns(), with(options)).expect("a source").source;
+        let source = registry::source(&columns(), &[], with(options)).expect("a source").source;
         let positions = positions.unwrap_or_else(|| source.resolve_start().expect("positions"));
         let (wake, woken) = std::sync::mpsc::channel();
         let waker: crate::connector::Waker = Arc::new(move || wake.send(()).unwrap_or_default());
@@ -252,7 +252,7 @@ fn what_does_not_fit_is_refused() {
     let folder = Folder::new(&[]);
     let shown = |e: Error| format!("{} {} | {}", e.state().code(), e.message(), e.hint().unwrap_or(""));
     let check = |options: &[(&str, &str)], expected: &str| {
-        let refused = registry::source(&columns(), with(options)).map(|made| made.source.resolve_start());
+        let refused = registry::source(&columns(), &[], with(options)).map(|made| made.source.resolve_start());
         assert_eq!(shown(refused.and_then(|r| r).expect_err("refused")), expected);
     };
     check(&[], "22023 option \"path\" is required for connector \"file\" | Add 'path' = '...' to the WITH clause.");
@@ -275,7 +275,7 @@ fn what_does_not_fit_is_refused() {
         &[("path", &folder)],
         &format!("42809 \"{folder}\" is a directory | To read all files in it, use 'path' = '{folder}*'."),
     );
-    registry::source(&columns(), with(&[("path", &missing), ("mode", "watch")]))
+    registry::source(&columns(), &[], with(&[("path", &missing), ("mode", "watch")]))
         .expect("a source")
         .source
         .resolve_start()

@@ -3,20 +3,15 @@
 use std::fmt;
 
 use super::super::declared::Declared;
-use super::super::format_options::{Carrier, check_metadata, no_format, read_format, read_json};
+use super::super::format_options::check_metadata;
 use super::super::options::{Choice, OptionReader};
+use super::fields::{FORMAT, KEY_FIELDS, MessageFields, Role, VALUE_FORMAT, message_fields};
 use super::metadata::{Metadata, READABLE, WRITABLE};
 use super::startup::{self, Bound, Startup};
 use crate::change::Changelog;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Format;
 use crate::format::changes::ChangeForm;
-use crate::format::json::JsonOptions;
-
-const FORMAT: &str = "format";
-const VALUE_FORMAT: &str = "value.format";
-const KEY_FORMAT: &str = "key.format";
-const KEY_FIELDS: &str = "key.fields";
 
 /// Settings of librdkafka that the connector's promises rest on.
 const OWNED: &[(&str, &str)] = &[
@@ -76,6 +71,8 @@ pub(super) struct SourceOptions {
     pub bound: Option<Bound>,
     pub fields: MessageFields,
     pub metadata: Vec<(usize, Metadata)>,
+    /// A message is its key's row from then on; one without a value says that none is left.
+    pub upserts: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,28 +88,6 @@ pub(super) struct SinkOptions {
     pub headers: Option<usize>,
 }
 
-/// Which declared columns a message's value holds, and which its key, each in its format.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MessageFields {
-    pub value_format: Format,
-    /// Columns of the value, in the order of its fields.
-    pub value: Vec<usize>,
-    pub key_format: Format,
-    /// Columns of the key, in the order of its fields; none: there is no key, or nobody reads it.
-    pub key: Vec<usize>,
-}
-
-#[derive(Clone, Copy)]
-enum FieldsInclude {
-    All,
-    ExceptKey,
-}
-
-impl Choice for FieldsInclude {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("all", FieldsInclude::All), ("except_key", FieldsInclude::ExceptKey)];
-}
-
 #[derive(Clone, Copy)]
 enum Guarantee {
     AtLeastOnce,
@@ -124,16 +99,40 @@ impl Choice for Guarantee {
         &[("at-least-once", Guarantee::AtLeastOnce), ("exactly-once", Guarantee::ExactlyOnce)];
 }
 
+/// 'connector' = 'kafka'.
 pub(super) fn read_source(declared: Declared, options: &mut OptionReader) -> Result<SourceOptions> {
+    any_source(declared, &[], startup::startup, options, Role::Source)
+}
+
+/// 'connector' = 'upsert-kafka'.
+pub(super) fn read_upsert_source(
+    declared: Declared,
+    primary_key: &[usize],
+    options: &mut OptionReader,
+) -> Result<SourceOptions> {
+    check_upserts(primary_key, options, Role::UpsertSource)?;
+    let source = any_source(declared, primary_key, startup::whole, options, Role::UpsertSource)?;
+    check_upsert_format(&source.fields.value_format, options, Role::UpsertSource)?;
+    Ok(SourceOptions { upserts: true, ..source })
+}
+
+/// What both kinds of source have in common.
+fn any_source(
+    declared: Declared,
+    primary_key: &[usize],
+    startup: fn(&mut OptionReader) -> Result<Startup>,
+    options: &mut OptionReader,
+    role: Role,
+) -> Result<SourceOptions> {
     let topic = topic(options)?;
-    let startup = startup::startup(options)?;
+    let startup = startup(options)?;
     let bound = startup::bound(options)?;
     let reads_group = matches!(startup, Startup::Group(_));
     let properties = properties(options, reads_group)?;
     let metadata = declared.resolve_metadata(READABLE, Metadata::find)?;
-    let fields = message_fields(declared, &[], options, Role::Source)?;
+    let fields = message_fields(declared, primary_key, options, role)?;
     check_metadata(&fields.value_format, declared)?;
-    Ok(SourceOptions { topic, properties, startup, bound, fields, metadata })
+    Ok(SourceOptions { topic, properties, startup, bound, fields, metadata, upserts: false })
 }
 
 /// 'connector' = 'kafka'.
@@ -172,24 +171,37 @@ pub(super) fn read_upsert_sink(
     primary_key: &[usize],
     options: &mut OptionReader,
 ) -> Result<SinkOptions> {
+    check_upserts(primary_key, options, Role::Sink)?;
+    let sink = any_sink(declared, primary_key, options)?;
+    check_upsert_format(&sink.fields.value_format, options, Role::Sink)?;
+    Ok(SinkOptions { form: ChangeForm::Upserts, ..sink })
+}
+
+/// The primary key of 'upsert-kafka' is the message key.
+fn check_upserts(primary_key: &[usize], options: &OptionReader, role: Role) -> Result<()> {
+    let role = role.noun();
     if primary_key.is_empty() {
-        return Err(Error::new(SqlState::InvalidTableDefinition, "an upsert-kafka sink needs a primary key")
+        let message = format!("an upsert-kafka {role} needs a primary key");
+        return Err(Error::new(SqlState::InvalidTableDefinition, message)
             .with_hint("Add PRIMARY KEY (...) NOT ENFORCED: its columns are the message key."));
     }
     if options.is_given(KEY_FIELDS) {
         return Err(options
-            .error(KEY_FIELDS, "the key of an upsert-kafka sink is its primary key")
+            .error(KEY_FIELDS, format!("the key of an upsert-kafka {role} is its primary key"))
             .with_hint("Remove 'key.fields'."));
     }
-    let sink = any_sink(declared, primary_key, options)?;
-    let format = &sink.fields.value_format;
-    if format.changelog() != Changelog::AppendOnly {
-        let message = format!("an upsert-kafka sink cannot write format \"{}\"", format.name());
-        let hint = format!("Use 'format' = 'json' here, or 'connector' = 'kafka' with 'format' = '{}'.", format.name());
-        let option = if options.is_given(FORMAT) { FORMAT } else { VALUE_FORMAT };
-        return Err(options.error(option, message).with_hint(hint));
+    Ok(())
+}
+
+fn check_upsert_format(format: &Format, options: &OptionReader, role: Role) -> Result<()> {
+    if format.changelog() == Changelog::AppendOnly {
+        return Ok(());
     }
-    Ok(SinkOptions { form: ChangeForm::Upserts, ..sink })
+    let (name, verb) = (format.name(), if role == Role::Sink { "write" } else { "read" });
+    let message = format!("an upsert-kafka {} cannot {verb} format \"{name}\"", role.noun());
+    let hint = format!("Use 'format' = 'json' here, or 'connector' = 'kafka' with 'format' = '{name}'.");
+    let option = if options.is_given(FORMAT) { FORMAT } else { VALUE_FORMAT };
+    Err(options.error(option, message).with_hint(hint))
 }
 
 /// What both kinds of sink have in common.
@@ -200,11 +212,6 @@ fn any_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReade
     if let Some(column) = declared.metadata.iter().find(|column| column.is_virtual) {
         return Err(Error::new(SqlState::InvalidTableDefinition, "a sink cannot have a VIRTUAL column")
             .with_hint("Remove VIRTUAL to write the metadata, or the column.")
-            .at(column.position));
-    }
-    if let Some(column) = declared.metadata.iter().find(|metadata| primary_key.contains(&metadata.column)) {
-        return Err(Error::new(SqlState::InvalidTableDefinition, "a METADATA column cannot be in the primary key")
-            .with_hint("Rows are told apart by what their messages hold.")
             .at(column.position));
     }
     let fields = message_fields(declared, primary_key, options, Role::Sink)?;
@@ -222,42 +229,6 @@ fn any_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReade
     Ok(SinkOptions { topic, properties, fields, form, timestamp, headers })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Source,
-    Sink,
-}
-
-/// 'format', 'key.format', 'key.fields', 'value.fields-include'.
-fn message_fields(
-    declared: Declared,
-    primary_key: &[usize],
-    options: &mut OptionReader,
-    role: Role,
-) -> Result<MessageFields> {
-    const INCLUDE: &str = "value.fields-include";
-    let value_format = value_format(options)?;
-    let physical = declared.physical();
-    let (key_format, mut key) = key(declared, &physical, primary_key, options, role)?;
-    let value = match options.choice(INCLUDE)? {
-        Some(FieldsInclude::ExceptKey) => {
-            if role == Role::Source && value_format.changelog() != Changelog::AppendOnly {
-                let message = format!("messages of format \"{}\" hold whole rows", value_format.name());
-                return Err(options.error(INCLUDE, message).with_hint(format!("Remove '{INCLUDE}'.")));
-            }
-            physical.into_iter().filter(|index| !key.contains(index)).collect()
-        }
-        Some(FieldsInclude::All) | None => {
-            if role == Role::Source {
-                // The value holds these columns too, and it is the value's that count.
-                key.clear();
-            }
-            physical
-        }
-    };
-    Ok(MessageFields { value_format, value, key_format, key })
-}
-
 /// A topic's name, by Kafka's own rule.
 fn topic(options: &mut OptionReader) -> Result<String> {
     let topic: String = options.required("topic")?;
@@ -271,17 +242,6 @@ fn topic(options: &mut OptionReader) -> Result<String> {
         return Err(options.error("topic", format!("invalid topic name \"{topic}\"")).with_hint(hint));
     }
     Ok(topic)
-}
-
-fn value_format(options: &mut OptionReader) -> Result<Format> {
-    let format = read_format(options, FORMAT, "", Carrier::Message)?;
-    let value = read_format(options, VALUE_FORMAT, "value.", Carrier::Message)?;
-    match (format, value) {
-        (Some(_), Some(_)) => Err(options
-            .error(VALUE_FORMAT, "options \"format\" and \"value.format\" are the same")
-            .with_hint("Remove one of the two.")),
-        (format, value) => format.or(value).ok_or_else(|| no_format(options)),
-    }
 }
 
 /// `reads_group`: where a consumer group's missing offsets are is for the user to say.
@@ -324,51 +284,6 @@ fn properties(options: &mut OptionReader, reads_group: bool) -> Result<Propertie
             .with_hint("Add 'properties.bootstrap.servers' = 'host:9092' to the WITH clause."));
     }
     Ok(properties)
-}
-
-/// 'key.format' and 'key.fields' = 'a;b', as indices of declared columns; without these a sink's key is its primary key.
-fn key(
-    declared: Declared,
-    physical: &[usize],
-    primary_key: &[usize],
-    options: &mut OptionReader,
-    role: Role,
-) -> Result<(Format, Vec<usize>)> {
-    let fields: Option<String> = options.optional(KEY_FIELDS)?;
-    let names = physical.iter().filter_map(|index| Some((*index, declared.columns.get(*index)?.name.as_str())));
-    let names = names.collect::<Vec<_>>();
-    let format = match read_format(options, KEY_FORMAT, "key.", Carrier::Message)? {
-        Some(format) if format.changelog() != Changelog::AppendOnly => {
-            return Err(options
-                .error(KEY_FORMAT, format!("a message key cannot have format \"{}\"", format.name()))
-                .with_detail("A key names a row; only a message's value tells what becomes of it.")
-                .with_hint("Use 'json', 'csv' or 'raw'."));
-        }
-        Some(_) if fields.is_none() && primary_key.is_empty() => return Err(options.missing(KEY_FIELDS)),
-        Some(format) => format,
-        None if fields.is_some() && role == Role::Source => return Err(options.missing(KEY_FORMAT)),
-        None if fields.is_none() && primary_key.is_empty() => Format::Json(JsonOptions::default()),
-        None => Format::Json(read_json(options, "key.json.")?),
-    };
-    let Some(fields) = fields else { return Ok((format, primary_key.to_vec())) };
-    let mut key = Vec::new();
-    for name in fields.split(';').map(str::trim).filter(|name| !name.is_empty()) {
-        let Some(index) = names.iter().find(|(_, column)| *column == name).map(|(index, _)| *index) else {
-            let names = names.iter().map(|(_, name)| *name).collect::<Vec<_>>();
-            let hint = super::super::options::one_of(name, &names);
-            return Err(options
-                .error(KEY_FIELDS, format!("column \"{name}\" of \"{KEY_FIELDS}\" does not exist"))
-                .with_hint(hint));
-        };
-        if key.contains(&index) {
-            return Err(options.error(KEY_FIELDS, format!("column \"{name}\" appears twice in \"{KEY_FIELDS}\"")));
-        }
-        key.push(index);
-    }
-    if key.is_empty() {
-        return Err(options.error(KEY_FIELDS, format!("option \"{KEY_FIELDS}\" names no column")));
-    }
-    Ok((format, key))
 }
 
 #[cfg(test)]
@@ -508,6 +423,35 @@ mod tests {
         assert_eq!(bound(&specific), Ok(Some(Bound::Specific([(0, 9)].into()))));
         refused(bound(&timestamp[1..]), "needs bounded mode \"timestamp\"");
         refused(bound(&[("scan.bounded.mode", "group-offsets")]), "needs option \"properties.group.id\"");
+    }
+
+    #[test]
+    fn upsert_sources_are_keyed_by_their_primary_key() {
+        let read = |key: &[usize], extra: &[(&str, &str)]| {
+            let mut reader = reader(extra);
+            let columns = columns();
+            let read = read_upsert_source(Declared::from(&columns), key, &mut reader);
+            read.and_then(|read| reader.finish().map(|()| read)).map_err(|e| shown(&e))
+        };
+        let options = read(&[2, 0], &[]).unwrap();
+        assert_eq!(
+            (options.fields.key, options.fields.value, options.startup),
+            (vec![2, 0], vec![0, 1, 2], Startup::Earliest)
+        );
+        assert!(options.upserts && options.bound.is_none());
+        let options = read(&[2], &[("key.format", "raw"), ("value.fields-include", "EXCEPT_KEY")]).unwrap();
+        assert_eq!((options.fields.key_format.name(), options.fields.value), ("raw", vec![0, 1]));
+        assert!(
+            read(&[0], &[("scan.startup.mode", "earliest-offset"), ("scan.bounded.mode", "latest-offset")]).is_ok()
+        );
+        refused(read(&[], &[]), "42P16 an upsert-kafka source needs a primary key");
+        refused(read(&[0], &[("key.fields", "a")]), "the key of an upsert-kafka source is its primary key");
+        refused(read(&[0], &[("scan.startup.mode", "latest-offset")]), "is read from the topic's beginning");
+        refused(
+            read(&[0], &[("format", "debezium-json")]),
+            "an upsert-kafka source cannot read format \"debezium-json\"",
+        );
+        refused(read(&[0], &[("key.format", "debezium-json")]), "22023 a message key cannot have format");
     }
 
     #[test]

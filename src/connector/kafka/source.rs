@@ -7,16 +7,18 @@ use arrow::datatypes::SchemaRef;
 
 use super::super::declared::Declared;
 use super::super::options::OptionReader;
-use super::super::{Chunk, PartitionId, Payload, Position, Positions, Reader, ReaderContext, Source, Taken};
+use super::super::{
+    Chunk, PartitionId, Payload, Position, Positions, Reader, ReaderContext, Source, Taken, place_column,
+};
 use super::fetch::{Fetcher, Partition, Shared};
 use super::metadata::{Metadata, Wanted};
 use super::offsets::{self, partition_id};
-use super::options::{SourceOptions, read_source};
+use super::options::{SourceOptions, read_source, read_upsert_source};
 use crate::change::Changelog;
 use crate::error::{Error, Result};
 use crate::format::message::{Collected, MessageDecoder, Origin};
 use crate::format::{Decoder, RawChunk};
-use crate::types::schema_of;
+use crate::types::{Column, schema_of};
 
 /// `'connector' = 'kafka'` in CREATE SOURCE.
 ///
@@ -24,16 +26,31 @@ use crate::types::schema_of;
 /// `22023` for options that are missing, ill-typed or ours; `0A000` for what is not supported yet. The broker is not
 /// asked.
 pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn Source>> {
-    let options = read_source(declared, options)?;
-    let source = KafkaSource { options, schema: schema_of(declared.columns) };
-    source.decoder(&(0..declared.columns.len()).collect::<Vec<_>>())?;
+    new_source(declared.columns.to_vec(), read_source(declared, options)?)
+}
+
+/// `'connector' = 'upsert-kafka'` in CREATE SOURCE: messages that replace each other by key, and tombstones.
+///
+/// # Errors
+/// As [`source`]; `42P16` without a primary key.
+pub fn upsert_source(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
+    let mut options = read_upsert_source(declared, primary_key, options)?;
+    let mut columns = declared.columns.to_vec();
+    options.metadata.push((columns.len(), Metadata::Offset));
+    columns.push(place_column());
+    new_source(columns, options)
+}
+
+fn new_source(columns: Vec<Column>, options: SourceOptions) -> Result<Arc<dyn Source>> {
+    let source = KafkaSource { options, schema: schema_of(&columns) };
+    source.decoder(&(0..columns.len()).collect::<Vec<_>>())?;
     Ok(Arc::new(source))
 }
 
 #[derive(Debug)]
 struct KafkaSource {
     options: SourceOptions,
-    /// All declared columns.
+    /// All declared columns; behind them, of upserts, their place.
     schema: SchemaRef,
 }
 
@@ -78,7 +95,11 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn changelog(&self) -> Changelog {
-        self.options.fields.value_format.changelog()
+        if self.options.upserts { Changelog::Upsert } else { self.options.fields.value_format.changelog() }
+    }
+
+    fn key(&self) -> &[usize] {
+        if self.options.upserts { &self.options.fields.key } else { &[] }
     }
 
     fn resolve_start(&self) -> Result<Positions> {
@@ -112,7 +133,8 @@ impl Source for KafkaSource {
         let key = (!keys.is_empty()).then(key_decoder).transpose()?;
         let collected = Collected { key: key.is_some().then(|| sides.len() - 1) };
         let schema = Arc::new(self.schema.project(columns)?);
-        Ok(Some(Arc::new(MessageDecoder { schema, value, key, sides: Box::new(collected), origins })))
+        let (sides, upserts) = (Box::new(collected), self.options.upserts);
+        Ok(Some(Arc::new(MessageDecoder { schema, value, key, sides, origins, upserts })))
     }
 }
 

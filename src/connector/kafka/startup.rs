@@ -111,6 +111,21 @@ pub(super) fn startup(options: &mut OptionReader) -> Result<Startup> {
     }
 }
 
+/// For messages that replace each other: only from the beginning are they a table.
+///
+/// # Errors
+/// 22023 for another start.
+pub(super) fn whole(options: &mut OptionReader) -> Result<Startup> {
+    const MODE: &str = "scan.startup.mode";
+    match options.choice(MODE)? {
+        None | Some(StartupMode::Earliest) => Ok(Startup::Earliest),
+        Some(_) => Err(options
+            .error(MODE, "an upsert-kafka source is read from the topic's beginning")
+            .with_detail("A key's row may have been written at any time before.")
+            .with_hint(format!("Remove '{MODE}'."))),
+    }
+}
+
 /// `None`: unbounded.
 ///
 /// # Errors
