@@ -60,7 +60,7 @@ impl CsvDecoder {
 
 impl Decoder for CsvDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
-        let input = Input { chunk: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
+        let input = Input { chunk: &chunk.data, utf8: std::str::from_utf8(&chunk.data).is_ok() };
         let mut columns = self.schema.fields().iter().map(|field| Column::new(field, chunk.len())).collect::<Vec<_>>();
         let (mut bad, mut rows, mut scratch) = (Vec::new(), 0, Vec::new());
         let mut tombstones = chunk.nulls.iter().peekable();
@@ -91,7 +91,7 @@ impl Decoder for CsvDecoder {
 /// Each record by itself, unless the whole chunk is known to be UTF-8. (All letters with a meaning are ASCII, so that fields
 /// of a good record are good.)
 fn check_utf8(record: &[u8], input: &Input) -> Scan<()> {
-    if input.text.is_some() {
+    if input.utf8 {
         return Ok(());
     }
     match std::str::from_utf8(record) {

@@ -1,6 +1,6 @@
 //! Values that stand as plain text, such as a CSV field: read as PostgreSQL's input functions read them.
 
-use super::{Column, Span, Values, check_length};
+use super::{Column, Values};
 use crate::error::SqlState;
 use crate::format::json::datetime;
 use crate::format::json::failure::{Failure, Scan, excerpt};
@@ -22,19 +22,7 @@ impl Column {
         let ty = &self.ty;
         let text = plain.text.trim_ascii();
         match &mut self.values {
-            Values::Text(texts) => {
-                let (start, unescaped) = match plain.place {
-                    Some(place) => (place, false),
-                    None => (texts.unescaped.len(), true),
-                };
-                if let Some(max) = texts.max_characters {
-                    check_length(plain.text, max, ty)?;
-                }
-                texts.spans.push(Span::new(start, start + plain.text.len(), unescaped)?);
-                if unescaped {
-                    texts.unescaped.extend_from_slice(plain.text);
-                }
-            }
+            Values::Text(texts) => texts.push(plain.text, plain.place, ty)?,
             Values::BigInt(v) => v.push(integer(text, ty)?),
             Values::Integer(v) => v.push(integer(text, ty)?),
             Values::SmallInt(v) => v.push(integer(text, ty)?),
@@ -54,8 +42,8 @@ impl Column {
                 v.push(word.and_then(postgres::boolean).ok_or_else(|| invalid(ty, plain.text))?);
             }
             Values::Date(v) => v.push(datetime::date(text).map_err(|trouble| trouble.into_failure(ty, text))?),
-            Values::Timestamp { micros, precision, zoned } => {
-                let read = datetime::timestamp(text, *precision, *zoned);
+            Values::Timestamp { micros, precision, zoned, recent } => {
+                let read = recent.timestamp(text, *precision, *zoned);
                 micros.push(read.map_err(|trouble| trouble.into_failure(ty, text))?);
             }
             Values::Bytea { data, ends } => {
