@@ -60,7 +60,7 @@ impl CsvDecoder {
 
 impl Decoder for CsvDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
-        let input = Input { chunk: &chunk.data, utf8: std::str::from_utf8(&chunk.data).is_ok() };
+        let input = Input::new(&chunk.data);
         let mut columns = self.schema.fields().iter().map(|field| Column::new(field, chunk.len())).collect::<Vec<_>>();
         let (mut bad, mut rows, mut scratch) = (Vec::new(), 0, Vec::new());
         let mut tombstones = chunk.nulls.iter().peekable();
@@ -69,7 +69,7 @@ impl Decoder for CsvDecoder {
             if tombstones.next_if(|null| **null as usize == index).is_none() {
                 let record = trim_line_end(input.chunk.get(start..end).unwrap_or_default());
                 let bytes = input.chunk.get(..start + record.len()).unwrap_or_default();
-                let read = check_utf8(record, &input)
+                let read = check_utf8(record, start, &input)
                     .and_then(|()| self.read_record(bytes, start, &mut columns, &mut scratch));
                 match read {
                     Ok(()) => rows += 1,
@@ -90,8 +90,8 @@ impl Decoder for CsvDecoder {
 
 /// Each record by itself, unless the whole chunk is known to be UTF-8. (All letters with a meaning are ASCII, so that fields
 /// of a good record are good.)
-fn check_utf8(record: &[u8], input: &Input) -> Scan<()> {
-    if input.utf8 {
+fn check_utf8(record: &[u8], start: usize, input: &Input) -> Scan<()> {
+    if input.is_utf8(start, start + record.len()) {
         return Ok(());
     }
     match std::str::from_utf8(record) {

@@ -276,3 +276,13 @@ fn letters_must_make_sense() {
     assert!(refused(b',', None, Some(b'\\'), "").contains("needs a quote character"));
     assert!(refused(b',', Some(b'"'), None, "a,b").contains("null literal"));
 }
+
+/// The chunk is UTF-8, its messages are not.
+#[test]
+fn a_letter_that_lies_across_messages_spoils_both() {
+    let decoder = CsvDecoder::new(&schema(&[("t", SqlType::Text)]), &[0], CsvOptions::default()).unwrap();
+    let (first, second) = "aäb".as_bytes().split_at(2);
+    let decoded = decoder.decode(&chunk(&[first, second])).unwrap();
+    let places: Vec<usize> = decoded.bad.iter().map(|bad| bad.index).collect();
+    assert_eq!((decoded.rows.num_rows(), places), (0, vec![0, 1]));
+}
