@@ -6,15 +6,18 @@
 //! 4. [`psql`]: the real psql and what it shows.
 //! 5. [`docs`]: what the README and `examples/` show works when pasted.
 //! 6. [`nexmark`]: the benchmark's queries over the same events in two ways.
-//! 7. [`generated`]: statements that nobody wrote.
+//! 7. [`flink_oracle`]: the answers of a real Flink.
+//! 8. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
 //! at the scripts. `--mutants` tests these tests instead ([`mutants`]).
 
+mod answer;
 mod bless;
 mod database;
 mod docs;
+mod flink_oracle;
 mod generated;
 mod host;
 mod kafka;
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     psql::run(&mut tally);
     docs::run(&mut tally);
     nexmark::run(&mut tally);
+    flink_oracle::run(&mut tally);
     generated::run(request.seed, &mut tally);
     tally.close()
 }

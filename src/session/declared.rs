@@ -190,7 +190,7 @@ pub fn source_of(create: &CreateTable) -> Result<CreateSource> {
         let ty = plan::on_large_stack(|| plan::type_of_computed(&create.name.value, &brought, &text))
             .map_err(|e| e.moved_to(computed.position))?;
         let generated = Some(Generated { text, position: computed.position });
-        let column = ColumnDef { name: computed.name.clone(), ty, not_null: false, generated };
+        let column = ColumnDef { name: computed.name.clone(), ty, not_null: false, metadata: None, generated };
         columns.insert(computed.place.min(columns.len()), column);
     }
     let TableDef { primary_key, watermark, .. } = create.table.clone();
@@ -199,9 +199,10 @@ pub fn source_of(create: &CreateTable) -> Result<CreateSource> {
     Ok(CreateSource { name: create.name.clone(), if_not_exists: false, table, options })
 }
 
-/// The sink that a table is, when it is written: its computed columns are not.
+/// The sink that a table is, when it is written: what is computed, or VIRTUAL, is not.
 pub fn sink_of(create: &CreateTable) -> CreateSink {
-    let TableDef { columns, primary_key, .. } = create.table.clone();
+    let TableDef { mut columns, primary_key, .. } = create.table.clone();
+    columns.retain(|column| column.metadata.as_ref().is_none_or(|metadata| !metadata.is_virtual));
     let table = TableDef { columns, primary_key, watermark: None, computed: Vec::new() };
     let options = options_of(&create.options, "scan.");
     CreateSink { name: create.name.clone(), if_not_exists: false, table, options }

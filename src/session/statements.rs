@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::response::{Notice, Response};
+use super::running;
 use super::select::Select;
 use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind, Starts, ViewObject, Wanted, define};
 use crate::error::{Error, Result, SqlState};
@@ -162,6 +163,16 @@ impl Session {
     async fn plan_of(&self, statement: &Statement, inserts: &[InsertStatement]) -> Result<StreamPlan> {
         let inserts = self.settled_inserts(statement, inserts).await?;
         plan::plan_job(&*self.engine.catalog(), &statement.text, &inserts)
+    }
+
+    /// The plan of a job or view that runs, with figures.
+    pub(super) fn explain_analyze(&self, class: ObjectClass, name: &Name) -> Result<String> {
+        let id = self.engine.catalog().resolve(name, class)?.id;
+        match class {
+            ObjectClass::Job => running::job(&self.engine, id),
+            _ => running::view(&self.engine, id),
+        }
+        .map_err(|e| e.at(name.position))
     }
 
     pub(super) fn select<'a>(&'a self, text: &'a str, query: &'a crate::sql::ast::Query) -> Select<'a> {

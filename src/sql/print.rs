@@ -1,7 +1,8 @@
 //! Statements as text of our own dialect: how those of Flink's are kept, so that whoever reads them again needs no other.
 
 use super::ast::{
-    CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement, Name, TableDef, WithOption,
+    CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement, MetadataDef, Name,
+    TableDef, WithOption,
 };
 use super::column_type::to_sql;
 use super::names::quoted;
@@ -58,7 +59,8 @@ fn table(table: &TableDef) -> String {
         let not_null = if column.not_null { " NOT NULL" } else { "" };
         let generated = column.generated.as_ref();
         let generated = generated.map(|g| format!(" GENERATED ALWAYS AS ({}) STORED", g.text)).unwrap_or_default();
-        format!("{} {}{not_null}{generated}", quoted(&column.name.value), to_sql(&column.ty))
+        let metadata = column.metadata.as_ref().map(metadata).unwrap_or_default();
+        format!("{} {}{metadata}{not_null}{generated}", quoted(&column.name.value), to_sql(&column.ty))
     });
     let key: Vec<String> = table.primary_key.iter().map(|name| quoted(&name.value)).collect();
     let key = (!key.is_empty()).then(|| format!("PRIMARY KEY ({}) NOT ENFORCED", key.join(", ")));
@@ -68,8 +70,16 @@ fn table(table: &TableDef) -> String {
     format!("({})", elements.join(", "))
 }
 
+fn metadata(metadata: &MetadataDef) -> String {
+    let key = metadata.key.as_ref().map(|key| format!(" FROM {}", text(key))).unwrap_or_default();
+    format!(" METADATA{key}{}", if metadata.is_virtual { " VIRTUAL" } else { "" })
+}
+
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 fn options(options: &[WithOption]) -> String {
-    let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let options: Vec<String> = options.iter().map(|o| format!("{} = {}", text(&o.key.value), text(&o.value))).collect();
     if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) }
 }
