@@ -30,6 +30,9 @@ use crate::sql::ast::{
 use crate::sql::flink::select_columns;
 use crate::types::Column;
 
+/// Tables and views that a session may declare, at most: a script has some hundreds.
+const MAX_DECLARED: usize = 10_000;
+
 /// What a session has declared, in its order.
 #[derive(Default)]
 pub struct Declared {
@@ -83,13 +86,16 @@ impl Declared {
     }
 
     fn check_free(&self, name: &Name) -> Result<()> {
-        match self.has(&name.value) {
-            true => {
-                Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists"))
-                    .at(name.position))
-            }
-            false => Ok(()),
+        if self.has(&name.value) {
+            let message = format!("relation \"{name}\" already exists");
+            return Err(Error::new(SqlState::DuplicateTable, message).at(name.position));
         }
+        if self.tables.len() + self.views.len() >= MAX_DECLARED {
+            let message = format!("a session can declare at most {MAX_DECLARED} tables and views");
+            let error = Error::new(SqlState::ConfigurationLimitExceeded, message).at(name.position);
+            return Err(error.with_hint("DROP those that are no longer needed, or open another session."));
+        }
+        Ok(())
     }
 
     /// Whether there was one.

@@ -180,6 +180,7 @@ impl Session {
             StatementKind::Transaction(transaction) => Ok(self.block.run(transaction, &mut self.settings.lock())),
             StatementKind::DiscardAll => {
                 self.settings.lock().reset_all();
+                self.declared = Declared::default();
                 Ok(Response::command("DISCARD ALL"))
             }
             StatementKind::Deallocate(name) => statements::deallocate(name.as_deref()),
