@@ -4,14 +4,16 @@
 //! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
 //! 3. [`kafka`]: jobs from topic to topic, on a real broker.
 //! 4. [`psql`]: the real psql and what it shows.
-//! 5. [`docs`]: what the README and `examples/` show works when pasted.
-//! 6. [`generated`]: statements that nobody wrote.
+//! 5. [`clients`]: other people's drivers.
+//! 6. [`docs`]: what the README and `examples/` show works when pasted.
+//! 7. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
 //! at the scripts. `--mutants` tests these tests instead ([`mutants`]).
 
 mod bless;
+mod clients;
 mod database;
 mod docs;
 mod generated;
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
     scripts::run(&request, &mut tally);
     kafka::run(&mut tally);
     psql::run(&mut tally);
+    clients::run(&mut tally);
     docs::run(&mut tally);
     generated::run(request.seed, &mut tally);
     tally.close()

@@ -12,6 +12,7 @@ use crate::plan::Op;
 use super::core::Core;
 use super::member::Member;
 use super::reading::{PartitionCounts, Reading};
+use super::subscribe::is_subscription;
 
 /// The series of one pipeline. Partitions and ticks are the pipeline's; operators those of each job or view in it.
 pub struct Meter {
@@ -37,7 +38,8 @@ impl Meter {
         for reading in core.readings() {
             self.partitions(reading, now);
         }
-        for member in core.members_mut() {
+        // Subscriptions come and go with their readers, and have no names to be told apart by.
+        for member in core.members_mut().iter_mut().filter(|member| !is_subscription(member.id)) {
             self.operators(member);
         }
         let members = core.members();
