@@ -42,6 +42,12 @@ FETCH ALL changes;
 SUBSCRIBE TO orders;
 SUBSCRIBE TO nosuch;
 SUBSCRIBE (SELECT order_id FROM orders);
+-- What is closed is gone: at most 256 can be open at once
+\set QUIET on
+\set ECHO none
+SELECT s FROM generate_series(1, 300) AS n, (VALUES (1, 'DECLARE c CURSOR WITH HOLD FOR SUBSCRIBE totals'), (2, 'CLOSE c')) AS x(o, s) ORDER BY n, o \gexec
+\set ECHO all
+\set QUIET off
 -- How long it took
 \timing
 SELECT 1 AS one;

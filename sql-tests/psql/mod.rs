@@ -5,7 +5,7 @@
 //!    beside it. `TIDEMILL_BLESS=1` rewrites that.
 //! 2. [`terminal`]: psql at a terminal, where Ctrl-C and Tab can be pressed.
 //!
-//! All scripts share one server, in the order of their names; each has its own session.
+//! All share one server, the terminal's tests first, then the scripts in the order of their names; each has its own session.
 
 mod terminal;
 
@@ -76,10 +76,10 @@ async fn run_all(scripts: &[PathBuf], tally: &mut Tally) -> Result<(), String> {
         tally.count(&name(script), run_script(script, server));
         // What was created has read its input before the next script looks.
         host.settle().await;
-    }
-    for (name, test) in AT_TERMINAL {
-        if tally.wants(name) {
-            tally.count(name, test(server));
+        if is_setup(script) {
+            for (name, test) in AT_TERMINAL.iter().filter(|(name, _)| tally.wants(name)).collect::<Vec<_>>() {
+                tally.count(name, test(server));
+            }
         }
     }
     host.shutdown().await;

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{Declare, Fetch, Retrieval, StatementKind, Subscribe, Subscribed, WithOption};
 use super::cursor::Cursor;
 use super::{names, refuse};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// More rows than one FETCH may name; there is ALL.
 const MAX_FETCH: u32 = i32::MAX as u32;
@@ -169,11 +169,8 @@ impl Cursor<'_> {
         if !self.at(&["TO"]) {
             return Ok(self.unexpected());
         }
-        // PostgreSQL's words.
-        let message = format!("cannot copy from materialized view \"{name}\"");
-        Ok(Error::new(SqlState::WrongObjectType, message)
-            .with_hint("Try the COPY (SELECT ...) TO variant.")
-            .at(position))
+        let hint = format!("Try COPY (SELECT * FROM {}) TO STDOUT.", names::quoted(&name.value));
+        Ok(Error::unsupported("COPY of a whole relation is not supported", hint).at(position))
     }
 }
 

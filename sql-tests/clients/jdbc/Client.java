@@ -200,7 +200,11 @@ public class Client {
         }
         Arrays.sort(lines);
         check(lines, new String[] {"\t1\t1\n", "\t1\t2\n"});
-        copy.cancelCopy();
+        connection.unwrap(PGConnection.class).cancelQuery();
+        fails("57014", () -> {
+            while (copy.readFromCopy() != null) {
+            }
+        });
         connection.setAutoCommit(false);
         try (var statement = connection.createStatement()) {
             statement.execute("DECLARE changes CURSOR FOR SUBSCRIBE every_type");
