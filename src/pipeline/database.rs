@@ -21,7 +21,7 @@ use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState, view_
 use super::follow::{Follower, JobTick, JobTicks};
 use super::member::Member;
 use super::reading::Reading;
-use super::status::{Counts, ViewStatus};
+use super::status::{Counts, Running, ViewStatus};
 use super::subscribe::{self, MAX_SUBSCRIPTIONS, Publisher, Subscription, subscription_id};
 use super::tick_loop::{TickLoop, waker};
 
@@ -363,6 +363,7 @@ impl Runner {
                 name: member.name.clone(),
                 failed: member.failed.clone(),
                 counts: Counts::of(member, ticks),
+                running: Running::of(member),
             })
             .collect();
     }

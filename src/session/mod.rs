@@ -3,7 +3,7 @@
 //! 1. [`Session::parse`] reads a text (`sql/`), [`Session::describe`] tells a statement's parameters and columns,
 //!    [`Session::execute`] runs it.
 //! 2. [`statements`] sends what changes the catalog or what runs to the planner and the engine; [`select`] runs queries
-//!    over views, [`subscribe`] watches them; [`shown`] answers SHOW.
+//!    over views, [`subscribe`] watches them; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
 //! 3. [`settings`], the transaction [`block`] and open [`cursors`] are what a session remembers between statements.
 //! 4. Each answers with a [`response`].
 //!
@@ -15,6 +15,7 @@
 mod block;
 mod cursors;
 mod response;
+mod running;
 mod select;
 pub mod settings;
 mod shown;
@@ -124,7 +125,7 @@ impl Session {
             StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?.schema()),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?.schema()),
-            StatementKind::Explain(_) => rows(shown::plan("")?.schema()),
+            StatementKind::Explain(_) | StatementKind::ExplainAnalyze(..) => rows(shown::plan("")?.schema()),
             _ => Ok(Description { parameters: Vec::new(), columns: None }),
         }
     }
@@ -170,6 +171,7 @@ impl Session {
             StatementKind::Copy(rows) => answer(Body::Copy(self.retrieve(text, rows, &[]).await?)),
             StatementKind::Subscribe(subscribe) => answer(Body::Rows(self.subscribe(text, subscribe).await?)),
             StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain)?)?),
+            StatementKind::ExplainAnalyze(class, name) => rows(shown::plan(&self.explain_analyze(*class, name)?)?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::objects(*class, &self.engine)?),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?),
@@ -217,10 +219,8 @@ impl Session {
         match &statement.kind {
             StatementKind::Query(_) => "SELECT",
             StatementKind::Show(_) => "SHOW",
-            StatementKind::Explain(_) => "EXPLAIN",
-            StatementKind::Fetch(fetch) if !fetch.moves => "FETCH",
-            StatementKind::Copy(_) => "COPY",
-            StatementKind::Subscribe(_) => "SUBSCRIBE",
+//!    over views, [`subscribe`] watches them; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
+//! 3. [`settings`], the transaction [`block`] and open [`cursors`] are what a session remembers between statements.
             StatementKind::Empty => "",
             other => other.command_tag().unwrap_or_default(),
         }

@@ -30,6 +30,8 @@ pub enum StatementKind {
     Drop(DropObjects),
     /// Its inner statement is a query, an INSERT, or one of the CREATEs.
     Explain(Explain),
+    /// EXPLAIN ANALYZE of a job or a materialized view.
+    ExplainAnalyze(ObjectClass, Name),
     Show(Show),
     StopJob(Name),
     CancelJob(Name),
@@ -92,6 +94,17 @@ pub struct ColumnDef {
     pub name: Name,
     pub ty: SqlType,
     pub not_null: bool,
+    pub metadata: Option<MetadataDef>,
+}
+
+/// METADATA [FROM 'key'] [VIRTUAL].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetadataDef {
+    /// `None`: the column's name.
+    pub key: Option<String>,
+    /// It cannot be written.
+    pub is_virtual: bool,
+    pub position: usize,
 }
 
 impl ColumnDef {
@@ -339,6 +352,7 @@ impl StatementKind {
             StatementKind::Close(None) => "CLOSE CURSOR ALL",
             StatementKind::Release(tag) => tag,
             StatementKind::Explain(_)
+            | StatementKind::ExplainAnalyze(..)
             | StatementKind::Show(_)
             | StatementKind::Query(_)
             | StatementKind::Fetch(_)

@@ -42,7 +42,6 @@ const PLANNED: &[&str] = &[
     "CREATE VIEW",
     "DROP SNAPSHOT",
     "DELETE",
-    "EXPLAIN ANALYZE",
     "MERGE",
     "UPDATE",
 ];

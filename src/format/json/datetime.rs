@@ -9,6 +9,7 @@ use crate::error::SqlState;
 use crate::types::SqlType;
 
 const SECONDS_PER_DAY: i64 = 86_400;
+const MICROS_PER_DAY: i64 = SECONDS_PER_DAY * MICROS_PER_SECOND;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What is wrong with a text.
@@ -48,17 +49,37 @@ impl Trouble {
 
 /// 'yyyy-MM-dd' in days.
 pub(super) fn date(text: &[u8]) -> Result<i32, Trouble> {
-    match leading_date(text)? {
-        (days, []) => Ok(days),
-        _ => Err(Trouble::Syntax),
+    <&[u8; 10]>::try_from(text).map_err(|_| Trouble::Syntax).and_then(days_of)
+}
+
+/// The date that the last timestamp began with: most begin with the same.
+pub(super) struct RecentDate {
+    text: [u8; 10],
+    days: i32,
+}
+
+impl Default for RecentDate {
+    fn default() -> Self {
+        RecentDate { text: *b"1970-01-01", days: 0 }
     }
 }
 
-/// `yyyy-MM-dd HH:mm[:ss[.f...]][zone]` or with 'T', in microseconds UTC, rounded half up to `precision` digits of a
-/// second (at most nine are looked at).
-pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
-    let (days, rest) = leading_date(text)?;
-    let [b' ' | b'T', h1, h2, b':', m1, m2, rest @ ..] = rest else {
+impl RecentDate {
+    /// `yyyy-MM-dd HH:mm[:ss[.f...]][zone]` or with 'T', in microseconds UTC, rounded half up to `precision` digits of a
+    /// second (at most nine are looked at).
+    pub(super) fn timestamp(&mut self, text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
+        let (date, rest) = text.split_first_chunk().ok_or(Trouble::Syntax)?;
+        if *date != self.text {
+            self.days = days_of(date)?;
+            self.text = *date;
+        }
+        Ok(i64::from(self.days) * MICROS_PER_DAY + time(rest, precision, zoned)?)
+    }
+}
+
+/// What follows the date, in microseconds since its midnight UTC.
+fn time(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
+    let [b' ' | b'T', h1, h2, b':', m1, m2, rest @ ..] = text else {
         return Err(Trouble::Syntax);
     };
     let (hour, minute) = (number([*h1, *h2])?, number([*m1, *m2])?);
@@ -69,8 +90,9 @@ pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, 
     if hour > 23 || minute > 59 || second > 59 {
         return Err(Trouble::Range);
     }
-    let (nanos, rest) = match rest {
-        [b'.', rest @ ..] => fraction(rest)?,
+    let (micros, rest) = match rest {
+        [b'.', a, b, c] if precision >= 3 => (i64::from(number([*a, *b, *c])?) * 1000, &[][..]),
+        [b'.', rest @ ..] => fraction(rest, precision)?,
         rest => (0, rest),
     };
     let offset = match rest {
@@ -80,21 +102,18 @@ pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, 
     if offset != 0 && !zoned {
         return Err(Trouble::Zone);
     }
-    let seconds = i64::from(days) * SECONDS_PER_DAY + i64::from(hour * 3600 + minute * 60 + second) - offset;
-    let unit = 10_u64.pow(9 - u32::from(precision.min(6)));
-    let rounded = (nanos + unit / 2) / unit * unit;
-    Ok(seconds * MICROS_PER_SECOND + (rounded / 1000) as i64)
+    Ok((i64::from(hour * 3600 + minute * 60 + second) - offset) * MICROS_PER_SECOND + micros)
 }
 
-fn leading_date(text: &[u8]) -> Result<(i32, &[u8]), Trouble> {
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] = text else {
+fn days_of(date: &[u8; 10]) -> Result<i32, Trouble> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else {
         return Err(Trouble::Syntax);
     };
     let (year, month, day) = (number([*y1, *y2, *y3, *y4])?, number([*m1, *m2])?, number([*d1, *d2])?);
     if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
         return Err(Trouble::Range);
     }
-    Ok((days_from_civil(year as i32, month, day), rest))
+    Ok(days_from_civil(year as i32, month, day))
 }
 
 fn number<const N: usize>(digits: [u8; N]) -> Result<u32, Trouble> {
@@ -108,8 +127,8 @@ fn number<const N: usize>(digits: [u8; N]) -> Result<u32, Trouble> {
     if worst > 9 { Err(Trouble::Syntax) } else { Ok(value) }
 }
 
-/// Digits of a second as nanoseconds, and what follows them.
-fn fraction(text: &[u8]) -> Result<(u64, &[u8]), Trouble> {
+/// Digits of a second as microseconds, rounded half up to `precision` digits, and what follows them.
+fn fraction(text: &[u8], precision: u8) -> Result<(i64, &[u8]), Trouble> {
     let digits = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {
         return Err(Trouble::Syntax);
@@ -121,7 +140,9 @@ fn fraction(text: &[u8]) -> Result<(u64, &[u8]), Trouble> {
         unit /= 10;
         nanos += u64::from(digit - b'0') * unit;
     }
-    Ok((nanos, rest))
+    let unit = 10_u64.pow(9 - u32::from(precision.min(6)));
+    let rounded = (nanos + unit / 2) / unit * unit;
+    Ok(((rounded / 1000) as i64, rest))
 }
 
 /// '+hh', '+hhmm' or '+hh:mm' in seconds east of UTC.
@@ -174,7 +195,7 @@ fn civil_from_days(days: i64) -> (i64, u64, u64) {
     (year, month as u64, day as u64)
 }
 
-pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
     if year < 0 {
         out.push(b'-');
@@ -191,7 +212,13 @@ pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
 }
 
 /// With as many digits of a second as `precision` says.
-pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: TimestampFormat, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_timestamp(
+    micros: i64,
+    precision: u8,
+    zoned: bool,
+    format: TimestampFormat,
+    out: &mut Vec<u8>,
+) {
     let seconds = micros.div_euclid(MICROS_PER_SECOND);
     let fraction = micros.rem_euclid(MICROS_PER_SECOND) as u64;
     write_date(seconds.div_euclid(SECONDS_PER_DAY), out);
@@ -240,7 +267,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, precision: u8, zoned: bool, expected: Result<&str, Trouble>) {
-        let found = timestamp(text.as_bytes(), precision, zoned).map(|micros| {
+        let found = RecentDate::default().timestamp(text.as_bytes(), precision, zoned).map(|micros| {
             let mut out = Vec::new();
             write_timestamp(micros, 6, false, TimestampFormat::Sql, &mut out);
             String::from_utf8(out).unwrap()

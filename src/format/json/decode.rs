@@ -42,7 +42,7 @@ pub(super) fn decode_messages(
     chunk: &RawChunk,
     mut read: impl FnMut(Input, (usize, usize), &mut Object) -> Scan<()>,
 ) -> Result<(RecordBatch, Vec<BadMessage>)> {
-    let input = Input { chunk: &chunk.data, text: std::str::from_utf8(&chunk.data).ok() };
+    let input = Input::new(&chunk.data);
     let mut columns = Object::new(schema.fields(), chunk.len());
     let mut bad = Vec::new();
     let mut tombstones = chunk.nulls.iter().peekable();
@@ -83,9 +83,8 @@ pub(super) fn open_message<'a>(input: Input<'a>, start: usize, end: usize) -> Sc
     Ok(scanner)
 }
 
-/// A whole chunk of UTF-8 is whole messages of UTF-8, unless a character lies across a message's end.
 fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
-    if input.text.is_some_and(|text| text.is_char_boundary(start) && text.is_char_boundary(end)) {
+    if input.is_utf8(start, end) {
         return Ok(());
     }
     let message = input.chunk.get(start..end).unwrap_or_default();

@@ -7,7 +7,8 @@
 //! 2. [`object`]: the keys of an object. It expects those of the object before, in the same order, so that the common key
 //!    costs one comparison; anything else is looked up, and what nobody wants is skipped, though not unread.
 //! 3. [`mod@column`]: a growing column for each wanted field; values go from the bytes straight into it.
-//! 4. [`scan`], [`number`], [`datetime`], [`base64`]: the tokens, and what they mean in each SQL type.
+//! 4. [`scan`] with [`special`], [`number`], [`texts`], [`datetime`], [`base64`]: the tokens, and what they mean in each
+//!    SQL type.
 //! 5. [`failure`]: why a message cannot be read, and at which field.
 //! 6. [`debezium`]: messages that are changes of a row instead of a row.
 //!
@@ -15,8 +16,9 @@
 //!
 //! What holds:
 //!
-//! - A message is good exactly if RFC 8259 says it is one object and each wanted field has a value of its type. Keys are
-//!   compared exactly; a repeated key counts with its last value; a missing one is null.
+//! - A message is good exactly if RFC 8259 says it is one object and each wanted field has a value of its type. A key
+//!   names the column of exactly that name, else one that differs in case only; a repeated key counts with its last value;
+//!   a missing one is null.
 //! - TEXT takes strings, numeric types take numbers, BOOLEAN takes true and false: nothing is converted by guess. Two
 //!   conventions of the field are read as well: NUMERIC as a string (producers that fear binary floats), NaN and the
 //!   infinities as strings (as we write them).
@@ -25,27 +27,29 @@
 //! - A message without a value (a Kafka tombstone) is no row, and is not an error.
 //! - What the encoder writes, the decoder reads back to the same values.
 //! - Nothing is allocated for a message, only for a chunk.
+//!
+//! CSV shares what is not JSON's alone: the growing columns, and the text of numbers, dates and timestamps.
 
 mod base64;
-mod column;
-mod datetime;
+pub(super) mod column;
+pub(super) mod datetime;
 mod debezium;
 mod decode;
 mod encode;
-mod failure;
-mod number;
+pub(super) mod failure;
+pub(super) mod number;
 mod object;
 mod scan;
+mod special;
 #[cfg(test)]
 mod tests;
-
-use std::str::FromStr;
+mod texts;
 
 pub use debezium::DebeziumDecoder;
 pub use decode::JsonDecoder;
 pub use encode::JsonEncoder;
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// How a source or a sink wants its JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,19 +65,6 @@ pub enum TimestampFormat {
     Sql,
     /// "2024-01-01T12:30:00.000", likewise.
     Iso8601,
-}
-
-impl FromStr for TimestampFormat {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "SQL" => Ok(TimestampFormat::Sql),
-            "ISO-8601" => Ok(TimestampFormat::Iso8601),
-            other => Err(Error::new(SqlState::InvalidParameterValue, format!("unknown timestamp format \"{other}\""))
-                .with_hint("Use 'SQL' or 'ISO-8601'.")),
-        }
-    }
 }
 
 /// Refuses what JSON has no form for.
