@@ -68,7 +68,7 @@ const COMPLETED: [(&str, &str, &str); 9] = [
 
 /// Tab completes names.
 pub fn tab_completion(server: SocketAddr) -> Result<(), String> {
-    let mut terminal = Terminal::open(server, "-A -t")?;
+    let mut terminal = Terminal::open(server, "-A -t -P pager=off")?;
     for (typed, rest, answer) in COMPLETED {
         terminal.enter(&format!("{typed}\t{rest}"))?;
         terminal.wait_for_line(answer).map_err(|why| format!("{typed} and Tab: {why}"))?;
