@@ -219,8 +219,10 @@ impl Session {
         match &statement.kind {
             StatementKind::Query(_) => "SELECT",
             StatementKind::Show(_) => "SHOW",
-//!    over views, [`subscribe`] watches them; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
-//! 3. [`settings`], the transaction [`block`] and open [`cursors`] are what a session remembers between statements.
+            StatementKind::Explain(_) | StatementKind::ExplainAnalyze(..) => "EXPLAIN",
+            StatementKind::Fetch(fetch) if !fetch.moves => "FETCH",
+            StatementKind::Copy(_) => "COPY",
+            StatementKind::Subscribe(_) => "SUBSCRIBE",
             StatementKind::Empty => "",
             other => other.command_tag().unwrap_or_default(),
         }
