@@ -1,5 +1,6 @@
 //! A session of the engine under test, as sqllogictest wants it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,16 @@ pub struct Database {
     session: Option<(u64, Link)>,
     /// Of the last statement.
     notices: Arc<Mutex<Vec<String>>>,
+    /// What cursors over a SUBSCRIBE have told, by name.
+    copies: BTreeMap<String, Copied>,
+}
+
+/// Changes added up.
+#[derive(Default)]
+struct Copied {
+    /// The last one's.
+    tick: i64,
+    rows: BTreeMap<Vec<String>, i64>,
 }
 
 enum Link {
@@ -64,7 +75,7 @@ impl Parts<'_> {
 
 impl Database {
     pub fn new(host: Arc<Host>) -> Database {
-        Database { host, session: None, notices: Arc::default() }
+        Database { host, session: None, notices: Arc::default(), copies: BTreeMap::new() }
     }
 
     /// The open session, of the engine's present life.
@@ -109,8 +120,52 @@ impl Database {
                 Ok(DBOutput::StatementComplete(0))
             }
             "\\notices" => Ok(column(self.notices.lock().clone())),
+            "\\copy" => self.copy_of(argument.trim()).await,
             "\\lines" => sorted_lines(Path::new(argument.trim())).map(column).map_err(Failure),
             _ => Err(Failure(format!("there is no command {name}"))),
+        }
+    }
+}
+
+impl Database {
+    /// What all changes so far of a cursor over a SUBSCRIBE add up to: rows, sorted. Ticks differ from way to way, but they
+    /// never go back, and no row is there less than not at all.
+    async fn copy_of(&mut self, cursor: &str) -> Result<Output, Failure> {
+        self.host.settle().await;
+        let mut copy = self.copies.remove(cursor).unwrap_or_default();
+        loop {
+            let fetched = self.statement(&format!("FETCH ALL {cursor} WITH (timeout = '0s')")).await?;
+            let DBOutput::Rows { rows, .. } = fetched else { return Err(Failure("FETCH returns no rows".into())) };
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let number = |n: usize| row.get(n).and_then(|value: &String| value.parse::<i64>().ok());
+                let (Some(tick), Some(diff)) = (number(0), number(1)) else {
+                    return Err(Failure(format!("{row:?} is no change")));
+                };
+                if tick < copy.tick {
+                    return Err(Failure(format!("tick {tick} comes after tick {}", copy.tick)));
+                }
+                copy.tick = tick;
+                *copy.rows.entry(row[2..].to_vec()).or_default() += diff;
+            }
+        }
+        copy.rows.retain(|_, count| *count != 0);
+        if let Some((row, count)) = copy.rows.iter().find(|(_, count)| **count < 0) {
+            return Err(Failure(format!("{row:?} is there {count} times")));
+        }
+        let rows: Vec<Vec<String>> =
+            copy.rows.iter().flat_map(|(row, count)| vec![row.clone(); *count as usize]).collect();
+        self.copies.insert(cursor.to_string(), copy);
+        Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; rows.first().map_or(0, Vec::len)], rows })
+    }
+
+    async fn statement(&mut self, sql: &str) -> Result<Output, Failure> {
+        let notices = Arc::clone(&self.notices);
+        match self.link().await? {
+            Link::InProcess(session) => in_process(session, sql, &notices).await,
+            Link::Wire(client) => over_the_wire(client, sql).await,
         }
     }
 }
@@ -126,11 +181,7 @@ impl AsyncDB for Database {
             return self.command(sql).await;
         }
         self.notices.lock().clear();
-        let notices = Arc::clone(&self.notices);
-        let output = match self.link().await? {
-            Link::InProcess(session) => in_process(session, sql, &notices).await,
-            Link::Wire(client) => over_the_wire(client, sql).await,
-        }?;
+        let output = self.statement(sql).await?;
         let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         if ["CREATE", "DROP", "STOP", "CANCEL"].contains(&first.as_str()) {
             self.host.settle().await;
@@ -178,9 +229,9 @@ async fn in_process(session: &mut Session, sql: &str, notices: &Mutex<Vec<String
         }
         output = match response.body {
             Body::Command(_) | Body::Empty => DBOutput::StatementComplete(0),
-            Body::Rows { schema, stream } => {
+            Body::Rows(set) | Body::Copy(set) => {
                 let zone = session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or_default();
-                let grid = Grid::collect(&schema, stream, zone).await.map_err(|e| {
+                let grid = Grid::collect(&set.schema, set.stream, zone).await.map_err(|e| {
                     session.fail();
                     fail(&e, offset)
                 })?;

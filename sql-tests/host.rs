@@ -10,6 +10,7 @@ use tidemill::metrics::Metrics;
 use tidemill::pipeline::{CutPolicy, Engine, EngineConfig};
 use tidemill::server::engine::EngineSession;
 use tidemill::server::pgwire::Listener;
+use tidemill::session::Session;
 use tidemill::state::BackendKind;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -127,6 +128,17 @@ impl Host {
 
     pub fn life(&self) -> u64 {
         self.life.load(Ordering::SeqCst)
+    }
+
+    /// Runs statements in a session of their own, and waits until what they made has read its input.
+    pub async fn run(&self, text: &str) -> Result<(), String> {
+        let engine = self.running.lock().await.as_ref().map(|r| Arc::clone(&r.engine));
+        let mut session = Session::new(engine.ok_or("the engine is shut down")?);
+        for statement in session.parse(text).map_err(|e| format!("{e:?}"))? {
+            session.execute(&statement, &[]).await.map_err(|e| format!("{e:?}"))?;
+        }
+        self.settle().await;
+        Ok(())
     }
 
     /// Waits until all that is at hand was processed.

@@ -4,10 +4,11 @@
 //! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
 //! 3. [`kafka`]: jobs from topic to topic, on a real broker.
 //! 4. [`psql`]: the real psql and what it shows.
-//! 5. [`docs`]: what the README and `examples/` show works when pasted.
-//! 6. [`nexmark`]: the benchmark's queries over the same events in two ways.
-//! 7. [`flink_oracle`]: the answers of a real Flink.
-//! 8. [`generated`]: statements that nobody wrote.
+//! 5. [`clients`]: other people's drivers.
+//! 6. [`docs`]: what the README and `examples/` show works when pasted.
+//! 7. [`nexmark`]: the benchmark's queries over the same events in two ways.
+//! 8. [`flink_oracle`]: the answers of a real Flink.
+//! 9. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
@@ -15,6 +16,7 @@
 
 mod answer;
 mod bless;
+mod clients;
 mod database;
 mod docs;
 mod flink_oracle;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
     scripts::run(&request, &mut tally);
     kafka::run(&mut tally);
     psql::run(&mut tally);
+    clients::run(&mut tally);
     docs::run(&mut tally);
     nexmark::run(&mut tally);
     flink_oracle::run(&mut tally);

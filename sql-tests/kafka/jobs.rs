@@ -65,8 +65,8 @@ impl Server {
             let mut rows = Vec::new();
             for statement in session.parse(&script.replace("$KAFKA", &options).replace("$SERVERS", &self.servers))? {
                 rows.clear();
-                if let Body::Rows { schema, stream } = session.execute(&statement, &[]).await?.body {
-                    for row in Grid::collect(&schema, stream, chrono_tz::UTC).await?.rows {
+                if let Body::Rows(set) = session.execute(&statement, &[]).await?.body {
+                    for row in Grid::collect(&set.schema, set.stream, chrono_tz::UTC).await?.rows {
                         let values = row.into_iter().map(|value| value.unwrap_or_else(|| "null".into()));
                         rows.push(values.collect::<Vec<_>>().join("|"));
                     }

@@ -16,6 +16,16 @@
 \d to*
 \d nosuch
 \d+ totals
+\d+ copy_orders
+\d+
+\dt+ orders
+\dv+
+\dm+
+\dn+
+\du+
+\du ann
+\df+
+\df nosuch
 \dt orders
 -- What else there could be
 \du

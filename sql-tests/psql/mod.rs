@@ -3,9 +3,9 @@
 //! 1. `setup.sql` makes what the other scripts look at. Each script of this folder is given to psql's standard input as
 //!    PostgreSQL's own regression tests are (`psql -X -a`), and what psql writes to either output must be the `.out`
 //!    beside it. `TIDEMILL_BLESS=1` rewrites that.
-//! 2. [`terminal`]: psql at a terminal, where Ctrl-C can be pressed.
+//! 2. [`terminal`]: psql at a terminal, where Ctrl-C and Tab can be pressed.
 //!
-//! All scripts share one server, in the order of their names; each has its own session.
+//! All share one server, the terminal's tests first, then the scripts in the order of their names; each has its own session.
 
 mod terminal;
 
@@ -18,12 +18,22 @@ use crate::script;
 use crate::tally::Tally;
 use crate::variant::{Backend, Cuts, Variant, Way};
 
+pub use terminal::endless;
+
 const SETUP: &str = "setup";
-const CTRL_C: &str = "psql::ctrl_c";
+/// A test at a terminal.
+type AtTerminal = fn(SocketAddr) -> Result<(), String>;
+
+const AT_TERMINAL: [(&str, AtTerminal); 3] = [
+    ("psql::ctrl_c", terminal::ctrl_c),
+    ("psql::subscription", terminal::subscription),
+    ("psql::tab_completion", terminal::tab_completion),
+];
 
 pub fn run(tally: &mut Tally) {
     let result = scripts().and_then(|scripts| {
-        if !scripts.iter().any(|script| tally.wants(&name(script))) && !tally.wants(CTRL_C) {
+        let wanted = scripts.iter().any(|script| tally.wants(&name(script)));
+        if !wanted && !AT_TERMINAL.iter().any(|(name, _)| tally.wants(name)) {
             return Ok(());
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
@@ -66,9 +76,11 @@ async fn run_all(scripts: &[PathBuf], tally: &mut Tally) -> Result<(), String> {
         tally.count(&name(script), run_script(script, server));
         // What was created has read its input before the next script looks.
         host.settle().await;
-    }
-    if tally.wants(CTRL_C) {
-        tally.count(CTRL_C, terminal::ctrl_c(server));
+        if is_setup(script) {
+            for (name, test) in AT_TERMINAL.iter().filter(|(name, _)| tally.wants(name)).collect::<Vec<_>>() {
+                tally.count(name, test(server));
+            }
+        }
     }
     host.shutdown().await;
     Ok(())
@@ -96,12 +108,21 @@ fn run_script(script: &Path, server: SocketAddr) -> Result<(), String> {
     psql.stdin(std::fs::File::open(script).map_err(problem)?);
     psql.status().map_err(|e| format!("psql: {e}"))?;
     let seen = std::fs::read_to_string(screen.path()).map_err(problem)?;
+    let seen = seen.lines().map(|line| without_time(line) + "\n").collect::<String>();
     let expected_path = script.with_extension("out");
     if std::env::var_os("TIDEMILL_BLESS").is_some() {
         return std::fs::write(&expected_path, seen).map_err(problem);
     }
     let expected = std::fs::read_to_string(&expected_path).unwrap_or_default();
     compare(&expected, &seen).map_err(|why| format!("{}: {why}", expected_path.display()))
+}
+
+/// What \timing shows, without the figure: that is another one each time.
+fn without_time(line: &str) -> String {
+    match line.strip_prefix("Time: ").and_then(|time| time.strip_suffix(" ms")) {
+        Some(figure) if figure.parse::<f64>().is_ok() => "Time: (some) ms".into(),
+        _ => line.into(),
+    }
 }
 
 /// Says where two outputs first differ.

@@ -21,7 +21,7 @@ const ENDLESS_DIGITS: usize = 20;
 
 /// The running statement is canceled, and the session goes on.
 pub fn ctrl_c(server: SocketAddr) -> Result<(), String> {
-    let mut terminal = Terminal::open(server)?;
+    let mut terminal = Terminal::open(server, "-n")?;
     // A session keeps its number as long as it lives.
     terminal.enter("SELECT 'session ' || pg_backend_pid() AS id \\gset")?;
     terminal.enter("\\echo first :id")?;
@@ -36,8 +36,48 @@ pub fn ctrl_c(server: SocketAddr) -> Result<(), String> {
     if second == expected { Ok(()) } else { Err(format!("\"{second}\" instead of \"{expected}\"")) }
 }
 
+/// Changes are shown as they come; Ctrl-C ends a subscription, and the session goes on.
+pub fn subscription(server: SocketAddr) -> Result<(), String> {
+    let mut terminal = Terminal::open(server, "-n")?;
+    terminal.enter("COPY (SUBSCRIBE (SELECT 'row' AS row, n FROM big WHERE n = 4)) TO STDOUT;")?;
+    let end = Instant::now() + PATIENCE;
+    let row = |unseen: &str| unseen.find("\t1\trow\t4").map(|at| ((), at));
+    if terminal.look(end, row)?.is_none() {
+        return Err(format!("the row does not come:\n{}", terminal.shown));
+    }
+    terminal.press_until("\u{3}", "ERROR:  canceling statement due to user request")?;
+    terminal.enter("SELECT 'still ' || 'there' AS there \\gset")?;
+    terminal.enter("\\echo :there")?;
+    terminal.wait_for_line("still there")?;
+    terminal.close()
+}
+
+/// What is typed with Tab at its end, what else, and how a line of the answer begins. Each needs an answer to another
+/// query of psql's over the system catalogs.
+const COMPLETED: [(&str, &str, &str); 9] = [
+    ("SELECT 'relation ' || count(*) FROM tot", ";", "relation 3"),
+    ("SELECT 'qualified ' || count(*) FROM public.tot", ";", "qualified 3"),
+    ("SELECT 'column ' || count(*) FROM totals WHERE custo", " IS NULL;", "column 1"),
+    ("\\d tot", "", "customer|character varying(20)"),
+    ("\\dm tot", "", "public|totals|materialized view"),
+    ("\\dn pub", "", "public|ann"),
+    ("\\du an", "", "ann|Superuser"),
+    ("SHOW timez", ";", "UTC"),
+    ("SET timez", " TO 'Europe/Berlin'; SELECT 'zone ' || current_setting('TimeZone');", "zone Europe/Berlin"),
+];
+
+/// Tab completes names.
+pub fn tab_completion(server: SocketAddr) -> Result<(), String> {
+    let mut terminal = Terminal::open(server, "-A -t -P pager=off")?;
+    for (typed, rest, answer) in COMPLETED {
+        terminal.enter(&format!("{typed}\t{rest}"))?;
+        terminal.wait_for_line(answer).map_err(|why| format!("{typed} and Tab: {why}"))?;
+    }
+    terminal.close()
+}
+
 /// Joined from the right, so that what is kept in memory are the ten rows on the left of each join.
-fn endless() -> String {
+pub fn endless() -> String {
     let rows = (1..ENDLESS_DIGITS).fold("d d0".to_string(), |rows, n| match n {
         1 => format!("d d1 CROSS JOIN {rows}"),
         n => format!("d d{n} CROSS JOIN ({rows})"),
@@ -56,12 +96,12 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(server: SocketAddr) -> Result<Terminal, String> {
+    /// No prompts: what is shown is what was typed and what psql says. `options`: -n is without readline.
+    fn open(server: SocketAddr, options: &str) -> Result<Terminal, String> {
         let mut script = Command::new("script");
         super::settle_psql(&mut script, server);
-        // No readline, no prompts: what is shown is what was typed and what psql says.
-        let psql = "exec psql -X -n -q -v PROMPT1= -v PROMPT2=";
-        script.args(["-q", "-e", "-c", psql, "/dev/null"]).env("SHELL", "/bin/sh");
+        let psql = format!("exec psql -X -q -v PROMPT1= -v PROMPT2= {options}");
+        script.args(["-q", "-e", "-c", &psql, "/dev/null"]).env("SHELL", "/bin/sh");
         script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut script = script.spawn().map_err(|e| format!("script: {e}"))?;
         let (Some(keyboard), Some(mut output)) = (script.stdin.take(), script.stdout.take()) else {

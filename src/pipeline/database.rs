@@ -3,6 +3,7 @@
 //! Views come and go between two ticks; what a tick changed is published at its end, at once for all views.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
@@ -13,12 +14,15 @@ use crate::change::ChangeBatch;
 use crate::connector::Waker;
 use crate::dataflow::Fragment;
 use crate::error::{Error, Result, SqlState};
+use crate::memory::Account;
 use crate::plan::StreamPlan;
-use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState};
+use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState, view_failed};
 
 use super::follow::{Follower, JobTick, JobTicks};
+use super::member::Member;
 use super::reading::Reading;
 use super::status::{Counts, Running, ViewStatus};
+use super::subscribe::{self, MAX_SUBSCRIPTIONS, Publisher, Subscription, subscription_id};
 use super::tick_loop::{TickLoop, waker};
 
 /// Orders that may wait for the tick loop: one a session at most, and sessions are few.
@@ -40,6 +44,8 @@ pub enum NewKind {
     View(SchemaRef, View),
     /// Its results go there.
     Job(JobTicks),
+    /// Likewise.
+    Subscription(Publisher),
 }
 
 enum Order {
@@ -54,6 +60,8 @@ pub struct DatabasePipeline {
     shared: Arc<Shared>,
     wake: Arc<Notify>,
     progress: watch::Receiver<Progress>,
+    /// Subscriptions so far.
+    subscriptions: AtomicU32,
 }
 
 struct Shared {
@@ -81,9 +89,10 @@ impl DatabasePipeline {
             tell,
             present: DatabaseSnapshot::default(),
             jobs: Vec::new(),
+            subscriptions: Vec::new(),
         };
         tokio::spawn(runner.run());
-        DatabasePipeline { orders, shared, wake, progress }
+        DatabasePipeline { orders, shared, wake, progress, subscriptions: AtomicU32::new(0) }
     }
 
     /// All views as of the last tick.
@@ -105,6 +114,16 @@ impl DatabasePipeline {
     /// For a job that will be added: where it takes its results, and the end that [`NewKind::Job`] wants.
     pub fn follower(&self) -> (JobTicks, Follower) {
         Follower::new(self.progress.clone())
+    }
+
+    /// Runs a query over views for as long as what it gives is read. `account` holds what waits to be read.
+    pub async fn subscribe(&self, fragment: Fragment, account: Account) -> Result<Subscription> {
+        let (publisher, subscription) = Subscription::new(account, Arc::clone(&self.wake));
+        let id = subscription_id(self.subscriptions.fetch_add(1, Ordering::Relaxed));
+        let open: OpenReading = Box::new(|_, _| Err(Error::internal("a subscription reads a source")));
+        let kind = NewKind::Subscription(publisher);
+        self.add(NewMember { id, name: "a subscription".into(), fragment, kind, open }).await?;
+        Ok(subscription)
     }
 
     pub async fn remove(&self, id: ObjectId) -> Result<()> {
@@ -173,6 +192,7 @@ struct Runner {
     present: DatabaseSnapshot,
     /// Where the results of jobs go.
     jobs: Vec<(ObjectId, JobTicks)>,
+    subscriptions: Vec<(ObjectId, Publisher)>,
 }
 
 impl Runner {
@@ -184,9 +204,11 @@ impl Runner {
                     return;
                 }
             }
+            self.forget_subscriptions();
             match self.tick_loop.tick().await {
-                Ok(Some(result)) => {
+                Ok(Some(mut result)) => {
                     self.publish(result.tick, &result.changed);
+                    self.tell_subscribers(result.tick, &mut result.results);
                     for (ticks, message) in self.messages(result.tick, result.results) {
                         // Waits for a job whose outbox is full; one that has ended takes nothing more.
                         ticks.send(message).await;
@@ -218,6 +240,7 @@ impl Runner {
                 let _ = answer.send(added);
             }
             Order::Remove(id, answer) => {
+                self.end_subscriptions_over(id);
                 self.tick_loop.core_mut().remove(id);
                 self.jobs.retain(|(job, _)| *job != id);
                 self.present.remove(id);
@@ -242,8 +265,53 @@ impl Runner {
                 core.add(id, &name, fragment, None, open)?;
                 self.jobs.push((id, ticks));
             }
+            NewKind::Subscription(_) if self.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
+                return Err(subscribe::too_many());
+            }
+            NewKind::Subscription(publisher) => {
+                core.add(id, &name, fragment, None, open)?;
+                self.subscriptions.push((id, publisher));
+            }
         }
         Ok(())
+    }
+
+    /// Hands each subscription its part of a tick; readers see the tick where a SELECT sees it already.
+    fn tell_subscribers(&mut self, tick: u64, results: &mut [(ObjectId, Vec<Vec<ChangeBatch>>)]) {
+        let core = self.tick_loop.core();
+        for (id, publisher) in &mut self.subscriptions {
+            let Some(member) = core.members().iter().find(|member| member.id == *id) else { continue };
+            if let Some(error) = &member.failed {
+                // Of a view that has failed, its reason says more.
+                let views = core.members().iter().filter(|view| member.views_read().any(|id| id == view.id));
+                let of_view = |view: &Member| view.failed.as_ref().map(|why| view_failed(&view.name, why));
+                publisher.end({ views }.find_map(of_view).unwrap_or_else(|| error.clone()));
+                continue;
+            }
+            let outputs = results.iter_mut().find(|(of, _)| of == id).map(|(_, outputs)| std::mem::take(outputs));
+            publisher.publish(tick, outputs.into_iter().flatten().flatten().collect(), member.waits_for_views());
+        }
+    }
+
+    /// Stops to run what nobody reads, or what has ended.
+    fn forget_subscriptions(&mut self) {
+        let core = self.tick_loop.core_mut();
+        self.subscriptions.retain(|(id, publisher)| {
+            let over = publisher.is_over();
+            if over {
+                core.remove(*id);
+            }
+            !over
+        });
+    }
+
+    /// A view goes: whoever watches it is told.
+    fn end_subscriptions_over(&mut self, view: ObjectId) {
+        let core = self.tick_loop.core();
+        let reads = |id: ObjectId| core.members().iter().any(|m| m.id == id && m.views_read().any(|v| v == view));
+        for (_, publisher) in self.subscriptions.iter().filter(|(id, _)| reads(*id)) {
+            publisher.end(subscribe::view_dropped());
+        }
     }
 
     /// For each job its results.

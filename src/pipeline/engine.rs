@@ -34,6 +34,7 @@ use super::job::{Job, JobSink, OnEnd, Ticks};
 use super::meter::Meter;
 use super::reading::{CutPolicy, Reading, needs};
 use super::status::{Counts, JobState, JobStatus, ViewStatus};
+use super::subscribe::Subscription;
 use super::tick_loop::{TickLoop, waker};
 
 /// The database pipeline's name in metrics.
@@ -232,6 +233,12 @@ impl Engine {
         self.database.remove(id).await?;
         let catalog = Arc::clone(&self.catalog);
         blocking(move || catalog.set_wanted(id, wanted)).await?
+    }
+
+    /// Runs a query over views and hands out what each tick changes, until the answer is dropped.
+    pub async fn subscribe(&self, plan: StreamPlan) -> Result<Subscription> {
+        let fragment = Fragment::new(Arc::new(plan), self.config.parallelism.get(), &self.state())?;
+        self.database.subscribe(fragment, self.budget.account()).await
     }
 
     /// Waits until a new view has caught up (or failed).

@@ -12,6 +12,7 @@ use crate::plan::Op;
 use super::core::Core;
 use super::member::Member;
 use super::reading::{PartitionCounts, Reading};
+use super::subscribe::is_subscription;
 
 /// The series of one pipeline. Partitions and ticks are the pipeline's; operators those of each job or view in it.
 pub struct Meter {
@@ -38,7 +39,8 @@ impl Meter {
             self.partitions(reading, now);
         }
         let members = core.members();
-        members.iter().for_each(|member| self.operators(member));
+        // Subscriptions come and go with their readers, and have no names to be told apart by.
+        members.iter().filter(|member| !is_subscription(member.id)).for_each(|member| self.operators(member));
         self.operators.retain(|(name, _), _| members.iter().any(|member| member.name == *name));
     }
 

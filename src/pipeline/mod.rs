@@ -7,7 +7,7 @@
 //! 4. [`tick_loop`]: when the next tick is due: input, a timer, a command; runs it on the worker pool.
 //! 5. [`job`]: a streaming job: a tick loop whose results go to sinks.
 //! 6. [`database`]: the database pipeline: a tick loop whose results are views, which come and go.
-//!    [`follow`]: a job that reads views runs there, too.
+//!    [`follow`]: a job that reads views runs there, too; [`subscribe`]: and whatever somebody watches.
 //! 7. [`outbox`] and [`delivery`]: results wait, bounded, and are handed to a sink in order, in parts.
 //! 8. [`status`] and [`meter`]: what SHOW JOBS and the metrics tell.
 //!
@@ -29,6 +29,7 @@ pub mod meter;
 pub mod outbox;
 pub mod reading;
 pub mod status;
+pub mod subscribe;
 pub mod tick_loop;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 
 use super::http::Observed;
@@ -53,6 +54,10 @@ impl Conversation for EngineSession {
 
     fn offset(statement: &Statement) -> usize {
         statement.offset
+    }
+
+    fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
+        self.0.cursor_columns(name)
     }
 
     fn transaction(&self) -> Transaction {

@@ -3,17 +3,18 @@
 //! 1. [`Session::parse`] reads a text (`sql/`), [`Session::describe`] tells a statement's parameters and columns,
 //!    [`Session::execute`] runs it.
 //! 2. [`statements`] sends what changes the catalog or what runs to the planner and the engine; [`select`] runs queries
-//!    over views; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
+//!    over views, [`subscribe`] watches them; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
 //! 3. [`declared`]: the tables and views of a script of Flink's.
-//! 4. [`settings`] and the transaction [`block`] are what a session remembers between statements.
+//! 4. [`settings`], the transaction [`block`] and open [`cursors`] are what a session remembers between statements.
 //! 5. Each answers with a [`response`].
 //!
 //! What does not live here: the wire (`server/`), and everything that outlives the session.
 //!
 //! Invariants: a statement is canceled by dropping its future or its stream, and leaves nothing half done that the engine
-//! does not finish. A session holds no rows: a result is computed as it is read.
+//! does not finish. A session holds no rows but a cursor's batch at hand: a result is computed as it is read.
 
 mod block;
+mod cursors;
 mod declared;
 mod response;
 mod running;
@@ -21,6 +22,7 @@ mod select;
 pub mod settings;
 mod shown;
 mod statements;
+mod subscribe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,16 +34,17 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-pub use response::{Body, Description, Notice, Response, Transaction};
+pub use response::{Body, Description, Notice, Response, RowSet, Transaction};
 
 use crate::catalog::pg::{self, Facts};
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
 use crate::plan::errors::through;
-use crate::sql::ast::{SetStatement, Show, Statement, StatementKind};
+use crate::sql::ast::{Query, Retrieval, SetStatement, Show, Statement, StatementKind, TransactionStatement};
 use crate::sql::{DATABASE, Dialect, parse_script};
 use crate::types::SqlType;
 use block::{Block, Instant};
+use cursors::Cursors;
 use declared::Declared;
 use parking_lot::Mutex;
 use settings::{SERVER_VERSION, Settings};
@@ -52,6 +55,7 @@ pub struct Session {
     /// Shared with functions that a running query may call (`set_config`).
     settings: Arc<Mutex<Settings>>,
     block: Block,
+    cursors: Cursors,
     declared: Declared,
 }
 
@@ -95,7 +99,14 @@ impl Session {
     }
 
     pub fn of(engine: Arc<Engine>, client: Client) -> Self {
-        Session { engine, client, settings: Arc::default(), block: Block::None, declared: Declared::default() }
+        Session {
+            engine,
+            client,
+            settings: Arc::default(),
+            block: Block::None,
+            cursors: Cursors::default(),
+            declared: Declared::default(),
+        }
     }
 
     /// The statements of a text; none if there is nothing in it. Places in errors count from the text's beginning, those
@@ -115,6 +126,18 @@ impl Session {
                 let (parameters, schema) = self.select(&statement.text, &query).describe(types)?;
                 Ok(Description { parameters, columns: Some(schema) })
             }
+            StatementKind::Declare(declare) => {
+                let parameters = match &declare.rows {
+                    Retrieval::Query(query) => {
+                        let (query, _) = self.declared.inlined(query);
+                        self.select(&statement.text, &query).describe(types)?.0
+                    }
+                    Retrieval::Subscribe(_) => Vec::new(),
+                };
+                Ok(Description { parameters, columns: None })
+            }
+            StatementKind::Fetch(fetch) if !fetch.moves => rows(self.cursors.columns(&fetch.cursor)?),
+            StatementKind::Subscribe(subscribe) => rows(self.describe_subscribe(&statement.text, subscribe)?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?.schema()),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?.schema()),
@@ -150,20 +173,23 @@ impl Session {
             StatementKind::CreateJob(create) => self.create_job(statement, create).await,
             StatementKind::CreateView(create) => self.create_view(statement, create).await,
             StatementKind::CreateTable(create) => self.create_table(create),
-            StatementKind::Declare(create) => self.declare_view(statement, create).await,
+            StatementKind::DeclareView(create) => self.declare_view(statement, create).await,
             StatementKind::Forget(forget) => self.forget(forget).await,
             StatementKind::Submit(inserts) => self.submit(statement, inserts).await,
             StatementKind::Drop(drop) => self.drop(drop).await,
             StatementKind::StopJob(name) | StatementKind::CancelJob(name) => self.stop(name, &statement.kind).await,
-            StatementKind::Query(query) => {
-                let (query, _) = self.declared.inlined(query);
-                let selected = self.select(text, &query).run(parameters).await?;
-                if let Block::Open(open) = &mut self.block {
-                    open.instant.get_or_insert(selected.instant);
+            StatementKind::Query(query) => answer(Body::Rows(self.run_query(text, query, parameters).await?)),
+            StatementKind::Declare(declare) => self.declare(text, declare, parameters).await,
+            StatementKind::Fetch(fetch) => self.fetch(fetch).await,
+            StatementKind::Close(name) => {
+                match name {
+                    Some(name) => self.cursors.close(name)?,
+                    None => self.cursors.close_all(),
                 }
-                let body = Body::Rows { schema: selected.schema, stream: selected.stream };
-                Ok(Response { notices: Vec::new(), body })
+                Ok(Response::command(statement.kind.command_tag().unwrap_or_default()))
             }
+            StatementKind::Copy(rows) => answer(Body::Copy(self.retrieve(text, rows, &[]).await?)),
+            StatementKind::Subscribe(subscribe) => answer(Body::Rows(self.subscribe(text, subscribe).await?)),
             StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain).await?)?),
             StatementKind::ExplainAnalyze(class, name) => rows(shown::plan(&self.explain_analyze(*class, name)?)?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::objects(*class, &self.engine)?),
@@ -177,16 +203,36 @@ impl Session {
                 }
                 Ok(Response::command("RESET"))
             }
-            StatementKind::Transaction(transaction) => Ok(self.block.run(transaction, &mut self.settings.lock())),
+            StatementKind::Transaction(transaction) => Ok(self.run_transaction(transaction)),
             StatementKind::DiscardAll => {
+                self.cursors.close_all();
                 self.settings.lock().reset_all();
                 self.declared = Declared::default();
                 Ok(Response::command("DISCARD ALL"))
             }
             StatementKind::Deallocate(name) => statements::deallocate(name.as_deref()),
             StatementKind::Release(tag) => Ok(Response::command(*tag)),
-            StatementKind::Empty => Ok(Response { notices: Vec::new(), body: Body::Empty }),
+            StatementKind::Empty => answer(Body::Empty),
         }
+    }
+
+    async fn run_query(&mut self, text: &str, query: &Query, parameters: &[ScalarValue]) -> Result<RowSet> {
+        let (query, _) = self.declared.inlined(query);
+        let selected = self.select(text, &query).run(parameters).await?;
+        if let Block::Open(open) = &mut self.block {
+            open.instant.get_or_insert(selected.instant);
+        }
+        Ok(RowSet { schema: selected.schema, stream: selected.stream, live: false })
+    }
+
+    fn run_transaction(&mut self, statement: &TransactionStatement) -> Response {
+        let committed = matches!(statement, TransactionStatement::Commit) && matches!(self.block, Block::Open(_));
+        let was_in_block = !matches!(self.block, Block::None);
+        let response = self.block.run(statement, &mut self.settings.lock());
+        if was_in_block && matches!(self.block, Block::None) {
+            self.cursors.end_block(committed);
+        }
+        response
     }
 
     /// The statement's command in capitals: its tag where it returns rows, and its label in metrics.
@@ -195,9 +241,17 @@ impl Session {
             StatementKind::Query(_) => "SELECT",
             StatementKind::Show(_) => "SHOW",
             StatementKind::Explain(_) | StatementKind::ExplainAnalyze(..) => "EXPLAIN",
+            StatementKind::Fetch(fetch) if !fetch.moves => "FETCH",
+            StatementKind::Copy(_) => "COPY",
+            StatementKind::Subscribe(_) => "SUBSCRIBE",
             StatementKind::Empty => "",
             other => other.command_tag().unwrap_or_default(),
         }
+    }
+
+    /// The columns of an open cursor.
+    pub fn cursor_columns(&self, name: &str) -> Option<SchemaRef> {
+        self.cursors.columns_of(name)
     }
 
     pub fn transaction(&self) -> Transaction {
@@ -256,24 +310,32 @@ fn rows(batch: RecordBatch) -> Result<Response> {
     let schema = batch.schema();
     let stream = futures::stream::iter([Ok(batch)]);
     let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
-    Ok(Response { notices: Vec::new(), body: Body::Rows { schema, stream } })
+    answer(Body::Rows(RowSet { schema, stream, live: false }))
 }
 
-/// Holds the rows of a result to the statement's timeout: each must come within it.
+fn answer(body: Body) -> Result<Response> {
+    Ok(Response { notices: Vec::new(), body })
+}
+
+/// Holds the rows of a result to the statement's timeout: each must come within it. What is to go on for ever is no
+/// statement that takes too long.
 fn bounded(response: Response, limit: Option<Duration>) -> Response {
+    let Some(limit) = limit else { return response };
+    let timed = |rows: RowSet| {
+        let stream = futures::stream::unfold(rows.stream, move |mut stream| async move {
+            match tokio::time::timeout(limit, stream.next()).await {
+                Ok(next) => next.map(|batch| (batch, stream)),
+                Err(_) => Some((Err(through(timed_out())), stream)),
+            }
+        });
+        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&rows.schema), stream));
+        RowSet { stream, ..rows }
+    };
     let Response { notices, body } = response;
-    let body = match (body, limit) {
-        (Body::Rows { schema, stream }, Some(limit)) => {
-            let timed = futures::stream::unfold(stream, move |mut stream| async move {
-                match tokio::time::timeout(limit, stream.next()).await {
-                    Ok(next) => next.map(|batch| (batch, stream)),
-                    Err(_) => Some((Err(through(timed_out())), stream)),
-                }
-            });
-            let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), timed));
-            Body::Rows { schema, stream }
-        }
-        (body, _) => body,
+    let body = match body {
+        Body::Rows(rows) if !rows.live => Body::Rows(timed(rows)),
+        Body::Copy(rows) if !rows.live => Body::Copy(timed(rows)),
+        body => body,
     };
     Response { notices, body }
 }

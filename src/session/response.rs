@@ -22,10 +22,19 @@ pub struct Response {
 pub enum Body {
     /// The command tag, as PostgreSQL words it.
     Command(String),
-    /// Rows are computed as they are read. Dropping the stream ends the query.
-    Rows { schema: SchemaRef, stream: SendableRecordBatchStream },
+    Rows(RowSet),
+    /// The same as text, a line a row: COPY ... TO STDOUT.
+    Copy(RowSet),
     /// The text held no statement.
     Empty,
+}
+
+/// Rows are computed as they are read. Dropping the stream ends the query.
+pub struct RowSet {
+    pub schema: SchemaRef,
+    pub stream: SendableRecordBatchStream,
+    /// Changes as they come: the stream ends with an error, or when it is dropped.
+    pub live: bool,
 }
 
 /// Something to tell the user that is no error.

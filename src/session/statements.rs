@@ -92,7 +92,7 @@ impl Session {
         Ok(Response::command(tag))
     }
 
-    fn check_zone(&self, plan: &StreamPlan) -> Result<()> {
+    pub(super) fn check_zone(&self, plan: &StreamPlan) -> Result<()> {
         plan::check_zone(plan, &self.settings.lock().show("TimeZone")?)
     }
 

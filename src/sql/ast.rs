@@ -43,7 +43,7 @@ pub enum StatementKind {
     /// Flink's CREATE TABLE.
     CreateTable(CreateTable),
     /// Flink's CREATE [TEMPORARY] VIEW.
-    Declare(DeclaredView),
+    DeclareView(DeclaredView),
     /// Flink's DROP TABLE and DROP VIEW.
     Forget(ForgetDeclared),
     /// INSERTs that make one job, at least one. In our own dialect only within EXPLAIN: as a statement it is refused.
@@ -56,8 +56,14 @@ pub enum StatementKind {
     DiscardAll,
     /// `None`: DEALLOCATE ALL.
     Deallocate(Option<String>),
-    /// What connection pools send to give back things this session never holds (CLOSE ALL, UNLISTEN *): the answer is
-    /// its command tag.
+    Declare(Box<Declare>),
+    Fetch(Fetch),
+    /// `None`: CLOSE ALL.
+    Close(Option<Name>),
+    /// COPY (...) TO STDOUT.
+    Copy(Box<Retrieval>),
+    Subscribe(Box<Subscribe>),
+    /// What connection pools send to give back things this session never holds (UNLISTEN *): the answer is its command tag.
     Release(&'static str),
     /// Nothing but white space and comments.
     Empty,
@@ -320,6 +326,46 @@ pub struct SetStatement {
     pub local: bool,
 }
 
+/// What gives rows: once, or as they change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Retrieval {
+    Query(Box<Query>),
+    Subscribe(Subscribe),
+}
+
+/// SUBSCRIBE [TO] view | (query) [WITH (SNAPSHOT = false, PROGRESS)].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscribe {
+    pub what: Subscribed,
+    pub options: Vec<WithOption>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subscribed {
+    View(Name),
+    Query(Box<Query>),
+}
+
+/// DECLARE name CURSOR [WITH HOLD] FOR ....
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declare {
+    pub name: Name,
+    /// The cursor outlives its transaction block.
+    pub hold: bool,
+    pub rows: Retrieval,
+}
+
+/// FETCH and MOVE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fetch {
+    pub cursor: Name,
+    /// `None`: ALL.
+    pub count: Option<u32>,
+    /// MOVE: the rows are passed over.
+    pub moves: bool,
+    pub options: Vec<WithOption>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum TransactionStatement {
     /// BEGIN, START TRANSACTION, with any modes.
@@ -349,7 +395,7 @@ impl StatementKind {
             StatementKind::StopJob(_) => "STOP STREAMING JOB",
             StatementKind::CancelJob(_) => "CANCEL STREAMING JOB",
             StatementKind::CreateTable(_) => "CREATE TABLE",
-            StatementKind::Declare(_) => "CREATE VIEW",
+            StatementKind::DeclareView(_) => "CREATE VIEW",
             StatementKind::Forget(ForgetDeclared { view: true, .. }) => "DROP VIEW",
             StatementKind::Forget(_) => "DROP TABLE",
             StatementKind::Submit(_) => "INSERT",
@@ -362,14 +408,19 @@ impl StatementKind {
             StatementKind::DiscardAll => "DISCARD ALL",
             StatementKind::Deallocate(Some(_)) => "DEALLOCATE",
             StatementKind::Deallocate(None) => "DEALLOCATE ALL",
+            StatementKind::Declare(_) => "DECLARE CURSOR",
+            StatementKind::Fetch(fetch) if fetch.moves => "MOVE",
+            StatementKind::Close(Some(_)) => "CLOSE CURSOR",
+            StatementKind::Close(None) => "CLOSE CURSOR ALL",
             StatementKind::Release(tag) => tag,
             StatementKind::Explain(_)
             | StatementKind::ExplainAnalyze(..)
             | StatementKind::Show(_)
             | StatementKind::Query(_)
-            | StatementKind::Empty => {
-                return None;
-            }
+            | StatementKind::Fetch(_)
+            | StatementKind::Copy(_)
+            | StatementKind::Subscribe(_)
+            | StatementKind::Empty => return None,
         })
     }
 

@@ -350,7 +350,7 @@ impl Cursor<'_> {
     }
 
     /// 'text', or a number or true/false without quotes.
-    fn option_value(&mut self) -> Result<String> {
+    pub fn option_value(&mut self) -> Result<String> {
         if let Some(value) = self.take_string() {
             return Ok(value);
         }

@@ -42,6 +42,11 @@ impl<'a> Cursor<'a> {
         self.parser.peek_token_ref()
     }
 
+    /// The token `n` further on.
+    pub fn ahead(&self, n: usize) -> &Token {
+        &self.parser.peek_nth_token_ref(n).token
+    }
+
     pub fn next(&mut self) -> TokenWithSpan {
         self.parser.next_token()
     }

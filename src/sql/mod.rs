@@ -1,8 +1,8 @@
 //! From text to typed statements.
 //!
 //! 1. [`parse`] cuts a script into statements at its semicolons; each keeps its text and its offset.
-//! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`variables`],
-//!    [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
+//! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`retrieval`],
+//!    [`variables`], [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
 //! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL.
 //! 4. Text of Flink's ([`flink`]) becomes the same, query by query; [`print`] writes a statement as it is kept.
 //! 5. The result is an [`ast::Statement`] that knows its [`places`]; [`names`] are folded and checked.
@@ -25,6 +25,7 @@ pub mod parse;
 pub mod places;
 pub mod print;
 mod refuse;
+mod retrieval;
 mod syntax;
 mod variables;
 

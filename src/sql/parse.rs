@@ -241,6 +241,23 @@ impl Cursor<'_> {
         if self.take(&["CANCEL"]) {
             return self.job_name().map(StatementKind::CancelJob);
         }
+        if self.take(&["DECLARE"]) {
+            return self.declare();
+        }
+        if self.at(&["FETCH"]) || self.at(&["MOVE"]) {
+            let moves = self.take(&["MOVE"]);
+            let _ = moves || self.take(&["FETCH"]);
+            return self.fetch(moves);
+        }
+        if self.take(&["CLOSE"]) {
+            return self.close();
+        }
+        if self.take(&["COPY"]) {
+            return self.copy();
+        }
+        if self.take(&["SUBSCRIBE"]) {
+            return Ok(StatementKind::Subscribe(Box::new(self.subscribe()?)));
+        }
         let transaction = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"];
         if transaction.iter().any(|word| self.at(&[word])) && !self.at(&["BEGIN", "STATEMENT"]) {
             return self.transaction();
@@ -263,9 +280,6 @@ impl Cursor<'_> {
             let _ = self.take(&["PREPARE"]);
             let name = if self.take(&["ALL"]) { None } else { Some(self.name()?.value) };
             return Ok(StatementKind::Deallocate(name));
-        }
-        if self.take(&["CLOSE", "ALL"]) {
-            return Ok(StatementKind::Release("CLOSE CURSOR ALL"));
         }
         if self.take(&["UNLISTEN"]) {
             if !self.take_token(&Token::Mul) {

@@ -25,22 +25,24 @@ const FIRST_WORDS: &[&str] = &[
     "TABLE",
     "DISCARD",
     "DEALLOCATE",
+    "DECLARE",
+    "FETCH",
+    "MOVE",
+    "CLOSE",
+    "COPY",
+    "SUBSCRIBE",
 ];
 const OBJECTS: &[&str] = &["SOURCE", "SINK", "STREAMING JOB", "STREAMING", "MATERIALIZED VIEW", "MATERIALIZED"];
 
 /// What will come: refused with "yet".
 const PLANNED: &[&str] = &[
     "ALTER STREAMING JOB",
-    "COPY",
     "CREATE SNAPSHOT",
     "CREATE TABLE",
     "CREATE VIEW",
     "DROP SNAPSHOT",
-    "DECLARE",
     "DELETE",
-    "FETCH",
     "MERGE",
-    "SUBSCRIBE",
     "UPDATE",
 ];
 
@@ -54,11 +56,6 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["MERGE"], "MERGE", STREAMS_ONLY),
     (&["TRUNCATE"], "TRUNCATE", STREAMS_ONLY),
     (
-        &["COPY"],
-        "COPY",
-        "To load data, declare CREATE SOURCE ... WITH ('connector' = 'file', ...); to read it, use SELECT.",
-    ),
-    (
         &["ALTER", "STREAMING", "JOB"],
         "ALTER STREAMING JOB",
         "Use STOP or CANCEL, DROP STREAMING JOB, and CREATE STREAMING JOB.",
@@ -69,12 +66,8 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["BEGIN", "STATEMENT", "SET"], "BEGIN STATEMENT SET", STATEMENT_SET),
     (&["PREPARE"], "PREPARE", PREPARED),
     (&["EXECUTE"], "EXECUTE", PREPARED),
-    (&["DECLARE"], "DECLARE", CURSORS),
-    (&["FETCH"], "FETCH", CURSORS),
-    (&["MOVE"], "MOVE", CURSORS),
     (&["SAVEPOINT"], "SAVEPOINT", NO_SAVEPOINT),
     (&["RELEASE"], "RELEASE SAVEPOINT", NO_SAVEPOINT),
-    (&["SUBSCRIBE"], "SUBSCRIBE", "Poll the materialized view with SELECT, or let a job write into a sink."),
     (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "It is not needed: a materialized view is always up to date."),
     (&["DESCRIBE"], "DESCRIBE", DESCRIBE),
     (&["DESC"], "DESCRIBE", DESCRIBE),
@@ -91,7 +84,7 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["REVOKE"], "REVOKE", ONE_USER),
     (&["REASSIGN"], "REASSIGN OWNED", ONE_USER),
     (&["COMMENT"], "COMMENT", "Keep comments (-- ...) in the script that creates the object."),
-    (&["LISTEN"], "LISTEN", "Poll a materialized view with SELECT, or let a job write into a sink."),
+    (&["LISTEN"], "LISTEN", "SUBSCRIBE to a materialized view, or let a job write into a sink."),
     (&["NOTIFY"], "NOTIFY", "Let a streaming job write into a sink."),
     (&["CALL"], "CALL", NO_CODE),
     (&["DO"], "DO", NO_CODE),
@@ -144,7 +137,6 @@ const INTO_JOB: &str = "A sink is written by a job: CREATE STREAMING JOB name AS
 const STREAMS_ONLY: &str = "Sources and sinks are streams and views follow them; change the data where it comes from.";
 const STATEMENT_SET: &str = "Write CREATE STREAMING JOB name AS (INSERT INTO a ...; INSERT INTO b ...).";
 const PREPARED: &str = "Prepare statements through the driver (the extended query protocol).";
-const CURSORS: &str = "Read the rows of a SELECT as they come; drivers can fetch a few at a time.";
 const NO_SAVEPOINT: &str = "A transaction block only reads; there is nothing to go back to.";
 const DESCRIBE: &str = "Use \\d NAME in psql, or SELECT from information_schema.columns.";
 const NOT_NEEDED: &str = "It is not needed.";

@@ -86,12 +86,15 @@ impl ViewEntry {
                 format!("materialized view \"{name}\" is still being filled"),
             )
             .with_hint("SHOW MATERIALIZED VIEWS tells how far it is; try again in a while.")),
-            ViewState::Failed(reason) => Err(Error::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                format!("materialized view \"{name}\" has failed: {}", reason.message()),
-            )
-            .with_detail(format!("SQLSTATE of the failure: {}", reason.state().code()))
-            .with_hint("Drop it and create it again once the cause is removed.")),
+            ViewState::Failed(reason) => Err(view_failed(name, reason)),
         }
     }
+}
+
+/// What readers of a failed view are told.
+pub fn view_failed(name: &str, reason: &Error) -> Error {
+    let message = format!("materialized view \"{name}\" has failed: {}", reason.message());
+    Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+        .with_detail(format!("SQLSTATE of the failure: {}", reason.state().code()))
+        .with_hint("Drop it and create it again once the cause is removed.")
 }

@@ -10,5 +10,5 @@
 pub mod database;
 pub mod view;
 
-pub use database::{Database, DatabaseSnapshot, ViewEntry, ViewState};
+pub use database::{Database, DatabaseSnapshot, ViewEntry, ViewState, view_failed};
 pub use view::{View, ViewSnapshot};

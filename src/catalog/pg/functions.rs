@@ -71,8 +71,9 @@ const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     ("regnamespace_oid", Returns::Int, |_, a| Ok(regnamespace(a)?.map(|(oid, _)| Out::Int(oid)))),
     ("regrole_name", Returns::Text, |w, a| text(int(a, 0).map(|oid| user_name(w, oid)).or_else(|| string(a, 0)))),
     ("regrole_oid", Returns::Int, |_, a| Ok(string(a, 0).map(|_| Out::Int(int(a, 0).unwrap_or(rows::OWNER_OID))))),
-    ("regproc_name", Returns::Text, |_, a| text(string(a, 0))),
-    ("regproc_oid", Returns::Int, |_, a| Ok(int(a, 0).map(Out::Int))),
+    ("regproc_name", Returns::Text, |_, a| {
+        text(string(a, 0).map(|name| name.strip_prefix("pg_catalog.").unwrap_or(&name).to_string()))
+    }),
     // The session.
     ("current_database", Returns::Text, |w, _| text(Some(w.facts.database.clone()))),
     ("current_catalog", Returns::Text, |w, _| text(Some(w.facts.database.clone()))),

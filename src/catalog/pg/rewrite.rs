@@ -160,6 +160,10 @@ fn simplify(expr: &mut Expr) {
             (FunctionArguments::Subquery(query), Some("array")) => {
                 Expr::Subquery(aggregated(query.clone(), "array_agg"))
             }
+            // There is one schema to search. DataFusion's generate_series wants to know how far it goes.
+            (_, Some("array_upper")) if calls(function, "current_schemas") => {
+                Expr::Value(Value::Number("1".into(), false).into())
+            }
             _ => return,
         },
         // DataFusion wants to be told that a correlated sub-query has one row; a look-up in a catalog has.
@@ -193,8 +197,10 @@ fn as_object_id(expr: &mut Expr) {
     match expr {
         Expr::Nested(inner) => as_object_id(inner),
         Expr::Cast { expr: inner, data_type, .. } => {
+            // Functions have no rows of their own: columns that name one hold its name.
+            let what = |kind| if kind == "regproc" { "regproc_name".into() } else { format!("{kind}_oid") };
             if let Some(kind) = reg_type(data_type) {
-                *expr = call(&format!("{kind}_oid"), vec![std::mem::replace(inner, null())]);
+                *expr = call(&what(kind), vec![std::mem::replace(inner, null())]);
             }
         }
         _ => {}
@@ -329,6 +335,17 @@ fn argument_expressions(function: &mut Function) -> impl Iterator<Item = &mut Ex
         FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e),
         _ => None,
     })
+}
+
+/// Whether the first argument is a call of `name`.
+fn calls(function: &Function, name: &str) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    match list.args.first() {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(inner)))) => {
+            last_name(&inner.name).is_some_and(|inner| inner == name)
+        }
+        _ => false,
+    }
 }
 
 /// `SELECT x FROM ...` as `SELECT aggregate(x) FROM ...`; a query of another form as it is.

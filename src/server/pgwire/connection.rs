@@ -18,11 +18,11 @@ use super::encode::Format;
 use super::extended::{PortalState, Prepares};
 use super::message::{self, Bind, Message, Target};
 use super::reply::{self, Plain, Severity};
-use super::rows::{Failure, Guards, Rows, admin_shutdown, columns_of};
+use super::rows::{Failure, Guards, Rows, Shape, admin_shutdown, columns_of};
 use super::socket::{FLUSH_BYTES, Socket};
 use super::startup::REPORTED;
 use crate::error::{Error, Result, SqlState};
-use crate::session::{Body, Response, Transaction};
+use crate::session::{Body, Response, RowSet, Transaction};
 
 pub struct Connection<C: Conversation> {
     socket: Socket,
@@ -45,8 +45,13 @@ impl<C: Conversation> Connection<C> {
     /// Serves the client until it leaves, the server stops or the protocol is broken.
     pub async fn run(mut self) {
         let end = self.serve().await;
-        if let Err(Failure::Statement(e) | Failure::Fatal(e)) = end {
-            reply::error(&e, Severity::Fatal, &mut self.socket.output);
+        match end {
+            // Nobody is there to take what is left.
+            Err(Failure::Gone) => return,
+            Err(Failure::Statement(e) | Failure::Fatal(e)) => {
+                reply::error(&e, Severity::Fatal, &mut self.socket.output);
+            }
+            Ok(()) => {}
         }
         self.socket.close().await;
     }
@@ -163,15 +168,28 @@ impl<C: Conversation> Connection<C> {
         match body {
             Body::Empty => self.plain(Plain::EmptyQuery)?,
             Body::Command(tag) => reply::command_complete(&tag, &mut self.socket.output)?,
-            Body::Rows { schema, stream } => {
-                let formats = vec![Format::Text; schema.fields().len()];
-                reply::row_description(&columns_of(&schema), &formats, &mut self.socket.output)?;
-                let mut rows = Rows::new(&schema, stream, formats, self.zone());
+            Body::Rows(set) => {
+                let formats = vec![Format::Text; set.schema.fields().len()];
+                reply::row_description(&columns_of(&set.schema), &formats, &mut self.socket.output)?;
+                let mut rows = self.rows(set, Shape::Rows(formats));
                 let (sent, _) = rows.send(&mut self.socket, &guards, None).await?;
                 reply::command_complete(&rows_tag(command, sent), &mut self.socket.output)?;
             }
+            Body::Copy(set) => self.copy_out(set, &guards).await?,
         }
         Ok(())
+    }
+
+    fn rows(&self, set: RowSet, shape: Shape) -> Rows {
+        Rows::new(set, shape, self.zone(), self.context.watcher_patience)
+    }
+
+    async fn copy_out(&mut self, set: RowSet, guards: &Guards) -> Result<(), Failure> {
+        reply::copy_out(set.schema.fields().len(), &mut self.socket.output)?;
+        let mut rows = self.rows(set, Shape::Lines);
+        let (sent, _) = rows.send(&mut self.socket, guards, None).await?;
+        reply::copy_done(&mut self.socket.output)?;
+        Ok(reply::command_complete(&rows_tag("COPY", sent), &mut self.socket.output)?)
     }
 
     /// Runs a statement up to its answer's beginning, and passes its notices on.
@@ -244,10 +262,15 @@ impl<C: Conversation> Connection<C> {
     }
 
     fn describe_portal(&mut self, name: &str) -> Result<(), Failure> {
+        let out = &mut self.socket.output;
+        if let Some(columns) = self.session.cursor_columns(name) {
+            let text = vec![Format::Text; columns.fields().len()];
+            return Ok(describe(&columns, &text, out)?);
+        }
         let portal = self.prepares.portal(name)?;
         match &portal.columns {
-            Some(columns) => describe(columns, &portal.formats, &mut self.socket.output)?,
-            None => reply::plain(Plain::NoData, &mut self.socket.output)?,
+            Some(columns) => describe(columns, &portal.formats, out)?,
+            None => reply::plain(Plain::NoData, out)?,
         }
         Ok(())
     }
@@ -294,16 +317,17 @@ impl<C: Conversation> Connection<C> {
         match body {
             Body::Empty => self.plain(Plain::EmptyQuery),
             Body::Command(tag) => Ok(reply::command_complete(&tag, &mut self.socket.output)?),
-            Body::Rows { schema, stream } => {
+            Body::Copy(set) => self.copy_out(set, guards).await,
+            Body::Rows(set) => {
                 let portal = self.prepares.portal(name)?;
                 // The client was told these columns; after a DROP and CREATE between it may be others now.
                 let told = portal.columns.as_deref().map(columns_of);
-                if told.as_ref() != Some(&columns_of(&schema)) {
+                if told.as_ref() != Some(&columns_of(&set.schema)) {
                     let message = "cached plan must not change result type";
                     return Err(Error::unsupported(message, "Prepare the statement again.").into());
                 }
-                let formats = portal.formats.clone();
-                let rows = Rows::new(&schema, stream, formats, self.zone());
+                let shape = Shape::Rows(portal.formats.clone());
+                let rows = self.rows(set, shape);
                 self.run_portal(name, rows, command.to_string(), max_rows, guards).await
             }
         }
@@ -348,7 +372,7 @@ fn describe(columns: &arrow::datatypes::Schema, formats: &[Format], out: &mut By
 fn rows_tag(command: &str, rows: usize) -> String {
     match command {
         "SELECT" | "VALUES" | "TABLE" | "WITH" => format!("SELECT {rows}"),
-        "FETCH" => format!("FETCH {rows}"),
+        "FETCH" | "COPY" => format!("{command} {rows}"),
         other => other.to_string(),
     }
 }

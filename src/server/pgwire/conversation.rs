@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 
 use crate::error::Result;
@@ -42,6 +43,9 @@ pub trait Conversation: Send + 'static {
     /// Characters of the text in front of the statement: errors count places from the statement's beginning, clients from
     /// the text's.
     fn offset(statement: &Self::Statement) -> usize;
+
+    /// The columns of an open cursor of SQL's: to the protocol it is a portal like others.
+    fn cursor_columns(&self, name: &str) -> Option<SchemaRef>;
 
     fn transaction(&self) -> Transaction;
 

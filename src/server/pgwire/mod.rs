@@ -56,6 +56,9 @@ const MAX_STARTING: usize = 64;
 /// How long connections may take to say goodbye when the server stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// A client that takes nothing of a subscription for so long is gone, or stuck: the changes that wait for it cost memory.
+const WATCHER_PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long to wait after a failed accept: out of file handles, mostly, which others must first give back.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -73,19 +76,22 @@ pub struct Context {
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     sessions: Arc<Semaphore>,
+    /// As [`WATCHER_PATIENCE`], unless a test is in a hurry.
+    watcher_patience: Duration,
 }
 
 /// A bound address; clients that connect now wait until [`Listener::run`].
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    watcher_patience: Duration,
 }
 
 impl Listener {
     pub async fn bind(address: SocketAddr) -> Result<Self> {
         let listener = super::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Listener { listener, address })
+        Ok(Listener { listener, address, watcher_patience: WATCHER_PATIENCE })
     }
 
     /// The real address, where port 0 was asked for.
@@ -96,7 +102,9 @@ impl Listener {
     /// Serves until `shutdown`, and then until all connections are closed.
     pub async fn run<C: Conversation>(self, open: Arc<Opener<C>>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
         let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
-        let context = Arc::new(Context { cancellations: Arc::default(), metrics, shutdown, sessions });
+        let watcher_patience = self.watcher_patience;
+        let context =
+            Arc::new(Context { cancellations: Arc::default(), metrics, shutdown, sessions, watcher_patience });
         let places = Arc::new(Semaphore::new(MAX_SESSIONS + MAX_STARTING));
         let mut connections = JoinSet::new();
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {

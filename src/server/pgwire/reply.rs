@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use pgwire::error::PgWireError;
 use pgwire::messages::PgWireBackendMessage as Backend;
+use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::data::{FieldDescription, NoData, ParameterDescription, RowDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{
@@ -116,6 +117,17 @@ pub fn row_description(columns: &[(String, WireType)], formats: &[Format], out: 
         FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.length, ty.modifier, format.code())
     });
     put(Backend::RowDescription(RowDescription::new(fields.collect())), out)
+}
+
+/// Rows follow as `columns` texts a line.
+pub fn copy_out(columns: usize, out: &mut BytesMut) -> Result<()> {
+    let text = Format::Text.code();
+    let count = i16::try_from(columns).map_err(|_| Error::internal("a result has more columns than COPY can count"))?;
+    put(Backend::CopyOutResponse(CopyOutResponse::new(text as i8, count, vec![text; columns])), out)
+}
+
+pub fn copy_done(out: &mut BytesMut) -> Result<()> {
+    put(Backend::CopyDone(CopyDone::new()), out)
 }
 
 /// The one byte that refuses TLS or GSS encryption.

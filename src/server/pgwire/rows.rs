@@ -1,15 +1,19 @@
 //! A result on its way out: batches become `DataRow`s in pieces that are bounded in bytes, as fast as the client takes them.
 
-use arrow::datatypes::{Schema, SchemaRef};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use chrono_tz::Tz;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::encode::{Format, RowEncoder};
 use super::socket::{FLUSH_BYTES, Gone, Socket};
 use super::wire_type::WireType;
 use crate::error::{Error, Result, SqlState};
+use crate::session::RowSet;
 
 /// Why a statement's answer ends early.
 #[derive(Debug)]
@@ -70,13 +74,20 @@ impl Guards {
         }
     }
 
-    /// Sends what has gathered. Given up half-way, the rest stays for later.
-    async fn flush(&self, socket: &mut Socket) -> Result<(), Failure> {
+    /// Sends what has gathered. Given up half-way, the rest stays for later. With a `limit`, a client that has not taken it
+    /// by then counts as gone.
+    async fn flush(&self, socket: &mut Socket, limit: Option<Duration>) -> Result<(), Failure> {
+        let flush = async {
+            match limit {
+                None => socket.flush().await,
+                Some(limit) => tokio::time::timeout(limit, socket.flush()).await.unwrap_or(Err(Gone)),
+            }
+        };
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Err(Failure::Fatal(admin_shutdown())),
             () = self.cancel.cancelled() => Err(Failure::Statement(canceled())),
-            done = socket.flush() => Ok(done?),
+            done = flush => Ok(done?),
         }
     }
 }
@@ -94,25 +105,38 @@ pub fn columns_of(schema: &Schema) -> Vec<(String, WireType)> {
     schema.fields().iter().map(|f| (f.name().clone(), WireType::of(f))).collect()
 }
 
+/// How a row is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// As a `DataRow`, with a format for each column.
+    Rows(Vec<Format>),
+    /// As a line of COPY's text.
+    Lines,
+}
+
 /// A result that is being sent.
 pub struct Rows {
     stream: SendableRecordBatchStream,
     types: Vec<WireType>,
-    formats: Vec<Format>,
+    shape: Shape,
     zone: Tz,
+    /// How long the client may take nothing.
+    patience: Option<Duration>,
     /// The batch at hand, and its first row that is not sent.
     current: Option<(RowEncoder, usize)>,
 }
 
 impl Rows {
-    /// `formats`: one for each column of `schema`.
-    pub fn new(schema: &SchemaRef, stream: SendableRecordBatchStream, formats: Vec<Format>, zone: Tz) -> Self {
-        let types = schema.fields().iter().map(|f| WireType::of(f)).collect();
-        Rows { stream, types, formats, zone, current: None }
+    /// `patience`: how long a client may take nothing of changes that come for ever. Whoever reads a finite result may take
+    /// their time.
+    pub fn new(rows: RowSet, shape: Shape, zone: Tz, patience: Duration) -> Self {
+        let types = rows.schema.fields().iter().map(|f| WireType::of(f)).collect();
+        let patience = rows.live.then_some(patience);
+        Rows { stream: rows.stream, types, shape, zone, patience, current: None }
     }
 
     /// Sends up to `limit` rows. Answers how many, and whether that was the end: a portal that stopped at its limit does not
-    /// know yet.
+    /// know yet. Whenever the next rows are not there yet, what has gathered is sent: who watches changes sees them.
     pub async fn send(
         &mut self,
         socket: &mut Socket,
@@ -124,20 +148,36 @@ impl Rows {
         loop {
             if let Some((batch, next)) = &mut self.current {
                 while *next < batch.rows() && sent < limit {
-                    batch.put_row(*next, &mut socket.output)?;
+                    match self.shape {
+                        Shape::Rows(_) => batch.put_row(*next, &mut socket.output)?,
+                        Shape::Lines => batch.put_line(*next, &mut socket.output)?,
+                    }
                     (*next, sent) = (*next + 1, sent + 1);
                     if socket.output.len() >= FLUSH_BYTES {
-                        guards.flush(socket).await?;
+                        guards.flush(socket, self.patience).await?;
                     }
                 }
             }
             if sent >= limit {
                 return Ok((sent, false));
             }
-            let stream = &mut self.stream;
-            let batch = guards.run(socket, async { Ok(stream.next().await.transpose()?) }).await?;
-            let Some(batch) = batch else { return Ok((sent, true)) };
-            self.current = Some((RowEncoder::new(&batch, &self.types, &self.formats, self.zone)?, 0));
+            let Some(batch) = self.next(socket, guards).await? else { return Ok((sent, true)) };
+            let text = vec![Format::Text; self.types.len()];
+            let formats = match &self.shape {
+                Shape::Rows(formats) => formats,
+                Shape::Lines => &text,
+            };
+            self.current = Some((RowEncoder::new(&batch, &self.types, formats, self.zone)?, 0));
         }
+    }
+
+    async fn next(&mut self, socket: &mut Socket, guards: &Guards) -> Result<Option<RecordBatch>, Failure> {
+        let stream = &mut self.stream;
+        let ready = guards.run(socket, async { Ok(stream.next().now_or_never()) }).await?;
+        if let Some(batch) = ready {
+            return Ok(batch.transpose().map_err(Error::from)?);
+        }
+        guards.flush(socket, self.patience).await?;
+        guards.run(socket, async { Ok(stream.next().await.transpose()?) }).await
     }
 }

@@ -1,8 +1,10 @@
 //! A client's TCP connection: messages in, buffered answers out.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -19,6 +21,16 @@ const READ_AHEAD_BYTES: usize = 64 << 10;
 /// Buffers that a long message or row made larger are given back once empty.
 const KEPT_BUFFER_BYTES: usize = 4 * FLUSH_BYTES;
 
+/// A client whose machine or network has gone says nothing any more, and a session that waits (a subscription above all)
+/// writes nothing that could fail. The kernel asks for it: after a minute of silence, four times at intervals of 15 s.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// How long what was sent may stay unacknowledged, likewise: the same two minutes. (Linux alone can be told.)
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+
 /// The connection is gone, or speaks something else.
 #[derive(Debug)]
 pub struct Gone;
@@ -33,6 +45,7 @@ impl Socket {
     pub fn new(stream: TcpStream) -> Self {
         // Answers are whole when flushed: waiting for more to send would only add latency.
         let _ = stream.set_nodelay(true);
+        notice_absence(&stream);
         Socket { stream, input: BytesMut::new(), output: BytesMut::new() }
     }
 
@@ -89,5 +102,38 @@ impl Socket {
     pub async fn close(&mut self) {
         let _ = self.flush().await;
         let _ = self.stream.shutdown().await;
+    }
+}
+
+/// Makes the kernel end the connection of a client that has vanished. Where it cannot, the connection is served all the
+/// same.
+fn notice_absence(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+    let told = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let told = told.and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+    if let Err(error) = told {
+        tracing::warn!("a client that vanishes may go unnoticed: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_asks_whether_a_silent_client_is_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = Socket::new(listener.accept().await.unwrap().0);
+        let seen = SockRef::from(&socket.stream);
+        assert!(seen.keepalive().unwrap());
+        assert_eq!(seen.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(seen.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(seen.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(seen.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
     }
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState as Code;
@@ -18,7 +18,7 @@ use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage
 use super::conversation::Deallocated;
 use super::*;
 use crate::error::{Error, SqlState};
-use crate::session::{Body, Description, Notice, Response, Transaction};
+use crate::session::{Body, Description, Notice, Response, RowSet, Transaction};
 use crate::types::SqlType;
 
 /// What the sessions of a test did.
@@ -74,7 +74,9 @@ impl Fake {
                 self.seen.hanging.store(true, Ordering::SeqCst);
                 std::future::pending().await
             }
-            "ENDLESS" => Ok(self.endless()),
+            "ENDLESS" => Ok(self.endless(usize::MAX, false)),
+            "WATCH" => Ok(self.endless(usize::MAX, true)),
+            "ONE" => Ok(self.endless(1, true)),
             "DEALLOCATE" => Err(Error::new(SqlState::InvalidStatementName, "no such prepared statement")),
             "FAIL" => Err(Error::new(SqlState::UndefinedColumn, "no such thing").with_detail("d").with_hint("h").at(3)),
             _ => self.select(text, parameters).await,
@@ -85,18 +87,22 @@ impl Fake {
     async fn select(&self, text: &str, parameters: &[ScalarValue]) -> Result<Body> {
         let plan = self.context.state().create_logical_plan(text).await?.with_param_values(parameters.to_vec())?;
         let stream = self.context.execute_logical_plan(plan).await?.execute_stream().await?;
-        Ok(Body::Rows { schema: stream.schema(), stream })
+        Ok(Body::Rows(RowSet { schema: stream.schema(), stream, live: false }))
     }
 
-    fn endless(&self) -> Body {
+    /// So many batches, and then nothing, for ever.
+    fn endless(&self, batches_at_most: usize, live: bool) -> Body {
         let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
         let (seen, of) = (Arc::clone(&self.seen), Arc::clone(&schema));
+        let rows = if batches_at_most == 1 { 1 } else { 8192 };
         let batches = futures::stream::repeat_with(move || {
             seen.batches.fetch_add(1, Ordering::SeqCst);
-            let numbers = Arc::new(Int64Array::from_iter_values(0..8192));
+            let numbers = Arc::new(Int64Array::from_iter_values(0..rows));
             Ok(RecordBatch::try_new(Arc::clone(&of), vec![numbers])?)
         });
-        Body::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, batches)) }
+        let batches = batches.take(batches_at_most).chain(futures::stream::pending());
+        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
+        Body::Rows(RowSet { schema, stream, live })
     }
 }
 
@@ -147,6 +153,10 @@ impl Conversation for Fake {
         2
     }
 
+    fn cursor_columns(&self, _: &str) -> Option<SchemaRef> {
+        None
+    }
+
     fn transaction(&self) -> Transaction {
         self.transaction
     }
@@ -177,8 +187,12 @@ struct Server {
     done: tokio::task::JoinHandle<()>,
 }
 
+/// How long the servers of tests wait for a watcher.
+const HURRY: Duration = Duration::from_millis(500);
+
 async fn server() -> Server {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = Listener { watcher_patience: HURRY, ..listener };
     let (address, seen, metrics) = (listener.address(), Arc::<Seen>::default(), Metrics::new());
     let shutdown = CancellationToken::new();
     let shared = Arc::clone(&seen);
@@ -434,6 +448,34 @@ async fn a_result_waits_for_its_reader() {
         before = batches();
     }
     panic!("{before} batches went to a client that reads nothing");
+}
+
+#[tokio::test]
+async fn a_watcher_that_reads_nothing_is_given_up_in_time() {
+    let server = server().await;
+    let mut stuck = server.raw().await;
+    stuck.write_all(&frame(b'Q', b"WATCH\0")).await.unwrap();
+    eventually("the session's end", || server.seen.dropped.load(Ordering::SeqCst) == 1).await;
+    // Whoever reads a finite result may take their time.
+    let mut slow = server.raw().await;
+    slow.write_all(&frame(b'Q', b"ENDLESS\0")).await.unwrap();
+    pause(3 * HURRY.as_millis() as u64).await;
+    assert_eq!(server.seen.dropped.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn changes_are_sent_as_they_come_and_a_watcher_that_goes_is_noticed() {
+    let server = server().await;
+    let mut watcher = server.raw().await;
+    watcher.write_all(&frame(b'Q', b"ONE\0")).await.unwrap();
+    // The row is there, though it fills no buffer and the statement has no end.
+    for kind in [b'T', b'D'] {
+        assert_eq!(watcher.read_u8().await.unwrap(), kind);
+        let mut body = vec![0; watcher.read_u32().await.unwrap() as usize - 4];
+        watcher.read_exact(&mut body).await.unwrap();
+    }
+    drop(watcher);
+    eventually("the session's end", || server.seen.dropped.load(Ordering::SeqCst) == 1).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@
 
 mod aggregate;
 mod functions;
-mod output;
+pub(super) mod output;
 mod parameters;
 mod planning;
 mod series;
@@ -38,6 +38,8 @@ use crate::sql::ast::Query;
 use crate::types::SqlType;
 use planning::Planned;
 use tables::Tables;
+
+pub(super) use tables::place;
 
 /// A query of a session, not yet planned.
 pub struct Select<'a> {

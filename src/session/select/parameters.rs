@@ -3,6 +3,7 @@
 //! As in PostgreSQL a parameter's type is what the client says, else what it is cast to, else the type of what it stands
 //! beside in an operator, else text.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -70,7 +71,9 @@ pub fn infer(tables: &Tables, text: &str, query: &Query, given: &[Option<SqlType
     types.resize(count, None);
     if types.contains(&None) {
         let mut query = query.clone();
-        let _ = VisitMut::visit(&mut query, &mut Contexts { types: &mut types });
+        let mut contexts = Contexts { types: &mut types, lists: BTreeSet::new() };
+        let _ = VisitMut::visit(&mut query, &mut contexts);
+        let lists = contexts.lists;
         let inference = Arc::new(Inference { types: Mutex::new(vec![None; count]) });
         // Null stands for "not known yet". Whatever fails here fails again, and is told, once the types are known.
         let fields = types.iter().map(|ty| {
@@ -81,16 +84,19 @@ pub fn infer(tables: &Tables, text: &str, query: &Query, given: &[Option<SqlType
             tracing::debug!("types of parameters in \"{text}\": {}", error.strip_backtrace());
         }
         let found = inference.types.lock();
-        for (ty, found) in types.iter_mut().zip(found.iter()) {
-            *ty = ty.take().or_else(|| found.clone());
+        for (index, (ty, found)) in types.iter_mut().zip(found.iter()).enumerate() {
+            let array = |item: SqlType| if lists.contains(&index) { SqlType::Array(Box::new(item)) } else { item };
+            *ty = ty.take().or_else(|| found.clone().map(array));
         }
     }
     Ok(types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect())
 }
 
-/// What the syntax alone tells; and it spells BETWEEN and IN as comparisons, which [`Inference`] understands.
+/// What the syntax alone tells; and it spells BETWEEN, IN and ANY as comparisons, which [`Inference`] understands.
 struct Contexts<'a> {
     types: &'a mut Vec<Option<SqlType>>,
+    /// Parameters behind ANY and ALL: arrays of what is found for them.
+    lists: BTreeSet<usize>,
 }
 
 impl Contexts<'_> {
@@ -138,6 +144,13 @@ impl VisitorMut for Contexts<'_> {
             Expr::Between { expr: inner, low, high, .. } => {
                 let low = compare(inner, BinaryOperator::GtEq, low);
                 *expr = both(low, compare(inner, BinaryOperator::LtEq, high));
+            }
+            Expr::AnyOp { left, compare_op, right, .. } | Expr::AllOp { left, compare_op, right } => {
+                let unknown = parameter(right).filter(|n| self.types.get(*n).is_some_and(Option::is_none));
+                if let Some(list) = unknown {
+                    self.lists.insert(list);
+                    *expr = compare(left, compare_op.clone(), right);
+                }
             }
             Expr::InList { expr: inner, list, .. } => {
                 let equal = list.iter().map(|item| compare(inner, BinaryOperator::Eq, item));

@@ -215,7 +215,7 @@ fn unreadable(object: &Object) -> Error {
 }
 
 /// Points an error at the first relation of that name.
-fn place(error: Error, name: &str, text: &str, query: &Query) -> Error {
+pub fn place(error: Error, name: &str, text: &str, query: &Query) -> Error {
     struct Finder<'a>(&'a str);
     impl Visitor for Finder<'_> {
         type Break = datafusion::sql::sqlparser::tokenizer::Location;

@@ -27,7 +27,7 @@ impl Cursor<'_> {
             return self.create_table().map(StatementKind::CreateTable).map(Some);
         }
         if self.take(&["CREATE", "VIEW"]) || self.take(&["CREATE", "TEMPORARY", "VIEW"]) {
-            return self.declare_view().map(StatementKind::Declare).map(Some);
+            return self.declare_view().map(StatementKind::DeclareView).map(Some);
         }
         for (words, view) in [(&["TABLE"], false), (&["VIEW"], true)] {
             let (kind, temporary) = (["DROP", words[0]], ["DROP", "TEMPORARY", words[0]]);

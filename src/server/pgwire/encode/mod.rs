@@ -82,18 +82,65 @@ impl RowEncoder {
 
     /// Appends a whole `DataRow` message, or nothing.
     pub fn put_row(&self, row: usize, out: &mut BytesMut) -> Result<()> {
-        out.put_u8(b'D');
-        let start = out.len();
-        out.put_i32(0);
-        out.put_u16(self.columns.len() as u16);
-        for (column, format) in self.columns.iter().zip(&self.formats) {
-            column.put(row, *format, self.zone, out);
-        }
-        let done = set_length(out, start, out.len() - start);
-        if done.is_err() {
-            out.truncate(start - 1);
-        }
-        done
+        put_message(b'D', out, |out| {
+            out.put_u16(self.columns.len() as u16);
+            for (column, format) in self.columns.iter().zip(&self.formats) {
+                column.put(row, *format, self.zone, out);
+            }
+        })
+    }
+
+    /// Appends a whole `CopyData` message with the row as a line of COPY's text format, or nothing.
+    pub fn put_line(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        let mut text = BytesMut::new();
+        put_message(b'd', out, |out| {
+            for (n, column) in self.columns.iter().enumerate() {
+                if n > 0 {
+                    out.put_u8(b'\t');
+                }
+                if column.is_null(row) {
+                    out.put_slice(b"\\N");
+                    continue;
+                }
+                text.clear();
+                column.put_text(row, self.zone, &mut text);
+                put_escaped(&text, out);
+            }
+            out.put_u8(b'\n');
+        })
+    }
+}
+
+/// Appends a message with what `body` writes, or nothing if that is too long.
+fn put_message(kind: u8, out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) -> Result<()> {
+    out.put_u8(kind);
+    let start = out.len();
+    out.put_i32(0);
+    body(out);
+    let done = set_length(out, start, out.len() - start);
+    if done.is_err() {
+        out.truncate(start - 1);
+    }
+    done
+}
+
+/// A value as COPY's text format has it: what would end it or its line, and backslashes, behind a backslash.
+fn put_escaped(text: &[u8], out: &mut BytesMut) {
+    for byte in text {
+        let escape = match byte {
+            b'\\' => b'\\',
+            b'\t' => b't',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            0x08 => b'b',
+            0x0b => b'v',
+            0x0c => b'f',
+            plain => {
+                out.put_u8(*plain);
+                continue;
+            }
+        };
+        out.put_slice(&[b'\\', escape]);
     }
 }
 
