@@ -44,6 +44,7 @@ sql_states! {
     InvalidRowCountInLimit = "2201W",
     InvalidRowCountInOffset = "2201X",
     InvalidTextRepresentation = "22P02",
+    UntranslatableCharacter = "22P05",
     /// Input bytes that their format cannot read.
     BadCopyFileFormat = "22P04",
     NotNullViolation = "23502",

@@ -30,6 +30,7 @@ impl Trouble {
                 let what = format!("invalid input syntax for type {ty}: \"{text}\"");
                 Failure::new(SqlState::InvalidTextRepresentation, what).with_hint(match ty {
                     SqlType::Date => "Dates are written 'yyyy-MM-dd'.",
+                    SqlType::Time(_) => "Times are written 'HH:mm:ss.fff'.",
                     _ => "Timestamps are written 'yyyy-MM-dd HH:mm:ss.fff' or 'yyyy-MM-ddTHH:mm:ss.fffZ'.",
                 })
             }
@@ -58,21 +59,13 @@ pub(super) fn date(text: &[u8]) -> Result<i32, Trouble> {
 /// second (at most nine are looked at).
 pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
     let (days, rest) = leading_date(text)?;
-    let [b' ' | b'T', h1, h2, b':', m1, m2, rest @ ..] = rest else {
+    let [b' ' | b'T', rest @ ..] = rest else {
         return Err(Trouble::Syntax);
     };
-    let (hour, minute) = (number([*h1, *h2])?, number([*m1, *m2])?);
-    let (second, rest) = match rest {
-        [b':', s1, s2, rest @ ..] => (number([*s1, *s2])?, rest),
-        rest => (0, rest),
-    };
-    if hour > 23 || minute > 59 || second > 59 {
+    let (second_of_day, nanos, rest) = leading_time(rest)?;
+    if second_of_day >= SECONDS_PER_DAY {
         return Err(Trouble::Range);
     }
-    let (nanos, rest) = match rest {
-        [b'.', rest @ ..] => fraction(rest)?,
-        rest => (0, rest),
-    };
     let offset = match rest {
         [] | [b'Z'] => 0,
         zone => zone_seconds(zone)?,
@@ -80,10 +73,45 @@ pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, 
     if offset != 0 && !zoned {
         return Err(Trouble::Zone);
     }
-    let seconds = i64::from(days) * SECONDS_PER_DAY + i64::from(hour * 3600 + minute * 60 + second) - offset;
+    let seconds = i64::from(days) * SECONDS_PER_DAY + second_of_day - offset;
+    Ok(seconds * MICROS_PER_SECOND + rounded_micros(nanos, precision))
+}
+
+/// `HH:mm[:ss[.f...]]` in microseconds of the day, rounded as a timestamp; 24:00:00 is one.
+pub(super) fn time(text: &[u8], precision: u8) -> Result<i64, Trouble> {
+    let (second_of_day, nanos, rest) = leading_time(text)?;
+    if !rest.is_empty() {
+        return Err(Trouble::Syntax);
+    }
+    let micros = second_of_day * MICROS_PER_SECOND + rounded_micros(nanos, precision);
+    if micros > SECONDS_PER_DAY * MICROS_PER_SECOND { Err(Trouble::Range) } else { Ok(micros) }
+}
+
+/// Half up, to so many digits of a second.
+fn rounded_micros(nanos: u64, precision: u8) -> i64 {
     let unit = 10_u64.pow(9 - u32::from(precision.min(6)));
-    let rounded = (nanos + unit / 2) / unit * unit;
-    Ok(seconds * MICROS_PER_SECOND + (rounded / 1000) as i64)
+    ((nanos + unit / 2) / unit * unit / 1000) as i64
+}
+
+/// Seconds of the day (up to that of 24:00:00), nanoseconds behind them, and what follows.
+fn leading_time(text: &[u8]) -> Result<(i64, u64, &[u8]), Trouble> {
+    let [h1, h2, b':', m1, m2, rest @ ..] = text else {
+        return Err(Trouble::Syntax);
+    };
+    let (hour, minute) = (number([*h1, *h2])?, number([*m1, *m2])?);
+    let (second, rest) = match rest {
+        [b':', s1, s2, rest @ ..] => (number([*s1, *s2])?, rest),
+        rest => (0, rest),
+    };
+    if hour > 24 || minute > 59 || second > 59 {
+        return Err(Trouble::Range);
+    }
+    let (nanos, rest) = match rest {
+        [b'.', rest @ ..] => fraction(rest)?,
+        rest => (0, rest),
+    };
+    let seconds = i64::from(hour * 3600 + minute * 60 + second);
+    if seconds > SECONDS_PER_DAY { Err(Trouble::Range) } else { Ok((seconds, nanos, rest)) }
 }
 
 fn leading_date(text: &[u8]) -> Result<(i32, &[u8]), Trouble> {
@@ -192,15 +220,21 @@ pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
 
 /// With as many digits of a second as `precision` says.
 pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: TimestampFormat, out: &mut Vec<u8>) {
-    let seconds = micros.div_euclid(MICROS_PER_SECOND);
-    let fraction = micros.rem_euclid(MICROS_PER_SECOND) as u64;
-    write_date(seconds.div_euclid(SECONDS_PER_DAY), out);
-    let second_of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u64;
-    let [h1, h2] = two_digits(second_of_day / 3600);
-    let [m1, m2] = two_digits(second_of_day / 60 % 60);
-    let [s1, s2] = two_digits(second_of_day % 60);
-    let separator = if format == TimestampFormat::Iso8601 { b'T' } else { b' ' };
-    out.extend_from_slice(&[separator, h1, h2, b':', m1, m2, b':', s1, s2]);
+    write_date(micros.div_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND), out);
+    out.push(if format == TimestampFormat::Iso8601 { b'T' } else { b' ' });
+    write_time(micros.rem_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND), precision, out);
+    if zoned {
+        out.push(b'Z');
+    }
+}
+
+/// A time of day, with as many digits of a second as `precision` says.
+pub(super) fn write_time(micros: i64, precision: u8, out: &mut Vec<u8>) {
+    let (seconds, fraction) = ((micros / MICROS_PER_SECOND) as u64, (micros % MICROS_PER_SECOND) as u64);
+    let [h1, h2] = two_digits(seconds / 3600);
+    let [m1, m2] = two_digits(seconds / 60 % 60);
+    let [s1, s2] = two_digits(seconds % 60);
+    out.extend_from_slice(&[h1, h2, b':', m1, m2, b':', s1, s2]);
     match precision {
         0 => {}
         3 => {
@@ -212,9 +246,6 @@ pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: T
             out.push(b'.');
             write_padded(fraction / 10_u64.pow(6 - digits as u32), digits, out);
         }
-    }
-    if zoned {
-        out.push(b'Z');
     }
 }
 

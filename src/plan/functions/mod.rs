@@ -4,12 +4,18 @@
 //! 2. [`scalar`]: what PostgreSQL does and DataFusion does otherwise: text of values, checked division, declared lengths.
 //! 3. [`window`]: the ranking functions, with bigint results.
 //! 4. [`arithmetic`]: operators that fail on overflow.
+//! 5. [`define`]: how functions of ours are defined by the types of their arguments; [`temporal`]: those on times and
+//!    intervals, [`array`], [`jsonb`].
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
 pub mod arithmetic;
+pub mod array;
+pub mod define;
+pub mod jsonb;
 pub mod scalar;
+pub mod temporal;
 pub mod window;
 
 use std::collections::HashMap;
@@ -47,13 +53,19 @@ pub fn functions() -> &'static Functions {
     &FUNCTIONS
 }
 
+/// Those that are defined by the types of their arguments.
+fn defined() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    [temporal::DEFINITIONS, array::DEFINITIONS, jsonb::DEFINITIONS].into_iter().flatten().map(define::Defined::function)
+}
+
 impl Functions {
     fn collect() -> Self {
         let mut all = Functions { scalar: HashMap::new(), aggregate: HashMap::new(), window: HashMap::new() };
         let scalars = datafusion::functions::all_default_functions()
             .into_iter()
             .chain(datafusion::functions_nested::all_default_nested_functions())
-            .chain(scalar::all());
+            .chain(scalar::all())
+            .chain(defined());
         for function in scalars {
             for alias in function.aliases() {
                 all.scalar.insert(alias.clone(), Arc::clone(&function));

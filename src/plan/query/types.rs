@@ -33,7 +33,10 @@ pub fn sql_type(ast: &Ast) -> Result<SqlType, Error> {
             TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => T::Timestamp(precision(p)?),
             TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => T::TimestampTz(precision(p)?),
         },
+        Ast::Time(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => T::Time(precision(p)?),
         Ast::Interval { .. } => T::Interval,
+        Ast::Uuid => T::Uuid,
+        Ast::JSONB => T::Jsonb,
         Ast::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::SquareBracket(item, None)) => {
             T::Array(Box::new(sql_type(item)?))
         }

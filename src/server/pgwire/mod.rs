@@ -22,7 +22,6 @@ mod decode;
 pub mod encode;
 mod extended;
 mod message;
-mod parse;
 mod reply;
 mod rows;
 mod socket;
