@@ -71,11 +71,14 @@ pub fn all(seed: u64) -> Vec<Variant> {
     variants
 }
 
-/// Few ways that among them have each way, parallelism, cut and backend at least once.
+/// Few ways that among them have each way, parallelism, cut and backend at least once. One has several shards and natural
+/// cuts: only ticks of many rows show whether rows got to the right shard.
 pub fn sample(seed: u64) -> Vec<Variant> {
     let mut rng = Rng(seed);
     let mut candidates = all(seed);
-    let mut chosen: Vec<Variant> = Vec::new();
+    let exchanging = |v: &Variant| v.parallelism > 1 && v.cuts == Cuts::Natural;
+    let first: Vec<Variant> = candidates.iter().copied().filter(exchanging).collect();
+    let mut chosen: Vec<Variant> = first.get(rng.below(first.len())).copied().into_iter().collect();
     while !candidates.is_empty() {
         let index = rng.below(candidates.len());
         let v = candidates.swap_remove(index);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::NullBufferBuilder;
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, Decimal128Array, ListArray, PrimitiveArray,
-    StringViewBuilder, StructArray, TimestampMicrosecondArray, FixedSizeBinaryArray, LargeBinaryArray,
+    FixedSizeBinaryArray, LargeBinaryArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -15,11 +15,13 @@ use arrow::datatypes::{
 
 use bytes::Bytes;
 
+use super::base64;
+use super::datetime::{self, RecentDate};
 use super::failure::{Failure, Scan, excerpt};
 use super::number::Number;
 use super::object::Object;
 use super::scan::{Quoted, Scanner, unescape};
-use super::{base64, datetime};
+use super::texts::Texts;
 use crate::error::{Result, SqlState};
 use crate::types::{SqlType, UTC, interval, jsonb, uuid};
 
@@ -49,33 +51,17 @@ enum Values {
     Interval(Vec<IntervalMonthDayNano>),
     Uuid(Vec<[u8; uuid::BYTES as usize]>),
     Jsonb { data: Vec<u8>, ends: Vec<usize> },
-    Timestamp { micros: Vec<i64>, precision: u8, zoned: bool },
+    Timestamp { micros: Vec<i64>, precision: u8, zoned: bool, recent: RecentDate },
     Row(Box<Object>),
     Array { ends: Vec<i32>, item: Box<Column>, field: FieldRef },
-}
-
-/// Strings stay where they are in the chunk until its end; only those with escapes are written anew.
-struct Texts {
-    spans: Vec<Span>,
-    unescaped: Vec<u8>,
-    /// VARCHAR(n)'s n.
-    max_characters: Option<u32>,
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    end: u32,
-    /// In `unescaped`, not in the chunk.
-    unescaped: bool,
 }
 
 /// The chunk that is being read. Finished text columns are views of it.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub chunk: &'a Bytes,
-    /// The same as text, if all of it is UTF-8; if not, each good message still is.
-    pub text: Option<&'a str>,
+    /// All of it is UTF-8; if not, each good message still is.
+    pub utf8: bool,
 }
 
 impl Column {
@@ -96,7 +82,12 @@ impl Column {
             SqlType::Date => Values::Date(Vec::with_capacity(rows)),
             SqlType::Timestamp(p) | SqlType::TimestampTz(p) => {
                 let zoned = matches!(ty, SqlType::TimestampTz(_));
-                Values::Timestamp { micros: Vec::with_capacity(rows), precision: *p, zoned }
+                Values::Timestamp {
+                    micros: Vec::with_capacity(rows),
+                    precision: *p,
+                    zoned,
+                    recent: RecentDate::default(),
+                }
             }
             SqlType::Time(p) => Values::Time { micros: Vec::with_capacity(rows), precision: *p },
             SqlType::Interval => Values::Interval(Vec::with_capacity(rows)),
@@ -104,7 +95,7 @@ impl Column {
             SqlType::Jsonb => Values::Jsonb { data: Vec::new(), ends: Vec::with_capacity(rows) },
             SqlType::Text | SqlType::Varchar(_) => {
                 let max_characters = if let SqlType::Varchar(n) = ty { n } else { None };
-                Values::Text(Texts { spans: Vec::with_capacity(rows), unescaped: Vec::new(), max_characters })
+                Values::Text(Texts::new(rows, max_characters))
             }
             SqlType::Row(_) => {
                 let fields = if let DataType::Struct(fields) = field.data_type() { fields.clone() } else { [].into() };
@@ -140,7 +131,7 @@ impl Column {
             Values::Real(v) => v.truncate(rows),
             Values::Double(v) => v.truncate(rows),
             Values::Numeric { unscaled, .. } => unscaled.truncate(rows),
-            Values::Text(texts) => texts.spans.truncate(rows),
+            Values::Text(texts) => texts.truncate(rows),
             Values::Bytea { data, ends } | Values::Jsonb { data, ends } => {
                 ends.truncate(rows);
                 data.truncate(ends.last().copied().unwrap_or(0));
@@ -164,7 +155,7 @@ impl Column {
             Values::Real(v) => v.push(0.0),
             Values::Double(v) => v.push(0.0),
             Values::Numeric { unscaled, .. } => unscaled.push(0),
-            Values::Text(texts) => texts.spans.push(Span { start: 0, end: 0, unescaped: false }),
+            Values::Text(texts) => texts.push_null(),
             Values::Bytea { data, ends } | Values::Jsonb { data, ends } => ends.push(data.len()),
             Values::Row(object) => object.push_null(),
             Values::Array { ends, .. } => ends.push(ends.last().copied().unwrap_or(0)),
@@ -182,10 +173,13 @@ impl Column {
         }
         let ty = &self.ty;
         match &mut self.values {
-            Values::BigInt(v) => v.push(number(scanner, ty)?.integer(ty)?),
+            Values::BigInt(v) => v.push(match scanner.small_integer() {
+                Some(small) => small,
+                None => number(scanner, ty)?.integer(ty)?,
+            }),
             Values::Text(texts) => texts.read(scanner, ty)?,
-            Values::Timestamp { micros, precision, zoned } => {
-                micros.push(datetime_text(scanner, ty, |text| datetime::timestamp(text, *precision, *zoned))?);
+            Values::Timestamp { micros, precision, zoned, recent } => {
+                micros.push(datetime_text(scanner, ty, |text| recent.timestamp(text, *precision, *zoned))?);
             }
             Values::Integer(v) => v.push(number(scanner, ty)?.integer(ty)?),
             Values::SmallInt(v) => v.push(number(scanner, ty)?.integer(ty)?),
@@ -208,7 +202,7 @@ impl Column {
                 ends.push(data.len());
             }
             Values::Time { micros, precision } => {
-                micros.push(datetime_text(scanner, ty, |text| datetime::time(text, *precision))?);
+                micros.push(datetime_text(scanner, ty, |text| datetime::time_of_day(text, *precision))?);
             }
             Values::Interval(v) => v.push(parsed(scanner, ty, interval::parse)?),
             Values::Uuid(v) => v.push(parsed(scanner, ty, uuid::parse)?),
@@ -243,7 +237,7 @@ impl Column {
                 let array = Decimal128Array::try_new(unscaled.into(), nulls)?;
                 Arc::new(array.with_precision_and_scale(precision, scale)?)
             }
-            Values::Text(texts) => texts.finish(nulls.as_ref(), input)?,
+            Values::Text(texts) => texts.finish(nulls, input)?,
             Values::Bytea { data, ends } => binary(&data, &ends, nulls.as_ref())?,
             Values::Date(v) => primitive::<Date32Type>(v, nulls)?,
             Values::Time { micros, .. } => primitive::<Time64MicrosecondType>(micros, nulls)?,
@@ -273,64 +267,6 @@ impl Column {
             }
         })
     }
-}
-
-impl Texts {
-    fn read(&mut self, scanner: &mut Scanner, ty: &SqlType) -> Scan<()> {
-        let text = quoted(scanner, ty)?;
-        let span = if text.escaped {
-            let start = self.unescaped.len();
-            unescape(scanner.slice(text), &mut self.unescaped)?;
-            Span::new(start, self.unescaped.len(), true)?
-        } else {
-            Span::new(text.start, text.end, false)?
-        };
-        if let Some(max) = self.max_characters {
-            let unescaped = self.unescaped.get(span.start as usize..span.end as usize);
-            let bytes = if span.unescaped { unescaped.unwrap_or_default() } else { scanner.slice(text) };
-            check_length(bytes, max, ty)?;
-        }
-        self.spans.push(span);
-        Ok(())
-    }
-
-    /// Views of the chunk: nothing is copied but what had escapes. Whoever keeps rows for long copies them.
-    fn finish(self, nulls: Option<&NullBuffer>, input: Input) -> Result<ArrayRef> {
-        let mut builder = StringViewBuilder::with_capacity(self.spans.len());
-        let chunk = builder.append_block(Buffer::from(Bytes::clone(input.chunk)));
-        let unescaped = match self.unescaped.is_empty() {
-            true => chunk,
-            false => builder.append_block(Buffer::from(self.unescaped)),
-        };
-        for (row, span) in self.spans.iter().enumerate() {
-            if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                builder.append_null();
-                continue;
-            }
-            let block = if span.unescaped { unescaped } else { chunk };
-            builder.try_append_view(block, span.start, span.end - span.start)?;
-        }
-        Ok(Arc::new(builder.finish()))
-    }
-}
-
-impl Span {
-    fn new(start: usize, end: usize, unescaped: bool) -> Scan<Span> {
-        match (u32::try_from(start), u32::try_from(end)) {
-            (Ok(start), Ok(end)) => Ok(Span { start, end, unescaped }),
-            _ => Err(Failure::new(SqlState::ConfigurationLimitExceeded, "more than 4 GiB of text in one chunk")),
-        }
-    }
-}
-
-/// PostgreSQL's rule: too many characters are an error, unless all those too many are spaces (which still count here, as
-/// nothing is changed by guess).
-fn check_length(bytes: &[u8], max: u32, ty: &SqlType) -> Scan<()> {
-    let characters = bytes.iter().filter(|b| **b & 0xc0 != 0x80).count();
-    if characters <= max as usize {
-        return Ok(());
-    }
-    Err(Failure::new(SqlState::StringDataRightTruncation, format!("value too long for type {ty}")))
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> Result<ArrayRef>
@@ -418,7 +354,8 @@ fn boolean(scanner: &mut Scanner, ty: &SqlType) -> Scan<bool> {
     }
 }
 
-fn quoted(scanner: &mut Scanner, ty: &SqlType) -> Scan<Quoted> {
+#[inline]
+pub(super) fn quoted(scanner: &mut Scanner, ty: &SqlType) -> Scan<Quoted> {
     if scanner.peek() == Some(b'"') { scanner.string() } else { Err(mismatch(scanner, ty)) }
 }
 
@@ -436,7 +373,7 @@ fn plain<'a>(scanner: &Scanner<'a>, text: Quoted) -> Scan<std::borrow::Cow<'a, [
 fn datetime_text<T>(
     scanner: &mut Scanner,
     ty: &SqlType,
-    parse: impl Fn(&[u8]) -> Result<T, datetime::Trouble>,
+    parse: impl FnOnce(&[u8]) -> Result<T, datetime::Trouble>,
 ) -> Scan<T> {
     if let Some(b'-' | b'0'..=b'9') = scanner.peek() {
         return Err(mismatch(scanner, ty).with_hint(

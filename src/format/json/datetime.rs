@@ -9,6 +9,7 @@ use crate::error::SqlState;
 use crate::types::SqlType;
 
 const SECONDS_PER_DAY: i64 = 86_400;
+const MICROS_PER_DAY: i64 = SECONDS_PER_DAY * MICROS_PER_SECOND;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What is wrong with a text.
@@ -49,20 +50,40 @@ impl Trouble {
 
 /// 'yyyy-MM-dd' in days.
 pub(super) fn date(text: &[u8]) -> Result<i32, Trouble> {
-    match leading_date(text)? {
-        (days, []) => Ok(days),
-        _ => Err(Trouble::Syntax),
+    <&[u8; 10]>::try_from(text).map_err(|_| Trouble::Syntax).and_then(days_of)
+}
+
+/// The date that the last timestamp began with: most begin with the same.
+pub(super) struct RecentDate {
+    text: [u8; 10],
+    days: i32,
+}
+
+impl Default for RecentDate {
+    fn default() -> Self {
+        RecentDate { text: *b"1970-01-01", days: 0 }
     }
 }
 
-/// `yyyy-MM-dd HH:mm[:ss[.f...]][zone]` or with 'T', in microseconds UTC, rounded half up to `precision` digits of a
-/// second (at most nine are looked at).
-pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
-    let (days, rest) = leading_date(text)?;
-    let [b' ' | b'T', rest @ ..] = rest else {
+impl RecentDate {
+    /// `yyyy-MM-dd HH:mm[:ss[.f...]][zone]` or with 'T', in microseconds UTC, rounded half up to `precision` digits of a
+    /// second (at most nine are looked at).
+    pub(super) fn timestamp(&mut self, text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
+        let (date, rest) = text.split_first_chunk().ok_or(Trouble::Syntax)?;
+        if *date != self.text {
+            self.days = days_of(date)?;
+            self.text = *date;
+        }
+        Ok(i64::from(self.days) * MICROS_PER_DAY + time(rest, precision, zoned)?)
+    }
+}
+
+/// What follows the date, in microseconds since its midnight UTC.
+fn time(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
+    let [b' ' | b'T', text @ ..] = text else {
         return Err(Trouble::Syntax);
     };
-    let (second_of_day, nanos, rest) = leading_time(rest)?;
+    let (second_of_day, micros, rest) = leading_time(text, precision)?;
     if second_of_day >= SECONDS_PER_DAY {
         return Err(Trouble::Range);
     }
@@ -73,28 +94,22 @@ pub(super) fn timestamp(text: &[u8], precision: u8, zoned: bool) -> Result<i64, 
     if offset != 0 && !zoned {
         return Err(Trouble::Zone);
     }
-    let seconds = i64::from(days) * SECONDS_PER_DAY + second_of_day - offset;
-    Ok(seconds * MICROS_PER_SECOND + rounded_micros(nanos, precision))
+    Ok((second_of_day - offset) * MICROS_PER_SECOND + micros)
 }
 
 /// `HH:mm[:ss[.f...]]` in microseconds of the day, rounded as a timestamp; 24:00:00 is one.
-pub(super) fn time(text: &[u8], precision: u8) -> Result<i64, Trouble> {
-    let (second_of_day, nanos, rest) = leading_time(text)?;
+pub(super) fn time_of_day(text: &[u8], precision: u8) -> Result<i64, Trouble> {
+    let (second_of_day, micros, rest) = leading_time(text, precision)?;
     if !rest.is_empty() {
         return Err(Trouble::Syntax);
     }
-    let micros = second_of_day * MICROS_PER_SECOND + rounded_micros(nanos, precision);
-    if micros > SECONDS_PER_DAY * MICROS_PER_SECOND { Err(Trouble::Range) } else { Ok(micros) }
+    let micros = second_of_day * MICROS_PER_SECOND + micros;
+    if micros > MICROS_PER_DAY { Err(Trouble::Range) } else { Ok(micros) }
 }
 
-/// Half up, to so many digits of a second.
-fn rounded_micros(nanos: u64, precision: u8) -> i64 {
-    let unit = 10_u64.pow(9 - u32::from(precision.min(6)));
-    ((nanos + unit / 2) / unit * unit / 1000) as i64
-}
-
-/// Seconds of the day (up to that of 24:00:00), nanoseconds behind them, and what follows.
-fn leading_time(text: &[u8]) -> Result<(i64, u64, &[u8]), Trouble> {
+/// Seconds of the day (up to that of 24:00:00), microseconds behind them, and what follows.
+#[inline]
+fn leading_time(text: &[u8], precision: u8) -> Result<(i64, i64, &[u8]), Trouble> {
     let [h1, h2, b':', m1, m2, rest @ ..] = text else {
         return Err(Trouble::Syntax);
     };
@@ -103,26 +118,27 @@ fn leading_time(text: &[u8]) -> Result<(i64, u64, &[u8]), Trouble> {
         [b':', s1, s2, rest @ ..] => (number([*s1, *s2])?, rest),
         rest => (0, rest),
     };
-    if hour > 24 || minute > 59 || second > 59 {
+    let seconds = i64::from(hour * 3600 + minute * 60 + second);
+    if minute > 59 || second > 59 || seconds > SECONDS_PER_DAY {
         return Err(Trouble::Range);
     }
-    let (nanos, rest) = match rest {
-        [b'.', rest @ ..] => fraction(rest)?,
+    let (micros, rest) = match rest {
+        [b'.', a, b, c] if precision >= 3 => (i64::from(number([*a, *b, *c])?) * 1000, &[][..]),
+        [b'.', rest @ ..] => fraction(rest, precision)?,
         rest => (0, rest),
     };
-    let seconds = i64::from(hour * 3600 + minute * 60 + second);
-    if seconds > SECONDS_PER_DAY { Err(Trouble::Range) } else { Ok((seconds, nanos, rest)) }
+    Ok((seconds, micros, rest))
 }
 
-fn leading_date(text: &[u8]) -> Result<(i32, &[u8]), Trouble> {
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] = text else {
+fn days_of(date: &[u8; 10]) -> Result<i32, Trouble> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else {
         return Err(Trouble::Syntax);
     };
     let (year, month, day) = (number([*y1, *y2, *y3, *y4])?, number([*m1, *m2])?, number([*d1, *d2])?);
     if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
         return Err(Trouble::Range);
     }
-    Ok((days_from_civil(year as i32, month, day), rest))
+    Ok(days_from_civil(year as i32, month, day))
 }
 
 fn number<const N: usize>(digits: [u8; N]) -> Result<u32, Trouble> {
@@ -136,8 +152,8 @@ fn number<const N: usize>(digits: [u8; N]) -> Result<u32, Trouble> {
     if worst > 9 { Err(Trouble::Syntax) } else { Ok(value) }
 }
 
-/// Digits of a second as nanoseconds, and what follows them.
-fn fraction(text: &[u8]) -> Result<(u64, &[u8]), Trouble> {
+/// Digits of a second as microseconds, rounded half up to `precision` digits, and what follows them.
+fn fraction(text: &[u8], precision: u8) -> Result<(i64, &[u8]), Trouble> {
     let digits = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {
         return Err(Trouble::Syntax);
@@ -149,7 +165,9 @@ fn fraction(text: &[u8]) -> Result<(u64, &[u8]), Trouble> {
         unit /= 10;
         nanos += u64::from(digit - b'0') * unit;
     }
-    Ok((nanos, rest))
+    let unit = 10_u64.pow(9 - u32::from(precision.min(6)));
+    let rounded = (nanos + unit / 2) / unit * unit;
+    Ok(((rounded / 1000) as i64, rest))
 }
 
 /// '+hh', '+hhmm' or '+hh:mm' in seconds east of UTC.
@@ -220,9 +238,9 @@ pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
 
 /// With as many digits of a second as `precision` says.
 pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: TimestampFormat, out: &mut Vec<u8>) {
-    write_date(micros.div_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND), out);
+    write_date(micros.div_euclid(MICROS_PER_DAY), out);
     out.push(if format == TimestampFormat::Iso8601 { b'T' } else { b' ' });
-    write_time(micros.rem_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND), precision, out);
+    write_time(micros.rem_euclid(MICROS_PER_DAY), precision, out);
     if zoned {
         out.push(b'Z');
     }
@@ -271,7 +289,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, precision: u8, zoned: bool, expected: Result<&str, Trouble>) {
-        let found = timestamp(text.as_bytes(), precision, zoned).map(|micros| {
+        let found = RecentDate::default().timestamp(text.as_bytes(), precision, zoned).map(|micros| {
             let mut out = Vec::new();
             write_timestamp(micros, 6, false, TimestampFormat::Sql, &mut out);
             String::from_utf8(out).unwrap()

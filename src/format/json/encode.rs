@@ -7,7 +7,7 @@ use arrow::datatypes::{
     Time64MicrosecondType, TimestampMicrosecondType,
 };
 
-use super::scan::plain_run;
+use super::special::plain_run;
 use super::{JsonOptions, base64, datetime, number};
 use crate::error::{Error, Result};
 use crate::format::Encoder;

@@ -7,7 +7,8 @@
 //! 2. [`object`]: the keys of an object. It expects those of the object before, in the same order, so that the common key
 //!    costs one comparison; anything else is looked up, and what nobody wants is skipped, though not unread.
 //! 3. [`mod@column`]: a growing column for each wanted field; values go from the bytes straight into it.
-//! 4. [`scan`], [`number`], [`datetime`], [`base64`]: the tokens, and what they mean in each SQL type.
+//! 4. [`scan`] with [`special`], [`number`], [`texts`], [`datetime`], [`base64`]: the tokens, and what they mean in each
+//!    SQL type.
 //! 5. [`failure`]: why a message cannot be read, and at which field.
 //! 6. [`debezium`]: messages that are changes of a row instead of a row.
 //!
@@ -15,8 +16,9 @@
 //!
 //! What holds:
 //!
-//! - A message is good exactly if RFC 8259 says it is one object and each wanted field has a value of its type. Keys are
-//!   compared exactly; a repeated key counts with its last value; a missing one is null.
+//! - A message is good exactly if RFC 8259 says it is one object and each wanted field has a value of its type. A key
+//!   names the column of exactly that name, else one that differs in case only; a repeated key counts with its last value;
+//!   a missing one is null.
 //! - TEXT takes strings, numeric types take numbers, BOOLEAN takes true and false: nothing is converted by guess. Two
 //!   conventions of the field are read as well: NUMERIC as a string (producers that fear binary floats), NaN and the
 //!   infinities as strings (as we write them).
@@ -37,8 +39,10 @@ mod failure;
 mod number;
 mod object;
 mod scan;
+mod special;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::str::FromStr;
 

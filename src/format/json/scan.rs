@@ -1,10 +1,10 @@
 //! The tokens of JSON (RFC 8259), read from a message's bytes.
 //!
-//! The bytes are known to be UTF-8, so that only quotes, backslashes and control characters matter inside strings; these
-//! are looked for sixteen bytes at a time.
+//! The bytes are known to be UTF-8, so that only quotes, backslashes and control characters matter inside strings.
 
 use super::failure::{Failure, Scan, excerpt};
 use super::number::Number;
+use super::special::plain_run;
 
 /// Objects and arrays within each other that are read: as many as serde_json and PostgreSQL-sized stacks allow.
 const MAX_DEPTH: u32 = 127;
@@ -31,6 +31,11 @@ impl<'a> Scanner<'a> {
     /// A cursor over `bytes[start..]`.
     pub(super) fn new(bytes: &'a [u8], start: usize) -> Self {
         Scanner { bytes, at: start, start }
+    }
+
+    /// The chunk's bytes up to the message's end.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     #[inline]
@@ -206,6 +211,28 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
+    /// Steps over an integer of at most sixteen digits without a sign, if there are bytes behind it that end it. Most numbers
+    /// are such; `None`, and no step, for all others.
+    #[inline]
+    pub(super) fn small_integer(&mut self) -> Option<i64> {
+        let bytes: &[u8; 17] = self.rest().first_chunk()?;
+        let (words, _) = bytes.as_chunks::<8>();
+        let [low, high] = words else { return None };
+        let (mut value, mut digits) = leading_digits(u64::from_le_bytes(*low));
+        if digits == 8 {
+            let (more, places) = leading_digits(u64::from_le_bytes(*high));
+            value = value * POWERS_OF_TEN.get(places)? + more;
+            digits += places;
+        }
+        let leading_zero = digits > 1 && bytes.first() == Some(&b'0');
+        let ends = matches!(bytes.get(digits), Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+        if digits == 0 || leading_zero || !ends {
+            return None;
+        }
+        self.at += digits;
+        Some(value as i64)
+    }
+
     /// A number, checked; the cursor is at its first byte.
     pub(super) fn number(&mut self) -> Scan<Number<'a>> {
         let start = self.at;
@@ -339,6 +366,9 @@ pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) -> Scan<()> {
     }
 }
 
+/// 10^0 .. 10^8.
+const POWERS_OF_TEN: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
@@ -363,56 +393,6 @@ fn leading_digits(word: u64) -> (u64, usize) {
     (eights, digits)
 }
 
-/// How many bytes at the beginning of `bytes` are neither a quote, nor a backslash, nor a control character.
-#[inline]
-pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    // Most strings are short: the first words decide, and only long ones are worth the wider step.
-    let (words, _) = bytes.as_chunks::<8>();
-    if let [first, second, ..] = words {
-        let (low, high) = (special_bytes(*first), special_bytes(*second));
-        if low != 0 {
-            return low.trailing_zeros() as usize / 8;
-        }
-        if high != 0 {
-            return 8 + high.trailing_zeros() as usize / 8;
-        }
-    }
-    let (blocks, _) = bytes.as_chunks::<32>();
-    let is_plain =
-        |block: &&[u8; 32]| !block.iter().fold(false, |found, b| found | (*b == b'"') | (*b == b'\\') | (*b < 0x20));
-    let skipped = 32 * blocks.iter().take_while(is_plain).count();
-    skipped + plain_run_by_words(bytes.get(skipped..).unwrap_or_default())
-}
-
-fn plain_run_by_words(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let (pairs, last) = words.as_chunks::<2>();
-    for (i, [first, second]) in pairs.iter().enumerate() {
-        let (low, high) = (special_bytes(*first), special_bytes(*second));
-        if low | high != 0 {
-            let place = if low != 0 { low.trailing_zeros() / 8 } else { 8 + high.trailing_zeros() / 8 };
-            return i * 16 + place as usize;
-        }
-    }
-    let behind = pairs.len() * 16;
-    let plain = last.as_flattened().iter().chain(tail).take_while(|b| !matches!(b, b'"' | b'\\' | 0..0x20)).count();
-    behind + plain
-}
-
-/// A high bit for the first byte that is a quote, a backslash or a control character; bits behind it mean nothing.
-///
-/// A byte x is zero exactly if x - 1 borrows and x had no high bit (Mycroft); borrows run upwards only.
-#[inline]
-fn special_bytes(bytes: [u8; 8]) -> u64 {
-    let word = u64::from_le_bytes(bytes);
-    let quote = word ^ (LOW * b'"' as u64);
-    let backslash = word ^ (LOW * b'\\' as u64);
-    let found = (quote.wrapping_sub(LOW) & !quote)
-        | (backslash.wrapping_sub(LOW) & !backslash)
-        | (word.wrapping_sub(LOW * 0x20) & !word);
-    found & HIGH
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,20 +410,6 @@ mod tests {
             let found = leading_digits(u64::from_le_bytes([b'1', b'2', byte, b'3', 0, 0, 0, 0]));
             let digit = u64::from(byte.wrapping_sub(b'0'));
             assert_eq!(found, if byte.is_ascii_digit() { (1203 + digit * 10, 4) } else { (12, 2) }, "{byte:#x}");
-        }
-    }
-
-    #[test]
-    fn plain_runs_end_at_each_special_byte_wherever_it_stands() {
-        for byte in 0..=255_u8 {
-            let special = matches!(byte, b'"' | b'\\' | 0..0x20);
-            for place in 0..40 {
-                for filler in [b'a', 0x20, 0x21, 0x23, 0x5b, 0x5d, 0x7f, 0x80, 0xff] {
-                    let mut bytes = [filler; 41];
-                    bytes[place] = byte;
-                    assert_eq!(plain_run(&bytes), if special { place } else { 41 }, "{byte:#x} at {place}");
-                }
-            }
         }
     }
 }
