@@ -39,9 +39,7 @@ pub fn read(text: &str, ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
             ScalarValue::TimestampMicrosecond(Some(micros), Some(UTC.into()))
         }
         SqlType::Time(_) => ScalarValue::Time64Microsecond(Some(parse::time(trimmed).ok_or_else(invalid)?)),
-        SqlType::Interval => {
-            ScalarValue::IntervalMonthDayNano(Some(interval::parse(trimmed).ok_or_else(invalid)?))
-        }
+        SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(interval::parse(trimmed).ok_or_else(invalid)?)),
         SqlType::Uuid => {
             let bytes = uuid::parse(trimmed).ok_or_else(invalid)?;
             ScalarValue::FixedSizeBinary(uuid::BYTES, Some(bytes.to_vec()))

@@ -101,7 +101,9 @@ impl SqlType {
         match self {
             SqlType::Varchar(None) => Some("varchar".into()),
             SqlType::Varchar(Some(n)) => Some(format!("varchar({n})")),
-            SqlType::Timestamp(p) | SqlType::TimestampTz(p) | SqlType::Time(p) if *p != 6 => Some(format!("precision({p})")),
+            SqlType::Timestamp(p) | SqlType::TimestampTz(p) | SqlType::Time(p) if *p != 6 => {
+                Some(format!("precision({p})"))
+            }
             _ => None,
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::NullBufferBuilder;
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, Decimal128Array, ListArray, PrimitiveArray,
-    FixedSizeBinaryArray, LargeBinaryArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, Decimal128Array, FixedSizeBinaryArray,
+    LargeBinaryArray, ListArray, PrimitiveArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -125,7 +125,9 @@ impl Column {
             Values::Boolean(v) => v.truncate(rows),
             Values::SmallInt(v) => v.truncate(rows),
             Values::Integer(v) | Values::Date(v) => v.truncate(rows),
-            Values::BigInt(v) | Values::Timestamp { micros: v, .. } | Values::Time { micros: v, .. } => v.truncate(rows),
+            Values::BigInt(v) | Values::Timestamp { micros: v, .. } | Values::Time { micros: v, .. } => {
+                v.truncate(rows)
+            }
             Values::Interval(v) => v.truncate(rows),
             Values::Uuid(v) => v.truncate(rows),
             Values::Real(v) => v.truncate(rows),
@@ -305,8 +307,9 @@ fn parsed<T>(scanner: &mut Scanner, ty: &SqlType, parse: impl Fn(&str) -> Option
 /// Whatever JSON value is next, as jsonb.
 fn any_value(scanner: &mut Scanner) -> Scan<Vec<u8>> {
     let raw = scanner.skip_value()?;
-    let text = std::str::from_utf8(raw)
-        .map_err(|_| Failure::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\""))?;
+    let text = std::str::from_utf8(raw).map_err(|_| {
+        Failure::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"")
+    })?;
     jsonb::parse(text).map_err(|error| {
         let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));
         Failure::new(error.state(), format!("{}{detail}", error.message()))

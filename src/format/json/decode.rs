@@ -3,11 +3,11 @@
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
+use super::JsonOptions;
 use super::column::{Input, found_instead};
 use super::failure::{Failure, Scan};
 use super::object::Object;
 use super::scan::Scanner;
-use super::JsonOptions;
 use crate::error::Result;
 use crate::format::{BadMessage, Decoded, Decoder, RawChunk};
 

@@ -43,8 +43,13 @@ enum Shape {
     Text,
     Bytea,
     Date,
-    Time { precision: u8 },
-    Timestamp { precision: u8, zoned: bool },
+    Time {
+        precision: u8,
+    },
+    Timestamp {
+        precision: u8,
+        zoned: bool,
+    },
     Jsonb,
     /// As a string, as PostgreSQL prints it.
     Quoted(SqlType),

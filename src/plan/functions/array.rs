@@ -99,10 +99,7 @@ pub const DEFINITIONS: &[Definition] = &[
     Definition { name: "array_position", forms: &[form(&[P::Array, P::Any], integer, position)] },
     Definition {
         name: "array_to_string",
-        forms: &[
-            form(&[P::Array, P::Text], text, to_string),
-            form(&[P::Array, P::Text, P::Text], text, to_string),
-        ],
+        forms: &[form(&[P::Array, P::Text], text, to_string), form(&[P::Array, P::Text, P::Text], text, to_string)],
     },
     Definition {
         name: "string_to_array",

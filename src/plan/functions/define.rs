@@ -216,9 +216,15 @@ impl ScalarUDFImpl for Defined {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
-        // Asked before the arguments are settled, too.
-        let types: Vec<DataType> = arguments.iter().map(|ty| if *ty == DataType::Utf8 { DataType::Null } else { ty.clone() }).collect();
-        self.form(&types).map(|form| (form.result)(&types)).map_err(through)
+        // Asked before the arguments are settled, too: whole numbers are bigint then, texts have no type yet.
+        let early = |ty: &DataType| match ty {
+            DataType::Utf8 => DataType::Null,
+            DataType::Int64 => DataType::Int32,
+            other => other.clone(),
+        };
+        let early: Vec<DataType> = arguments.iter().map(early).collect();
+        let form = self.form(arguments).or_else(|_| self.form(&early)).map_err(through)?;
+        Ok((form.result)(arguments))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

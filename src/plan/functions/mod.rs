@@ -5,17 +5,19 @@
 //! 3. [`window`]: the ranking functions, with bigint results.
 //! 4. [`arithmetic`]: operators that fail on overflow.
 //! 5. [`define`]: how functions of ours are defined by the types of their arguments; [`temporal`]: those on times and
-//!    intervals, [`array`], [`jsonb`].
+//!    intervals, [`calendar`], [`to_char`], [`array`], [`jsonb`].
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
 pub mod arithmetic;
 pub mod array;
+pub mod calendar;
 pub mod define;
 pub mod jsonb;
 pub mod scalar;
 pub mod temporal;
+pub mod to_char;
 pub mod window;
 
 use std::collections::HashMap;
@@ -55,7 +57,9 @@ pub fn functions() -> &'static Functions {
 
 /// Those that are defined by the types of their arguments.
 fn defined() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    [temporal::DEFINITIONS, array::DEFINITIONS, jsonb::DEFINITIONS].into_iter().flatten().map(define::Defined::function)
+    let all =
+        [temporal::DEFINITIONS, calendar::DEFINITIONS, to_char::DEFINITIONS, array::DEFINITIONS, jsonb::DEFINITIONS];
+    all.into_iter().flatten().map(define::Defined::function)
 }
 
 impl Functions {

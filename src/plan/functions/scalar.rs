@@ -12,7 +12,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float32Array, Float64Array, PrimitiveArray, StringViewBuilder, new_empty_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float32Array, Float64Array, PrimitiveArray, StringViewBuilder,
+    new_empty_array,
 };
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int32Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array, IntervalMonthDayNanoArray, Time64MicrosecondArray};
-use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit};
+use arrow::array::{
+    ArrayRef, AsArray, Decimal128Array, Float64Array, IntervalMonthDayNanoArray, Time64MicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
+    TimeUnit,
+};
 
 use super::define::{Definition, Form, Parameter};
 use crate::clock::MICROS_PER_DAY;
@@ -36,7 +41,12 @@ fn length_type(_: &[DataType]) -> DataType {
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: TIME_TO_INTERVAL,
-        forms: &[Form { parameters: &[Parameter::Time], variadic: false, result: interval_type, call: time_to_interval }],
+        forms: &[Form {
+            parameters: &[Parameter::Time],
+            variadic: false,
+            result: interval_type,
+            call: time_to_interval,
+        }],
     },
     Definition {
         name: INTERVAL_TO_TIME,
@@ -44,7 +54,12 @@ pub const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: INTERVAL_LENGTH,
-        forms: &[Form { parameters: &[Parameter::Interval], variadic: false, result: length_type, call: interval_length }],
+        forms: &[Form {
+            parameters: &[Parameter::Interval],
+            variadic: false,
+            result: length_type,
+            call: interval_length,
+        }],
     },
     Definition {
         name: SCALE_INTERVAL,
@@ -109,7 +124,8 @@ fn scaled(value: IntervalMonthDayNano, factor: f64) -> Option<IntervalMonthDayNa
     let (whole_months, whole_days) = (whole(months)?, whole(days)?);
     let month_days = rounded((months - f64::from(whole_months)) * DAYS_PER_MONTH);
     let month_whole_days = whole(month_days)?;
-    let mut seconds = rounded((days - f64::from(whole_days) + month_days - f64::from(month_whole_days)) * SECONDS_PER_DAY);
+    let mut seconds =
+        rounded((days - f64::from(whole_days) + month_days - f64::from(month_whole_days)) * SECONDS_PER_DAY);
     let mut all_days = whole_days.checked_add(month_whole_days)?;
     if seconds.abs() >= SECONDS_PER_DAY {
         all_days = all_days.checked_add(whole(seconds / SECONDS_PER_DAY)?)?;

@@ -278,7 +278,9 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
         (T::Array(a), T::Array(b)) => assignable(a, b),
         (a, b) if number(a) && number(b) => true,
         (a, b) if moment(a) && moment(b) => true,
-        (T::Time(_) | T::Timestamp(_) | T::TimestampTz(_) | T::Interval, T::Time(_)) | (T::Time(_), T::Interval) => true,
+        (T::Time(_) | T::Timestamp(_) | T::TimestampTz(_) | T::Interval, T::Time(_)) | (T::Time(_), T::Interval) => {
+            true
+        }
         (a, b) => a == b,
     }
 }

@@ -18,11 +18,11 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Volatility, WindowFrame, lit,
 };
 
-use super::typing::{binary, call, cast, interval_length, literal_as, unknown};
+use super::typing::{binary, call, cast, extract, interval_length, literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
 use crate::plan::functions::define::Defined;
-use crate::plan::functions::{jsonb, scalar, temporal};
+use crate::plan::functions::{calendar, jsonb, scalar, temporal};
 use crate::plan::scalar::Scalar;
 use crate::plan::stream::RankFunction;
 use crate::plan::text::expr::print;
@@ -196,7 +196,14 @@ pub fn overflows() -> Error {
 fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if let Some(defined) = function.func.inner().downcast_ref::<Defined>() {
         function.args = defined.settle(function.args, schema)?;
+        has_field(&function, schema)?;
         return Ok(Transformed::yes(Expr::ScalarFunction(function)));
+    }
+    if let ("date_part", [field, of]) = (function.name(), function.args.as_slice())
+        && let Some(field) = unknown(field)
+    {
+        let part = settle(extract(&field, of.clone())?, schema)?;
+        return Ok(Transformed::yes(cast(part, DataType::Float64)));
     }
     if ["coalesce", "nvl", "nullif", "greatest", "least"].contains(&function.name())
         && let Some(ty) = common_type(&function.name().to_uppercase(), function.args.iter(), schema)?
@@ -214,6 +221,19 @@ fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Tr
         Ok(DataType::UInt16 | DataType::UInt8) => Transformed::yes(cast(expr, DataType::Int32)),
         _ => Transformed::no(expr),
     })
+}
+
+/// Fails if EXTRACT is asked for a field that values of the type do not have.
+fn has_field(function: &ScalarFunction, schema: &DFSchema) -> Result<()> {
+    let ([field, of], true) = (function.args.as_slice(), function.name().starts_with("extract_")) else {
+        return Ok(());
+    };
+    let (Some(field), Ok(ty)) = (unknown(field), of.get_type(schema)) else { return Ok(()) };
+    if ty.is_null() || calendar::has_field(&ty, &field) {
+        return Ok(());
+    }
+    let message = format!("unit \"{field}\" not supported for type {}", type_name(&ty));
+    Err(through(Error::unsupported(message, "Take a field that values of the type have.")))
 }
 
 /// The type of the first of several values that is not an unknown literal: the others take it, or fit it.
@@ -340,7 +360,7 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     if let Some(text) = unknown(&cast.expr)
         && !to.is_string()
     {
-        return literal_as(&text, &to).map(|literal| with_modifier(literal, &cast));
+        return with_modifier(literal_as(&text, &to)?, cast);
     }
     if to.is_string() {
         let text = text_of(*cast.expr, &from);
@@ -402,11 +422,11 @@ fn no_cast(from: &DataType, to: &DataType) -> Error {
 }
 
 /// Keeps a declared precision (timestamp(3)) that a folded literal would lose.
-fn with_modifier(literal: Expr, cast: &Cast) -> Expr {
+fn with_modifier(literal: Expr, cast: Cast) -> Result<Expr> {
     if cast.field.metadata().is_empty() {
-        return literal;
+        return Ok(literal);
     }
-    Expr::Cast(Cast { expr: Box::new(literal), field: Arc::clone(&cast.field) })
+    rounded_time(Cast { expr: Box::new(literal), field: cast.field })
 }
 
 /// A cast to timestamp(3) rounds.

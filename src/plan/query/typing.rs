@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::settle::{of_one_type, settle, text_of};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
-use crate::plan::functions::{array, functions, jsonb, scalar, temporal};
+use crate::plan::functions::{array, calendar, functions, jsonb, scalar, temporal};
 use crate::plan::value;
 use crate::types::{NUMERIC_DEFAULT, SqlType, UTC};
 
@@ -43,6 +43,16 @@ impl ExprPlanner for PostgresOperators {
             (field_access, _) => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr })),
         };
         Ok(PlannerResult::Planned(settled_call(array::ELEMENT, vec![expr, key], schema)?))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        match args.as_slice() {
+            [field, of] if unknown(field).is_some() => {
+                let field = unknown(field).unwrap_or_default();
+                Ok(PlannerResult::Planned(extract(&field, of.clone())?))
+            }
+            _ => Ok(PlannerResult::Original(args)),
+        }
     }
 
     fn plan_array_literal(&self, items: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
@@ -408,9 +418,26 @@ impl Sides {
                 let same = if self.left_type == zoned || self.right_type == zoned { zoned } else { TIMESTAMP };
                 Ok(self.cast(same.clone(), same))
             }
-            (D::List(_), D::List(_)) | (D::Struct(_), D::Struct(_)) => Ok(binary(self.left, self.op, self.right)),
+            (D::Struct(_), D::Struct(_)) => Ok(binary(self.left, self.op, self.right)),
             (l, r) if SqlType::from_arrow(l) == SqlType::from_arrow(r) => Ok(binary(self.left, self.op, self.right)),
             _ => Err(through(self.missing())),
+        }
+    }
+}
+
+/// A field of a date, a time or an interval, as numeric with the field's digits.
+pub fn extract(field: &str, of: Expr) -> Result<Expr> {
+    let name = field.trim_matches(['\'', '"']).to_ascii_lowercase();
+    let argument = lit(ScalarValue::Utf8View(Some(name.clone())));
+    match calendar::digits_of(&name) {
+        Some(0) => call(calendar::EXTRACT_WHOLE, vec![argument, of]),
+        Some(6) => call(calendar::EXTRACT_PART, vec![argument, of]),
+        Some(digits) => Ok(cast(call(calendar::EXTRACT_PART, vec![argument, of])?, DataType::Decimal128(38, digits))),
+        None => {
+            let message = format!("unit \"{name}\" not recognized");
+            let hint = "EXTRACT knows year, quarter, month, week, day, dow, isodow, doy, hour, minute, second, \
+                        millisecond, microsecond, epoch, decade, century, millennium and isoyear.";
+            Err(through(Error::new(SqlState::InvalidParameterValue, message).with_hint(hint)))
         }
     }
 }
@@ -436,8 +463,7 @@ fn container_operator(raw: RawBinaryExpr, names: &[&str], swap: bool, schema: &D
     let RawBinaryExpr { op, left, right } = raw;
     let (left, right) = (settle(left, schema)?, settle(right, schema)?);
     let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
-    let missing =
-        no_operator(&operand_type(&left, &left_type), &op.to_string(), &operand_type(&right, &right_type));
+    let missing = no_operator(&operand_type(&left, &left_type), &op.to_string(), &operand_type(&right, &right_type));
     let (mut first, mut second) = if swap { (right, left) } else { (left, right) };
     let (first_type, second_type) = if swap { (right_type, left_type) } else { (left_type, right_type) };
     // An unknown literal is of the other side's type where both are of one.
@@ -452,7 +478,13 @@ fn container_operator(raw: RawBinaryExpr, names: &[&str], swap: bool, schema: &D
     let jsonb_first = first_type == DataType::LargeBinary || unknown(&first).is_some();
     let name = match names {
         [name] => *name,
-        [of_jsonb, of_arrays] => if jsonb_first { *of_jsonb } else { *of_arrays },
+        [of_jsonb, of_arrays] => {
+            if jsonb_first {
+                *of_jsonb
+            } else {
+                *of_arrays
+            }
+        }
         _ => return Err(through(missing)),
     };
     let alike = first.get_type(schema)? == second.get_type(schema)?;

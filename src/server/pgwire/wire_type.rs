@@ -37,11 +37,7 @@ fn length(ty: &SqlType) -> i16 {
         SqlType::Boolean => 1,
         SqlType::SmallInt => 2,
         SqlType::Integer | SqlType::Real | SqlType::Date => 4,
-        SqlType::BigInt
-        | SqlType::Double
-        | SqlType::Timestamp(_)
-        | SqlType::TimestampTz(_)
-        | SqlType::Time(_) => 8,
+        SqlType::BigInt | SqlType::Double | SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Time(_) => 8,
         SqlType::Interval | SqlType::Uuid => 16,
         _ => -1,
     }

@@ -35,8 +35,28 @@ fn normalised_as_postgresql_does() {
 #[test]
 fn bytes_order_as_postgresql_orders_values() {
     let ascending = [
-        "null", "\"\"", "\"a\"", "\"aa\"", "\"b\"", "-1", "0", "0.5", "10", "false", "true", "[]", "[null]", "[9]",
-        "[1, 1]", "[1, 2]", "{}", r#"{"a": 1}"#, r#"{"a": 2}"#, r#"{"b": 0}"#, r#"{"aa": 0}"#, r#"{"a": 0, "b": 0}"#,
+        "null",
+        "\"\"",
+        "\"a\"",
+        "\"aa\"",
+        "\"b\"",
+        "-1",
+        "0",
+        "0.5",
+        "10",
+        "false",
+        "true",
+        "[]",
+        "[null]",
+        "[9]",
+        "[1, 1]",
+        "[1, 2]",
+        "{}",
+        r#"{"a": 1}"#,
+        r#"{"a": 2}"#,
+        r#"{"b": 0}"#,
+        r#"{"aa": 0}"#,
+        r#"{"a": 0, "b": 0}"#,
     ];
     for pair in ascending.windows(2) {
         assert!(value(pair[0]) < value(pair[1]), "{pair:?}");

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewBuilder, Time64MicrosecondArray, TimestampMicrosecondArray, UInt64Array,
-    FixedSizeBinaryBuilder,
+    ArrayRef, BinaryViewBuilder, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryBuilder, Float32Array,
+    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewBuilder,
+    Time64MicrosecondArray, TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::compute;
 use arrow::datatypes::IntervalMonthDayNano;
