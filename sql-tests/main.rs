@@ -5,15 +5,18 @@
 //! 3. [`kafka`]: jobs from topic to topic, on a real broker.
 //! 4. [`psql`]: the real psql and what it shows.
 //! 5. [`docs`]: what the README and `examples/` show works when pasted.
-//! 6. [`generated`]: statements that nobody wrote.
+//! 6. [`flink_oracle`]: the answers of a real Flink.
+//! 7. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
 //! at the scripts. `--mutants` tests these tests instead ([`mutants`]).
 
+mod answer;
 mod bless;
 mod database;
 mod docs;
+mod flink_oracle;
 mod generated;
 mod host;
 mod kafka;
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
     kafka::run(&mut tally);
     psql::run(&mut tally);
     docs::run(&mut tally);
+    flink_oracle::run(&mut tally);
     generated::run(request.seed, &mut tally);
     tally.close()
 }

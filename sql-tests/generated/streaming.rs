@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use sqllogictest::{AsyncDB, DBOutput};
+use sqllogictest::AsyncDB;
 
 use super::data::{Data, SOURCES, Values};
 use super::query::{Query, Side};
 use super::{PATIENCE, runtime};
+use crate::answer::{compare, rows};
 use crate::database::Database;
 use crate::host::{Access, Host};
 use crate::tally::Tally;
@@ -159,9 +160,7 @@ async fn run_once(
         Some(expected) => expected,
         None => expected.insert(batch(query, data, database).await?),
     };
-    if answer != *expected {
-        return Err(difference(&answer, expected));
-    }
+    compare(("the view", &answer), ("the batch answer", expected))?;
     // Every row that came and went was put out twice.
     let Access::InProcess(engine) = host.access().await?.1 else { return Err("not in process".into()) };
     let status = engine.views().into_iter().find(|view| view.name == "answer").ok_or("the view is not there")?;
@@ -179,37 +178,4 @@ async fn batch(query: &Query, data: &Data, database: &mut Database) -> Result<Ve
     }
     let text = query.text(Side::Batch);
     rows(database, &text).await.map_err(|why| format!("the batch query failed: {why}\n{text}"))
-}
-
-/// The sorted rows of a statement.
-async fn rows(database: &mut Database, sql: &str) -> Result<Vec<String>, String> {
-    match database.run(sql).await.map_err(|e| e.to_string())? {
-        DBOutput::Rows { rows, .. } => {
-            let mut rows: Vec<String> = rows.into_iter().map(|row| row.join(" | ")).collect();
-            rows.sort();
-            Ok(rows)
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// Rows that only one of the sorted answers has.
-fn difference(answer: &[String], expected: &[String]) -> String {
-    let mut missing: Vec<&String> = expected.iter().collect();
-    let mut surplus = Vec::new();
-    for row in answer {
-        match missing.iter().position(|m| *m == row) {
-            Some(index) => {
-                missing.remove(index);
-            }
-            None => surplus.push(row),
-        }
-    }
-    let shown = |rows: &[&String]| rows.iter().take(10).map(|r| format!("\n    {r}")).collect::<String>();
-    let (answer, expected) = (answer.len(), expected.len());
-    format!(
-        "the view has {answer} rows, the batch answer {expected}\n  only in the view:{}\n  only in the batch answer:{}",
-        shown(&surplus),
-        shown(&missing)
-    )
 }

@@ -22,7 +22,7 @@ use super::follow::Standing;
 use super::input::{Chunk, ChunkState};
 use super::member::{Feed, Inflow, Member, MemberStats, Origin, Run, ViewOutflow, projection};
 use super::reading::{CutChunk, CutPolicy, Reading, needs};
-use super::status::Counts;
+use super::status::{Counts, Running};
 
 /// Identifies a reading within a core.
 pub type ReadingId = u64;
@@ -125,6 +125,7 @@ impl Core {
             view,
             failed: None,
             stats: MemberStats::default(),
+            operators: Arc::default(),
         });
         self.due = true;
         Ok(())
@@ -185,6 +186,7 @@ impl Core {
         let readings = self.readings_of(member);
         Standing {
             counts: Counts::of(member, self.tick),
+            running: Some(Running::of(member)),
             failed: member.failed.clone(),
             buffered_bytes: readings.iter().map(|reading| reading.buffered_bytes()).sum(),
             trouble: readings.iter().find_map(|reading| reading.trouble()),

@@ -335,6 +335,7 @@ impl Engine {
             parallelism,
             started: self.config.clock.now(),
             counts: Counts::default(),
+            running: None,
             delivered_rows: 0,
             outbox_bytes: 0,
             buffered_bytes: 0,

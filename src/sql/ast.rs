@@ -30,6 +30,8 @@ pub enum StatementKind {
     Drop(DropObjects),
     /// Its inner statement is a query, an INSERT, or one of the CREATEs.
     Explain(Explain),
+    /// EXPLAIN ANALYZE of a job or a materialized view.
+    ExplainAnalyze(ObjectClass, Name),
     Show(Show),
     StopJob(Name),
     CancelJob(Name),
@@ -288,7 +290,11 @@ impl StatementKind {
             StatementKind::Deallocate(Some(_)) => "DEALLOCATE",
             StatementKind::Deallocate(None) => "DEALLOCATE ALL",
             StatementKind::Release(tag) => tag,
-            StatementKind::Explain(_) | StatementKind::Show(_) | StatementKind::Query(_) | StatementKind::Empty => {
+            StatementKind::Explain(_)
+            | StatementKind::ExplainAnalyze(..)
+            | StatementKind::Show(_)
+            | StatementKind::Query(_)
+            | StatementKind::Empty => {
                 return None;
             }
         })
