@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, LargeBinaryArray, ListBuilder,
-    StringViewArray, StringViewBuilder, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Float64Array, Int16Array, Int32Array, Int32Builder, Int64Array, IntervalMonthDayNanoArray, LargeBinaryArray,
+    ListBuilder, StringViewArray, StringViewBuilder, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
@@ -202,6 +202,32 @@ fn version_1_fixtures() {
     let second = "0201fff800000000000002000000000000000000000000000000000100018000000201800201800000020180000000";
     assert_eq!(hex(keys.get(0)), first);
     assert_eq!(hex(keys.get(1)), second);
+}
+
+/// The forms that came later, as they were first written.
+#[test]
+fn version_1_fixtures_of_later_types() {
+    let mut lists = ListBuilder::new(Int32Builder::new());
+    lists.append_value([Some(1), None]);
+    let uuids = FixedSizeBinaryArray::try_from_iter([[7u8; 16]].into_iter()).unwrap();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Time64MicrosecondArray::from(vec![1])),
+        Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(0, 1, 0)])),
+        Arc::new(uuids),
+        Arc::new(LargeBinaryArray::from(vec![&b"\x05"[..]])),
+        Arc::new(lists.finish()),
+    ];
+    let (_, keys) = encode(&columns);
+    let hex = keys.get(0).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let expected = concat!(
+        "018000000000000001",
+        "01800000000000000000004e94914f0000",
+        "0107070707070707070707070707070707",
+        "01050000",
+        "01018000000102000000",
+        "0000",
+    );
+    assert_eq!(hex, expected);
 }
 
 #[test]

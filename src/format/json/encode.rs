@@ -149,7 +149,7 @@ enum Values<'a> {
     Date(&'a [i32]),
     Time { micros: &'a [i64], precision: u8 },
     Jsonb(&'a arrow::array::LargeBinaryArray),
-    Quoted(Cells),
+    Quoted(Box<Cells>),
     Timestamp { micros: &'a [i64], precision: u8, zoned: bool, options: JsonOptions },
     Row(Vec<Writer<'a>>),
     Array(&'a [i32], Box<Value<'a>>),
@@ -190,7 +190,7 @@ fn value<'a>(shape: &'a Shape, array: &'a ArrayRef, options: JsonOptions) -> Res
             Values::Time { micros: array.as_primitive::<Time64MicrosecondType>().values(), precision: *precision }
         }
         Shape::Jsonb => Values::Jsonb(array.as_binary::<i64>()),
-        Shape::Quoted(ty) => Values::Quoted(Cells::of(array, ty)?),
+        Shape::Quoted(ty) => Values::Quoted(Box::new(Cells::of(array, ty)?)),
         Shape::Row(columns) => Values::Row(writers(columns, array.as_struct().columns(), options)?),
         Shape::Array(item) => {
             let list = array.as_list::<i32>();

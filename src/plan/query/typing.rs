@@ -12,6 +12,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::containers;
 use super::settle::{of_one_type, settle, text_of};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
@@ -66,8 +67,8 @@ impl ExprPlanner for PostgresOperators {
     }
 
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        if let Some((names, swap)) = containers(&raw.op) {
-            return container_operator(raw, names, swap, schema).map(PlannerResult::Planned);
+        if let Some(operator) = containers::operator(&raw.op) {
+            return operator.plan(raw, schema).map(PlannerResult::Planned);
         }
         let Some(op) = operator(&raw.op) else { return Ok(PlannerResult::Original(raw)) };
         let left = if is_settled(&raw.left) { raw.left } else { settle(raw.left, schema)? };
@@ -86,7 +87,7 @@ impl ExprPlanner for PostgresOperators {
     }
 }
 
-fn is_literal_error(error: &DataFusionError) -> bool {
+pub(super) fn is_literal_error(error: &DataFusionError) -> bool {
     let state = match error {
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map(Error::state),
         _ => None,
@@ -203,15 +204,16 @@ impl Sides {
 
     fn concat(self) -> Result<Expr> {
         let is_text = |ty: &DataType| ty.is_string();
-        if [&self.left_type, &self.right_type].contains(&&DataType::LargeBinary) {
+        let is_jsonb = |expr: &Expr, ty: &DataType| *ty == DataType::LargeBinary || unknown(expr).is_some();
+        if [&self.left_type, &self.right_type].contains(&&DataType::LargeBinary)
+            && is_jsonb(&self.left, &self.left_type)
+            && is_jsonb(&self.right, &self.right_type)
+        {
             let side = |expr: Expr| match unknown(&expr) {
                 Some(text) => literal_as(&text, &DataType::LargeBinary),
                 None => Ok(expr),
             };
-            let missing = self.missing();
-            let (left, right) = (side(self.left)?, side(self.right)?);
-            let both = self.left_type.is_string() || self.right_type.is_string() || self.left_type == self.right_type;
-            return if both { call(jsonb::CONCAT, vec![left, right]) } else { Err(through(missing)) };
+            return call(jsonb::CONCAT, vec![side(self.left)?, side(self.right)?]);
         }
         if matches!(self.left_type, DataType::List(_)) || matches!(self.right_type, DataType::List(_)) {
             return self.concat_arrays();
@@ -442,64 +444,12 @@ pub fn extract(field: &str, of: Expr) -> Result<Expr> {
     }
 }
 
-/// The functions that an operator on jsonb, and on arrays, stands for; and whether its sides change.
-fn containers(op: &BinaryOperator) -> Option<(&'static [&'static str], bool)> {
-    Some(match op {
-        BinaryOperator::Arrow => (&[jsonb::GET], false),
-        BinaryOperator::LongArrow => (&[jsonb::GET_TEXT], false),
-        BinaryOperator::HashArrow => (&[jsonb::GET_PATH], false),
-        BinaryOperator::HashLongArrow => (&[jsonb::GET_PATH_TEXT], false),
-        BinaryOperator::AtArrow => (&[jsonb::CONTAINS, array::CONTAINS], false),
-        BinaryOperator::ArrowAt => (&[jsonb::CONTAINS, array::CONTAINS], true),
-        BinaryOperator::PGOverlap => (&[array::OVERLAPS], false),
-        BinaryOperator::Question => (&[jsonb::EXISTS], false),
-        BinaryOperator::QuestionPipe => (&[jsonb::EXISTS_ANY], false),
-        BinaryOperator::QuestionAnd => (&[jsonb::EXISTS_ALL], false),
-        _ => return None,
-    })
-}
-
-fn container_operator(raw: RawBinaryExpr, names: &[&str], swap: bool, schema: &DFSchema) -> Result<Expr> {
-    let RawBinaryExpr { op, left, right } = raw;
-    let (left, right) = (settle(left, schema)?, settle(right, schema)?);
-    let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
-    let missing = no_operator(&operand_type(&left, &left_type), &op.to_string(), &operand_type(&right, &right_type));
-    let (mut first, mut second) = if swap { (right, left) } else { (left, right) };
-    let (first_type, second_type) = if swap { (right_type, left_type) } else { (left_type, right_type) };
-    // An unknown literal is of the other side's type where both are of one.
-    let arrays = is_list(&first_type) || is_list(&second_type);
-    if arrays {
-        match (unknown(&first), unknown(&second)) {
-            (Some(text), _) if is_list(&second_type) => first = literal_as(&text, &second_type)?,
-            (_, Some(text)) if is_list(&first_type) => second = literal_as(&text, &first_type)?,
-            _ => {}
-        }
-    }
-    let jsonb_first = first_type == DataType::LargeBinary || unknown(&first).is_some();
-    let name = match names {
-        [name] => *name,
-        [of_jsonb, of_arrays] => {
-            if jsonb_first {
-                *of_jsonb
-            } else {
-                *of_arrays
-            }
-        }
-        _ => return Err(through(missing)),
-    };
-    let alike = first.get_type(schema)? == second.get_type(schema)?;
-    if name.starts_with("jsonb") != jsonb_first || (!jsonb_first && !alike) {
-        return Err(through(missing));
-    }
-    settled_call(name, vec![first, second], schema).map_err(|e| if is_literal_error(&e) { e } else { through(missing) })
-}
-
 /// A call of one of our own functions, its arguments in the types that it takes.
-fn settled_call(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Expr> {
+pub(super) fn settled_call(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Expr> {
     settle(call(name, args)?, schema)
 }
 
-fn is_list(ty: &DataType) -> bool {
+pub(super) fn is_list(ty: &DataType) -> bool {
     matches!(ty, DataType::List(_))
 }
 
@@ -524,7 +474,7 @@ pub fn unknown(expr: &Expr) -> Option<String> {
     }
 }
 
-fn operand_type(expr: &Expr, ty: &DataType) -> String {
+pub(super) fn operand_type(expr: &Expr, ty: &DataType) -> String {
     if unknown(expr).is_some() { "unknown".into() } else { type_name(ty) }
 }
 

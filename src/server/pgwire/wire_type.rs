@@ -110,5 +110,9 @@ mod tests {
         check(SqlType::Timestamp(3), 1114, 8, 3);
         check(SqlType::Timestamp(6), 1114, 8, -1);
         check(SqlType::Array(Box::new(SqlType::Text)), 1009, -1, -1);
+        check(SqlType::Uuid, 2950, 16, -1);
+        check(SqlType::Time(3), 1083, 8, 3);
+        check(SqlType::Jsonb, 3802, -1, -1);
+        check(SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Uuid)))), 2951, -1, -1);
     }
 }

@@ -70,7 +70,8 @@ pub fn infer(tables: &Tables, text: &str, query: &Query, given: &[Option<SqlType
     types.resize(count, None);
     if types.contains(&None) {
         let mut query = query.clone();
-        let _ = VisitMut::visit(&mut query, &mut Contexts { types: &mut types });
+        let mut arrays = Vec::new();
+        let _ = VisitMut::visit(&mut query, &mut Contexts { types: &mut types, arrays: &mut arrays });
         let inference = Arc::new(Inference { types: Mutex::new(vec![None; count]) });
         // Null stands for "not known yet". Whatever fails here fails again, and is told, once the types are known.
         let fields = types.iter().map(|ty| {
@@ -81,16 +82,22 @@ pub fn infer(tables: &Tables, text: &str, query: &Query, given: &[Option<SqlType
             tracing::debug!("types of parameters in \"{text}\": {}", error.strip_backtrace());
         }
         let found = inference.types.lock();
-        for (ty, found) in types.iter_mut().zip(found.iter()) {
-            *ty = ty.take().or_else(|| found.clone());
+        for (index, (ty, found)) in types.iter_mut().zip(found.iter()).enumerate() {
+            let found = || match arrays.contains(&index) {
+                true => Some(SqlType::Array(Box::new(found.clone()?))),
+                false => found.clone(),
+            };
+            *ty = ty.take().or_else(found);
         }
     }
     Ok(types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect())
 }
 
-/// What the syntax alone tells; and it spells BETWEEN and IN as comparisons, which [`Inference`] understands.
+/// What the syntax alone tells; and it spells BETWEEN, IN and ANY as comparisons, which [`Inference`] understands.
 struct Contexts<'a> {
     types: &'a mut Vec<Option<SqlType>>,
+    /// Parameters that are arrays of what they are compared with.
+    arrays: &'a mut Vec<usize>,
 }
 
 impl Contexts<'_> {
@@ -138,6 +145,12 @@ impl VisitorMut for Contexts<'_> {
             Expr::Between { expr: inner, low, high, .. } => {
                 let low = compare(inner, BinaryOperator::GtEq, low);
                 *expr = both(low, compare(inner, BinaryOperator::LtEq, high));
+            }
+            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
+                if let Some(index) = parameter(right) {
+                    self.arrays.push(index);
+                    *expr = compare(left, BinaryOperator::Eq, right);
+                }
             }
             Expr::InList { expr: inner, list, .. } => {
                 let equal = list.iter().map(|item| compare(inner, BinaryOperator::Eq, item));

@@ -52,7 +52,6 @@ pub enum Kind<'a> {
     String(&'a str),
     Number(&'a [u8]),
     Boolean(bool),
-    /// So many elements, and their bytes.
     Array(Elements<'a>),
     Object(Fields<'a>),
 }
@@ -155,20 +154,12 @@ impl<'a> Value<'a> {
     /// PostgreSQL's `@>`: whether all of `other` is somewhere in this, at the same depth.
     pub fn contains(self, other: Value<'_>) -> bool {
         match (self.kind(), other.kind()) {
-            (Some(Kind::Array(mut own)), Some(Kind::Array(_) | Kind::Object(_))) if other.is_object() => {
-                let _ = own.next();
-                false
-            }
-            (Some(Kind::Array(_)), Some(Kind::Array(wanted))) => wanted.into_iter().all(|w| self.holds(w)),
-            // An array contains a scalar that it holds; only at the top, but there is no other place to ask.
+            (Some(Kind::Array(_)), Some(Kind::Array(_) | Kind::Object(_))) => self.includes(other),
+            // At the top, and only there, an array contains a scalar that it holds.
             (Some(Kind::Array(_)), Some(_)) => self.holds(other),
             (Some(_), Some(_)) => self.includes(other),
             _ => false,
         }
-    }
-
-    fn is_object(self) -> bool {
-        self.0.first() == Some(&OBJECT)
     }
 
     /// Whether an element of this array includes `wanted`.
