@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::group::Calls;
 use super::interval_join::IntervalJoin;
 use super::join::Join;
+use super::normalize::Normalize;
 use super::project::Project;
 use super::session_aggregate::{SessionAggregate, SessionWindows};
 use super::slices::Slices;
@@ -70,6 +71,7 @@ pub fn build(
             let plan = UpsertPlan { key, keeps: *keeps, latest: *latest, with_before: *with_before };
             Box::new(Upsert::new(table, &plan, &node.schema, state)?)
         }
+        Op::Normalize { key, place } => Box::new(Normalize::new(table, (key, *place), input, &node.schema, state)?),
         Op::Join { kind, on, condition } => {
             let [left, right] = input_schemas else { return Err(Error::internal("a join has two inputs")) };
             let join = (*kind, &on[..], condition.as_ref());

@@ -17,7 +17,8 @@
 //!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
 //!   CUMULATE that answer once. `slices` cuts event time, `sweep` lays slices out window by window.
 //! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
-//! - `upsert` stands in front of sinks that keep one row a key.
+//! - `upsert` stands in front of sinks that keep one row a key; `normalize` behind sources whose messages replace each
+//!   other by key.
 //! - `join` matches the rows of two inputs by key.
 //! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
 //! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.
@@ -41,6 +42,7 @@ mod interval_join;
 mod join;
 mod multiset;
 mod net;
+mod normalize;
 mod project;
 mod ranks;
 mod session_aggregate;

@@ -85,6 +85,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Window { .. } => "window",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
+        Op::Normalize { .. } => "normalize",
         Op::Upsert { .. } => "upsert",
         Op::Join { .. } => "join",
         Op::Union => "union",

@@ -107,6 +107,7 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
         Op::WindowAggregate { keys, .. } => format!("Window Aggregate by {}", keys_of(inputs, keys)),
+        Op::Normalize { key, .. } => format!("Normalize by {}", keys_of(inputs, key)),
         Op::Upsert { key, .. } => format!("Upsert by {}", keys_of(inputs, key)),
         Op::Join { kind, on, .. } => {
             let kind = match kind {
@@ -203,6 +204,7 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             }
             lines
         }
+        Op::Normalize { .. } => vec!["Emits: what a key's row was and what it is, once a tick".into()],
         Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
         Op::TopN { order, ranks, at_once, .. } => top_n(order, *ranks, *at_once, inputs),
         Op::IntervalJoin(join) => interval_join(join, inputs),

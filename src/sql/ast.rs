@@ -88,6 +88,17 @@ pub struct ColumnDef {
     pub name: Name,
     pub ty: SqlType,
     pub not_null: bool,
+    pub metadata: Option<MetadataDef>,
+}
+
+/// METADATA [FROM 'key'] [VIRTUAL].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetadataDef {
+    /// `None`: the column's name.
+    pub key: Option<String>,
+    /// It cannot be written.
+    pub is_virtual: bool,
+    pub position: usize,
 }
 
 impl ColumnDef {

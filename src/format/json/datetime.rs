@@ -220,7 +220,7 @@ fn civil_from_days(days: i64) -> (i64, u64, u64) {
     (year, month as u64, day as u64)
 }
 
-pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
     if year < 0 {
         out.push(b'-');
@@ -237,7 +237,13 @@ pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
 }
 
 /// With as many digits of a second as `precision` says.
-pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: TimestampFormat, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_timestamp(
+    micros: i64,
+    precision: u8,
+    zoned: bool,
+    format: TimestampFormat,
+    out: &mut Vec<u8>,
+) {
     write_date(micros.div_euclid(MICROS_PER_DAY), out);
     out.push(if format == TimestampFormat::Iso8601 { b'T' } else { b' ' });
     write_time(micros.rem_euclid(MICROS_PER_DAY), precision, out);
@@ -247,7 +253,7 @@ pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: T
 }
 
 /// A time of day, with as many digits of a second as `precision` says.
-pub(super) fn write_time(micros: i64, precision: u8, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_time(micros: i64, precision: u8, out: &mut Vec<u8>) {
     let (seconds, fraction) = ((micros / MICROS_PER_SECOND) as u64, (micros % MICROS_PER_SECOND) as u64);
     let [h1, h2] = two_digits(seconds / 3600);
     let [m1, m2] = two_digits(seconds / 60 % 60);

@@ -225,6 +225,7 @@ impl Lowering<'_> {
             },
             Op::TopN { .. } => self.window_column_of(input(0)?, column),
             Op::Scan { .. }
+            | Op::Normalize { .. }
             | Op::ViewScan { .. }
             | Op::Aggregate { .. }
             | Op::Join { .. }
