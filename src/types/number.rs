@@ -26,7 +26,7 @@ fn float_text(value: f64, scientific: std::fmt::Arguments<'_>, digits: i32, out:
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |m| ("-", m));
-    put(out, &sign);
+    put(out, sign);
     if exponent < -4 || exponent >= digits {
         let exponent_sign = if exponent < 0 { '-' } else { '+' };
         let _ = write!(out, "{mantissa}e{exponent_sign}{:02}", exponent.abs());
@@ -45,9 +45,9 @@ fn float_text(value: f64, scientific: std::fmt::Arguments<'_>, digits: i32, out:
         }
         Ok(e) => {
             let (whole, fraction) = all.split_at(e + 1);
-            put(out, &whole);
+            put(out, whole);
             put(out, ".");
-            put(out, &fraction);
+            put(out, fraction);
         }
     }
 }
@@ -72,7 +72,7 @@ pub fn numeric_text(unscaled: i128, scale: i8, out: &mut impl Write) {
     put(out, if before.is_empty() { "0" } else { before });
     put(out, ".");
     put_zeros(out, scale - after.len());
-    put(out, &after);
+    put(out, after);
 }
 
 fn put_zeros(out: &mut impl Write, count: usize) {

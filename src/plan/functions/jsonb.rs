@@ -107,7 +107,7 @@ pub const DEFINITIONS: &[Definition] = &[
     Definition { name: TO_BOOLEAN, forms: &[form(&[P::Jsonb], boolean, to_boolean)] },
     Definition { name: "jsonb_typeof", forms: &[form(&[P::Jsonb], text, type_of)] },
     Definition { name: "jsonb_array_length", forms: &[form(&[P::Jsonb], integer, array_length)] },
-    Definition { name: "jsonb_strip_nulls", forms: &[form(&[P::Jsonb], jsonb, |a, _| each(a, |v| strip_nulls(v)))] },
+    Definition { name: "jsonb_strip_nulls", forms: &[form(&[P::Jsonb], jsonb, |a, _| each(a, strip_nulls))] },
     Definition { name: "to_jsonb", forms: &[form(&[P::Any], jsonb, to_jsonb)] },
     Definition { name: "jsonb_build_array", forms: &[variadic(&[P::Any], jsonb, build_array)] },
     Definition { name: "jsonb_build_object", forms: &[variadic(&[P::Any], jsonb, build_object)] },
