@@ -46,6 +46,7 @@ sql_states! {
     InvalidRowCountInLimit = "2201W",
     InvalidRowCountInOffset = "2201X",
     InvalidTextRepresentation = "22P02",
+    UntranslatableCharacter = "22P05",
     /// Input bytes that their format cannot read.
     BadCopyFileFormat = "22P04",
     NotNullViolation = "23502",
@@ -123,6 +124,7 @@ impl Error {
             SqlType::Numeric(..) => "numeric".to_string(),
             SqlType::Timestamp(_) => "timestamp".to_string(),
             SqlType::TimestampTz(_) => "timestamp with time zone".to_string(),
+            SqlType::Time(_) => "time".to_string(),
             other => other.to_string(),
         };
         let out_of_range = |message: String| Error::new(SqlState::NumericValueOutOfRange, message);
@@ -143,15 +145,21 @@ impl Error {
                     "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{whole}."
                 ))
             }
+            SqlType::Time(_) if trimmed.contains(':') && !trimmed.contains(|c: char| c.is_alphabetic()) => {
+                let message = format!("date/time field value out of range: \"{text}\"");
+                Error::new(SqlState::DatetimeFieldOverflow, message)
+            }
             SqlType::Date | SqlType::Timestamp(_) | SqlType::TimestampTz(_) if is_dated(trimmed) => {
                 let message = format!("date/time field value out of range: \"{text}\"");
                 Error::new(SqlState::DatetimeFieldOverflow, message)
             }
             _ => {
                 let state = match ty {
-                    SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Date | SqlType::Interval => {
-                        SqlState::InvalidDatetimeFormat
-                    }
+                    SqlType::Timestamp(_)
+                    | SqlType::TimestampTz(_)
+                    | SqlType::Date
+                    | SqlType::Time(_)
+                    | SqlType::Interval => SqlState::InvalidDatetimeFormat,
                     _ => SqlState::InvalidTextRepresentation,
                 };
                 Error::new(state, format!("invalid input syntax for type {name}: \"{text}\""))

@@ -4,28 +4,30 @@
 //! | type | bytes |
 //! |---|---|
 //! | boolean | 1 |
-//! | numbers, dates, timestamps | little-endian |
+//! | numbers, dates, times, timestamps | little-endian |
 //! | interval | months i32, days i32, nanoseconds i64 |
-//! | text, bytea | length (LEB128), bytes |
+//! | uuid | its 16 bytes |
+//! | text, bytea, jsonb | length (LEB128), bytes |
 //! | row | its fields, as columns |
 //! | array | number of items (LEB128), items, as columns |
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewBuilder, BooleanBuilder, ListArray, PrimitiveBuilder,
-    RecordBatch, RecordBatchOptions, StringViewBuilder, StructArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewBuilder, BooleanBuilder, FixedSizeBinaryBuilder,
+    LargeBinaryBuilder, ListArray, PrimitiveBuilder, RecordBatch, RecordBatchOptions, StringViewBuilder, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, FieldRef, Fields, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
 };
 
 use super::bytes::{Reader, corrupt, put_bytes, put_varint};
 use super::key::Keys;
 use crate::error::{Error, Result};
-use crate::types::SqlType;
+use crate::types::{SqlType, uuid};
 
 pub const ROW_VERSION: u8 = 1;
 
@@ -89,6 +91,7 @@ macro_rules! for_numbers {
             Decimal(Decimal128Type, DataType::Decimal128(..), i128),
             Date(Date32Type, DataType::Date32, i32),
             Timestamp(TimestampMicrosecondType, DataType::Timestamp(TimeUnit::Microsecond, _), i64),
+            Time(Time64MicrosecondType, DataType::Time64(TimeUnit::Microsecond), i64),
         }
     };
 }
@@ -99,6 +102,8 @@ enum Cells<'a> {
     Interval(&'a arrow::array::IntervalMonthDayNanoArray),
     Text(&'a arrow::array::StringViewArray),
     Bytes(&'a arrow::array::BinaryViewArray),
+    Jsonb(&'a arrow::array::LargeBinaryArray),
+    Uuid(&'a arrow::array::FixedSizeBinaryArray),
     Row(&'a StructArray, Vec<Cells<'a>>),
     Array(&'a ListArray, Box<Cells<'a>>),
     Number(Number<'a>),
@@ -143,6 +148,8 @@ impl<'a> Cells<'a> {
             DataType::Interval(IntervalUnit::MonthDayNano) => Cells::Interval(array.as_primitive()),
             DataType::Utf8View => Cells::Text(array.as_string_view()),
             DataType::BinaryView => Cells::Bytes(array.as_binary_view()),
+            DataType::LargeBinary => Cells::Jsonb(array.as_binary()),
+            DataType::FixedSizeBinary(uuid::BYTES) => Cells::Uuid(array.as_fixed_size_binary()),
             DataType::Struct(_) => {
                 let array = array.as_struct();
                 Cells::Row(array, array.columns().iter().map(|c| Cells::of(c)).collect::<Result<_>>()?)
@@ -181,6 +188,16 @@ impl<'a> Cells<'a> {
                     put_bytes(out, a.value(row));
                 }
             }
+            Cells::Jsonb(a) => {
+                if tag(*a, row, out) {
+                    put_bytes(out, a.value(row));
+                }
+            }
+            Cells::Uuid(a) => {
+                if tag(*a, row, out) {
+                    out.extend_from_slice(a.value(row));
+                }
+            }
             Cells::Row(a, fields) => {
                 if tag(*a, row, out) {
                     fields.iter().for_each(|f| f.write(row, out));
@@ -205,6 +222,8 @@ enum Column {
     Interval(PrimitiveBuilder<IntervalMonthDayNanoType>),
     Text(StringViewBuilder),
     Bytes(BinaryViewBuilder),
+    Jsonb(LargeBinaryBuilder),
+    Uuid(FixedSizeBinaryBuilder),
     Row { fields: Fields, columns: Vec<Column>, valid: Vec<bool> },
     Array { item: FieldRef, items: Box<Column>, count: usize, lengths: Vec<usize>, valid: Vec<bool> },
     Number(NumberColumn),
@@ -251,6 +270,8 @@ impl Column {
             DataType::Interval(IntervalUnit::MonthDayNano) => Column::Interval(PrimitiveBuilder::new()),
             DataType::Utf8View => Column::Text(StringViewBuilder::new()),
             DataType::BinaryView => Column::Bytes(BinaryViewBuilder::new()),
+            DataType::LargeBinary => Column::Jsonb(LargeBinaryBuilder::new()),
+            DataType::FixedSizeBinary(uuid::BYTES) => Column::Uuid(FixedSizeBinaryBuilder::new(uuid::BYTES)),
             DataType::Struct(fields) => {
                 let columns = fields.iter().map(|f| Column::of(f.data_type())).collect::<Result<_>>()?;
                 Column::Row { fields: fields.clone(), columns, valid: Vec::new() }
@@ -290,6 +311,14 @@ impl Column {
                 true => b.append_value(reader.bytes()?),
                 false => b.append_null(),
             },
+            Column::Jsonb(b) => match valid {
+                true => b.append_value(reader.bytes()?),
+                false => b.append_null(),
+            },
+            Column::Uuid(b) => match valid {
+                true => b.append_value(reader.array::<{ uuid::BYTES as usize }>()?)?,
+                false => b.append_null(),
+            },
             Column::Row { columns, valid: valids, .. } => {
                 valids.push(valid);
                 for column in columns {
@@ -319,6 +348,8 @@ impl Column {
             Column::Interval(b) => finish_primitive(b),
             Column::Text(mut b) => Arc::new(b.finish()),
             Column::Bytes(mut b) => Arc::new(b.finish()),
+            Column::Jsonb(mut b) => Arc::new(b.finish()),
+            Column::Uuid(mut b) => Arc::new(b.finish()),
             Column::Row { fields, columns, valid } => {
                 let length = valid.len();
                 let arrays = columns.into_iter().map(Column::finish).collect::<Result<Vec<_>>>()?;
@@ -384,6 +415,18 @@ mod tests {
                 SqlType::Array(Box::new(SqlType::Integer)),
                 lists(vec![None, Some(vec![Some(7), None, Some(9)]), Some(vec![])]),
             ),
+            (SqlType::Time(6), Arc::new(Time64MicrosecondArray::from(vec![Some(0), Some(86_400_000_000), None]))),
+            (
+                SqlType::Uuid,
+                Arc::new(
+                    FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+                        [Some([7; 16]), Some([0; 16]), None].into_iter(),
+                        uuid::BYTES,
+                    )
+                    .unwrap(),
+                ),
+            ),
+            (SqlType::Jsonb, Arc::new(LargeBinaryArray::from(vec![Some(&b"\x05"[..]), Some(b"\x02a\0"), None]))),
         ];
         let schema =
             Schema::new(columns.iter().enumerate().map(|(i, (t, _))| t.field(&format!("c{i}"))).collect::<Vec<_>>());
@@ -411,6 +454,9 @@ mod tests {
     const FIXTURE: &str = concat!(
         "01010101ffff01ffffffff010000000000000080010000008001000000000000f07f01ffffffffffffffffffffffffffffff",
         "ff01000103616263010200ff01ffffffff01ffffffffffffffff01ffffffffffffffff0101000000feffffff030000000000000001010178010201010000000000",
+        "010000000000000000",
+        "0107070707070707070707070707070707",
+        "010105",
     );
 
     #[test]

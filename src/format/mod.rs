@@ -5,15 +5,12 @@
 //!    [`Format`] makes it: [`json`], [`csv`] or [`raw`] for a message's value, and [`message`] where key and metadata
 //!    become columns beside it.
 //! 3. An [`Encoder`] turns rows of a result into messages; [`changes`] says what becomes of deletions.
-//!
-//! [`postgres`] reads values as PostgreSQL writes them: for CSV, and for parameters of the wire protocol.
 
 pub mod changes;
 pub mod csv;
 pub mod json;
 pub mod kind;
 pub mod message;
-pub mod postgres;
 pub mod raw;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //!    stream is refused with its place.
 //! 3. [`lower`]: the logical plan becomes operators, each with its key, changelog kind, event time and state.
 //! 4. [`stream`]: the stream plan itself: what `dataflow/` runs; [`scalar`]: expressions in it; [`total`]: made so that
-//!    failing does not depend on batching.
+//!    failing does not depend on batching; [`value`]: values of a text.
 //! 5. [`text`]: its stored form; [`mod@explain`] and [`state`]: what people are told about it; [`errors`]: in whose words;
 //!    [`zone`]: what depends on who creates it.
 //!
@@ -26,6 +26,7 @@ pub mod state;
 pub mod stream;
 pub mod text;
 pub mod total;
+pub mod value;
 pub mod zone;
 
 #[cfg(test)]

@@ -436,7 +436,7 @@ impl StatementKind {
                 | StatementKind::StopJob(_)
                 | StatementKind::CancelJob(_)
                 | StatementKind::CreateTable(_)
-                | StatementKind::Declare(_)
+                | StatementKind::DeclareView(_)
                 | StatementKind::Forget(_)
                 | StatementKind::Submit(_)
         )

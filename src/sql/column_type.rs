@@ -18,14 +18,11 @@ const MAX_LENGTH: u32 = 10_485_760;
 /// What PostgreSQL or Flink has and Tidemill lacks, and what serves instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("bit", "Use BYTEA or TEXT."),
-    ("json", "Use TEXT, or ROW<...> with the fields that you need."),
-    ("jsonb", "Use TEXT, or ROW<...> with the fields that you need."),
-    ("map", "Use ROW<...> with the fields that you need, or TEXT."),
+    ("json", "Use JSONB, which holds the same values, or TEXT."),
+    ("map", "Use ROW<...> with the fields that you need, or JSONB."),
     ("money", "Use NUMERIC(p, s)."),
     ("multiset", "Use ARRAY<...>."),
-    ("time", "Use INTERVAL, or TIMESTAMP."),
-    ("timetz", "Use INTERVAL, or TIMESTAMP WITH TIME ZONE."),
-    ("uuid", "Use TEXT."),
+    ("timetz", "Use TIME, or TIMESTAMP WITH TIME ZONE."),
     ("xml", "Use TEXT."),
 ];
 
@@ -131,7 +128,10 @@ impl Cursor<'_> {
             "date" => SqlType::Date,
             "timestamp" => self.timestamp()?,
             "timestamptz" | "timestamp_ltz" => SqlType::TimestampTz(self.precision()?),
+            "time" => self.time()?,
             "interval" => SqlType::Interval,
+            "uuid" => SqlType::Uuid,
+            "jsonb" => SqlType::Jsonb,
             "tinyint" => {
                 return Err(Error::unsupported("type tinyint is not supported", "Use SMALLINT.").at(position));
             }
@@ -170,6 +170,16 @@ impl Cursor<'_> {
         }
         let _ = self.take(&["WITHOUT", "TIME", "ZONE"]);
         Ok(SqlType::Timestamp(precision))
+    }
+
+    fn time(&mut self) -> Result<SqlType> {
+        let precision = self.precision()?;
+        let position = self.position();
+        if self.take(&["WITH", "TIME", "ZONE"]) {
+            return Err(unknown("timetz", position));
+        }
+        let _ = self.take(&["WITHOUT", "TIME", "ZONE"]);
+        Ok(SqlType::Time(precision))
     }
 
     fn precision(&mut self) -> Result<u8> {
@@ -214,7 +224,10 @@ fn unknown(name: &str, position: usize) -> Error {
         "date",
         "timestamp",
         "timestamptz",
+        "time",
         "interval",
+        "uuid",
+        "jsonb",
         "array",
         "row",
     ];
@@ -264,6 +277,9 @@ mod tests {
             SqlType::Varchar(None),
             SqlType::Timestamp(3),
             SqlType::TimestampTz(6),
+            SqlType::Time(3),
+            SqlType::Uuid,
+            SqlType::Jsonb,
             SqlType::Array(Box::new(SqlType::Array(Box::new(row)))),
         ];
         for ty in types {

@@ -234,6 +234,10 @@ impl ParserDialect for TidemillDialect {
     fn supports_array_typedef_with_brackets(&self) -> bool {
         true
     }
+    // What makes ? the operator that it is on jsonb.
+    fn supports_geometric_types(&self) -> bool {
+        POSTGRES.supports_geometric_types()
+    }
     fn supports_bitwise_shift_operators(&self) -> bool {
         true
     }

@@ -114,7 +114,9 @@ fn limits(ty: &SqlType) -> Row {
             vec![("character_maximum_length", int(i64::from(*n))), ("character_octet_length", int(i64::from(*n) * 4))]
         }
         SqlType::Text | SqlType::Varchar(None) => vec![("character_octet_length", int(1 << 30))],
-        SqlType::Timestamp(p) | SqlType::TimestampTz(p) => vec![("datetime_precision", int(i64::from(*p)))],
+        SqlType::Timestamp(p) | SqlType::TimestampTz(p) | SqlType::Time(p) => {
+            vec![("datetime_precision", int(i64::from(*p)))]
+        }
         SqlType::Date => vec![("datetime_precision", int(0))],
         SqlType::Interval => vec![("datetime_precision", int(6))],
         _ => Vec::new(),

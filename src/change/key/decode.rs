@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, PrimitiveArray, StringViewBuilder};
+use arrow::array::{
+    ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, FixedSizeBinaryBuilder, LargeBinaryBuilder,
+    PrimitiveArray, StringViewBuilder,
+};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 
-use super::{Form, KeyCodec, NULL, PRESENT};
+use super::{Form, KeyCodec, NULL, PRESENT, nested};
 use crate::change::bytes::{Reader, corrupt};
 use crate::error::Result;
+use crate::types::{interval, uuid};
 
 impl KeyCodec {
     /// The columns of these keys.
@@ -28,7 +32,7 @@ impl KeyCodec {
     }
 }
 
-fn read_column(form: Form, data_type: &DataType, readers: &mut [Reader<'_>]) -> Result<ArrayRef> {
+pub(super) fn read_column(form: Form, data_type: &DataType, readers: &mut [Reader<'_>]) -> Result<ArrayRef> {
     Ok(match form {
         Form::Boolean => Arc::new(
             readers.iter_mut().map(|r| Ok(fixed::<1>(r)?.map(|[b]| b != 0))).collect::<Result<BooleanArray>>()?,
@@ -60,6 +64,29 @@ fn read_column(form: Form, data_type: &DataType, readers: &mut [Reader<'_>]) -> 
         }
         Form::Bytes => {
             let mut out = BinaryViewBuilder::with_capacity(readers.len());
+            let mut scratch = Vec::new();
+            for reader in readers {
+                out.append_option(text(reader, &mut scratch)?);
+            }
+            Arc::new(out.finish())
+        }
+        Form::Array | Form::Row => nested::decode(data_type, readers)?,
+        Form::Time => primitive::<Time64MicrosecondType, 8>(readers, data_type, int64)?,
+        Form::Interval => primitive::<IntervalMonthDayNanoType, 16>(readers, data_type, |b| {
+            interval::of_length(i128::from_be_bytes(b) ^ i128::MIN)
+        })?,
+        Form::Uuid => {
+            let mut out = FixedSizeBinaryBuilder::with_capacity(readers.len(), uuid::BYTES);
+            for reader in readers {
+                match fixed::<16>(reader)? {
+                    Some(bytes) => out.append_value(bytes)?,
+                    None => out.append_null(),
+                }
+            }
+            Arc::new(out.finish())
+        }
+        Form::Jsonb => {
+            let mut out = LargeBinaryBuilder::with_capacity(readers.len(), 0);
             let mut scratch = Vec::new();
             for reader in readers {
                 out.append_option(text(reader, &mut scratch)?);

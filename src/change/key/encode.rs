@@ -3,11 +3,13 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+    Time64MicrosecondType, TimestampMicrosecondType,
 };
 
-use super::{Form, KeyCodec, Keys, Layout, NULL, PRESENT};
+use super::{Form, KeyCodec, Keys, Layout, NULL, PRESENT, nested};
 use crate::error::{Error, Result};
+use crate::types::interval;
 
 /// Bytes of an encoded time, which is what keys that are scanned in time order start with.
 pub const TIME_WIDTH: usize = 9;
@@ -85,7 +87,8 @@ impl KeyCodec {
                 }
             }
             None => {
-                let lengths = self.lengths(time_width, columns, rows);
+                let nested = self.nested(columns)?;
+                let lengths = self.lengths(time_width, columns, &nested, rows);
                 let mut total = 0;
                 let spans: Vec<(usize, u32)> = lengths
                     .iter()
@@ -103,10 +106,12 @@ impl KeyCodec {
                 if let Some(times) = times {
                     places.fill(None, times.iter().map(|t| int64(*t)));
                 }
-                for (array, (form, _)) in columns.iter().zip(&self.columns) {
+                for ((array, (form, _)), nested) in columns.iter().zip(&self.columns).zip(&nested) {
                     match form {
+                        Form::Array | Form::Row => places.copy(nested),
                         Form::Text => write_text(&mut places, array.nulls(), array.as_string_view().bytes_iter()),
                         Form::Bytes => write_text(&mut places, array.nulls(), array.as_binary_view().bytes_iter()),
+                        Form::Jsonb => write_text(&mut places, array.nulls(), values_of(array)),
                         fixed => write_fixed(&mut places, array, *fixed),
                     }
                 }
@@ -115,14 +120,27 @@ impl KeyCodec {
         Ok(())
     }
 
+    /// For each column that is an array or a row, its encoded values.
+    fn nested(&self, columns: &[ArrayRef]) -> Result<Vec<Option<Keys>>> {
+        let encode = |(array, (form, _)): (&ArrayRef, &(Form, _))| match form {
+            Form::Array | Form::Row => nested::encode(array).map(Some),
+            _ => Ok(None),
+        };
+        columns.iter().zip(&self.columns).map(encode).collect()
+    }
+
     /// The length of each row's key.
-    fn lengths(&self, time_width: usize, columns: &[ArrayRef], rows: usize) -> Vec<usize> {
+    fn lengths(&self, time_width: usize, columns: &[ArrayRef], nested: &[Option<Keys>], rows: usize) -> Vec<usize> {
         let fixed: usize = self.columns.iter().filter_map(|(form, _)| form.width()).sum();
         let mut lengths = vec![fixed + time_width; rows];
+        for keys in nested.iter().flatten() {
+            lengths.iter_mut().enumerate().for_each(|(row, length)| *length += keys.get(row).len());
+        }
         for (array, (form, _)) in columns.iter().zip(&self.columns) {
             match form {
                 Form::Text => add_lengths(&mut lengths, array.nulls(), array.as_string_view().bytes_iter()),
                 Form::Bytes => add_lengths(&mut lengths, array.nulls(), array.as_binary_view().bytes_iter()),
+                Form::Jsonb => add_lengths(&mut lengths, array.nulls(), values_of(array)),
                 _ => {}
             }
         }
@@ -175,6 +193,20 @@ impl Places for Scattered<'_> {
     }
 }
 
+impl Scattered<'_> {
+    /// Values that are encoded already, one in each row.
+    fn copy(&mut self, values: &Option<Keys>) {
+        let Some(values) = values else { return };
+        for (row, cursor) in self.cursors.iter_mut().enumerate() {
+            let value = values.get(row);
+            if let Some(place) = self.data.get_mut(*cursor..*cursor + value.len()) {
+                place.copy_from_slice(value);
+            }
+            *cursor += value.len();
+        }
+    }
+}
+
 #[inline]
 fn put<const W: usize>(cell: &mut [u8], value: [u8; W]) {
     if let [tag, payload @ ..] = cell
@@ -209,9 +241,21 @@ fn write_fixed(places: &mut impl Places, array: &ArrayRef, form: Form) {
         Form::Decimal => primitive!(Decimal128Type, int128),
         Form::Date => primitive!(Date32Type, int32),
         Form::Timestamp => primitive!(TimestampMicrosecondType, int64),
-        // Not of fixed width: written by `write_text`.
-        Form::Text | Form::Bytes => {}
+        Form::Time => primitive!(Time64MicrosecondType, int64),
+        Form::Interval => primitive!(IntervalMonthDayNanoType, |v| int128(interval::length(v))),
+        Form::Uuid => {
+            let (values, _) = array.as_fixed_size_binary().value_data().as_chunks::<16>();
+            places.fill(array.nulls(), values.iter().copied());
+        }
+        // Not of fixed width: written elsewhere.
+        Form::Text | Form::Bytes | Form::Jsonb | Form::Array | Form::Row => {}
     }
+}
+
+/// Of each row, whatever lies under a null.
+fn values_of(array: &ArrayRef) -> impl Iterator<Item = &[u8]> {
+    let values = array.as_binary::<i64>();
+    (0..values.len()).map(|row| values.value(row))
 }
 
 fn add_lengths<'a>(lengths: &mut [usize], nulls: Option<&NullBuffer>, values: impl Iterator<Item = &'a [u8]>) {

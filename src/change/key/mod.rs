@@ -6,27 +6,33 @@
 //! | type | bytes behind the tag |
 //! |---|---|
 //! | boolean | 1: 0 or 1 |
-//! | smallint, integer, bigint, date, timestamp, numeric | the integer big-endian, sign bit flipped |
+//! | smallint, integer, bigint, date, time, timestamp, numeric | the integer big-endian, sign bit flipped |
+//! | interval | its length in nanoseconds (a month is 30 days, a day 24 hours), as an integer of 16 bytes |
+//! | uuid | its 16 bytes |
 //! | real, double precision | the bits big-endian, all flipped if negative, else the sign bit; -0 is 0, every NaN the greatest |
-//! | text, bytea | the bytes, each 0 written as 0 FF, closed by 0 0 |
+//! | text, bytea, jsonb | the bytes, each 0 written as 0 FF, closed by 0 0 |
 //!
 //! Fixed-width columns take their width even when null (zeroes), so that a key without text has one stride for all rows.
-//! A numeric's scale is its column's, not the key's. Intervals, rows and arrays are refused.
+//! A numeric's scale is its column's, not the key's. Of intervals of one length a key gives back the one with the most
+//! months, then days: SQL holds them for equal. An
+//! array is its items, each as a column, closed by 0; a row its fields, as columns.
 //!
 //! 1. [`KeyCodec::encode`] (`encode`) writes columns into [`Keys`].
 //! 2. [`fn@hash`] and [`key_group`] deal encoded keys into key groups; [`shard_of`] groups to shards.
 //! 3. [`KeyCodec::decode`] (`decode`) reads columns back.
-//! 4. [`OrderCodec`] (`order`) writes sort keys: columns descending or ascending, nulls first or last.
+//! 4. [`nested`]: arrays and rows, both ways.
+//! 5. [`OrderCodec`] (`order`) writes sort keys: columns descending or ascending, nulls first or last.
 
 mod decode;
 mod encode;
 mod hash;
+mod nested;
 mod order;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
 use crate::error::{Error, Result};
-use crate::types::SqlType;
+use crate::types::{SqlType, uuid};
 
 pub use decode::leading_time;
 pub use encode::{TIME_WIDTH, encode_time};
@@ -53,8 +59,14 @@ enum Form {
     Decimal,
     Date,
     Timestamp,
+    Time,
+    Interval,
+    Uuid,
     Text,
     Bytes,
+    Jsonb,
+    Array,
+    Row,
 }
 
 impl Form {
@@ -69,8 +81,16 @@ impl Form {
             DataType::Decimal128(..) => Form::Decimal,
             DataType::Date32 => Form::Date,
             DataType::Timestamp(TimeUnit::Microsecond, _) => Form::Timestamp,
+            DataType::Time64(TimeUnit::Microsecond) => Form::Time,
+            DataType::Interval(IntervalUnit::MonthDayNano) => Form::Interval,
+            DataType::FixedSizeBinary(uuid::BYTES) => Form::Uuid,
             DataType::Utf8View => Form::Text,
             DataType::BinaryView => Form::Bytes,
+            DataType::LargeBinary => Form::Jsonb,
+            DataType::List(item) => Form::of(item.data_type()).map(|_| Form::Array)?,
+            DataType::Struct(fields) => {
+                fields.iter().all(|field| Form::of(field.data_type()).is_some()).then_some(Form::Row)?
+            }
             _ => return None,
         })
     }
@@ -81,9 +101,9 @@ impl Form {
             Form::Boolean => 2,
             Form::Int16 => 3,
             Form::Int32 | Form::Float32 | Form::Date => 5,
-            Form::Int64 | Form::Float64 | Form::Timestamp => 9,
-            Form::Decimal => 17,
-            Form::Text | Form::Bytes => return None,
+            Form::Int64 | Form::Float64 | Form::Timestamp | Form::Time => 9,
+            Form::Decimal | Form::Interval | Form::Uuid => 17,
+            Form::Text | Form::Bytes | Form::Jsonb | Form::Array | Form::Row => return None,
         })
     }
 }

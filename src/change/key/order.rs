@@ -8,7 +8,7 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
-use super::{Form, KeyCodec, Keys, NULL, PRESENT};
+use super::{Form, KeyCodec, Keys, NULL, PRESENT, nested};
 use crate::error::Result;
 
 /// In front of a null that sorts before every value.
@@ -55,11 +55,8 @@ impl OrderCodec {
     pub fn split<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         let mut rest = bytes;
         for (codec, direction) in &self.columns {
-            for (form, _) in &codec.columns {
-                let width = match form.width() {
-                    Some(width) => width,
-                    None => text_width(*form, rest, direction.descending),
-                };
+            for (_, data_type) in &codec.columns {
+                let width = tagged_width(data_type, rest, flip(*direction));
                 rest = rest.get(width..).unwrap_or_default();
             }
         }
@@ -67,17 +64,45 @@ impl OrderCodec {
     }
 }
 
-/// Bytes of an encoded text with its tag: up to the first zero that is not followed by FF, both flipped if descending.
-fn text_width(form: Form, bytes: &[u8], descending: bool) -> usize {
-    debug_assert!(form.width().is_none());
-    let Some((&PRESENT, text)) = bytes.split_first() else { return 1 };
-    let flip = if descending { 0xff } else { 0 };
+fn flip(direction: Direction) -> u8 {
+    if direction.descending { 0xff } else { 0 }
+}
+
+/// Bytes of an encoded value with its tag, which stands as it is; those behind it are flipped by `flip`.
+fn tagged_width(data_type: &DataType, bytes: &[u8], flip: u8) -> usize {
+    let Some(form) = Form::of(data_type) else { return bytes.len() };
+    match (form.width(), bytes.split_first()) {
+        (Some(width), _) => width,
+        (None, Some((&PRESENT, value))) => 1 + variable_width(form, data_type, value, flip),
+        (None, _) => 1,
+    }
+}
+
+/// The same of a value within another, whose tag is flipped too.
+pub(super) fn cell_width(data_type: &DataType, bytes: &[u8], flip: u8) -> usize {
+    let Some(form) = Form::of(data_type) else { return bytes.len() };
+    match (form.width(), bytes.split_first()) {
+        (Some(width), _) => width,
+        (None, Some((tag, value))) if tag ^ flip == PRESENT => 1 + variable_width(form, data_type, value, flip),
+        (None, _) => 1,
+    }
+}
+
+fn variable_width(form: Form, data_type: &DataType, value: &[u8], flip: u8) -> usize {
+    match form {
+        Form::Array | Form::Row => nested::value_width(data_type, value, flip),
+        _ => text_width(value, flip),
+    }
+}
+
+/// Up to the first zero that is not followed by FF, both flipped.
+fn text_width(text: &[u8], flip: u8) -> usize {
     let mut at = 0;
     loop {
         match text.get(at..).and_then(|rest| rest.iter().position(|b| *b == flip)) {
             Some(zero) if text.get(at + zero + 1) == Some(&!flip) => at += zero + 2,
-            Some(zero) => return 1 + at + zero + 2,
-            None => return bytes.len(),
+            Some(zero) => return at + zero + 2,
+            None => return text.len(),
         }
     }
 }
@@ -100,7 +125,8 @@ impl SortKeys<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BinaryViewArray, Float64Array, Int64Array, StringViewArray};
+    use arrow::array::{BinaryViewArray, Float64Array, Int64Array, ListArray, StringViewArray};
+    use arrow::datatypes::Int32Type;
 
     use super::*;
 
@@ -152,6 +178,9 @@ mod tests {
         check(Arc::new(texts.into_iter().map(Some).chain([None]).collect::<StringViewArray>()));
         let bytes: [&[u8]; 7] = [b"", b"\0", b"\0\xff", b"\x01", b"\xfe", b"\xff", b"\xff\xff"];
         check(Arc::new(bytes.into_iter().map(Some).chain([None]).collect::<BinaryViewArray>()));
+        let lists = [vec![], vec![Some(1)], vec![Some(1), Some(0)], vec![Some(1), None], vec![Some(2)], vec![None]];
+        let lists = lists.into_iter().map(Some).chain([None]);
+        check(Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)));
     }
 
     #[test]

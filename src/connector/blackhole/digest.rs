@@ -88,6 +88,15 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
                 mix(mix(v.months as u64, v.days as u64), v.nanoseconds as u64)
             });
         }
+        D::Time64(TimeUnit::Microsecond) => primitive::<types::Time64MicrosecondType>(column, hashes, |v| v as u64),
+        D::FixedSizeBinary(_) => {
+            let values = column.as_fixed_size_binary();
+            each(column, hashes, |row| mix_bytes(SEED, values.value(row)));
+        }
+        D::LargeBinary => {
+            let values = column.as_binary::<i64>();
+            each(column, hashes, |row| mix_bytes(SEED, values.value(row)));
+        }
         D::Utf8View => views::<types::StringViewType>(column, hashes),
         D::BinaryView => views::<types::BinaryViewType>(column, hashes),
         D::Struct(_) => {

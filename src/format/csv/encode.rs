@@ -4,8 +4,8 @@ use std::io::Write;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema,
-    TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+    Schema, Time64MicrosecondType, TimestampMicrosecondType,
 };
 
 use super::check_columns;
@@ -13,7 +13,8 @@ use super::options::{COMMENT, CsvOptions};
 use crate::error::{Error, Result};
 use crate::format::Encoder;
 use crate::format::json::{TimestampFormat, datetime, number};
-use crate::types::SqlType;
+use crate::types::datetime::interval_text;
+use crate::types::{SqlType, jsonb, uuid};
 
 /// Writes rows as CSV records, fields in the order of the columns. A field is quoted only where it must be.
 #[derive(Debug)]
@@ -147,9 +148,25 @@ fn write_value(array: &ArrayRef, row: usize, ty: &SqlType, out: &mut Vec<u8>) {
             datetime::write_timestamp(micros, *precision, zoned, TimestampFormat::Sql, out);
         }
         SqlType::Array(item) => write_array(&array.as_list::<i32>().value(row), item, out),
+        SqlType::Time(precision) => {
+            datetime::write_time(array.as_primitive::<Time64MicrosecondType>().value(row), *precision, out);
+        }
+        SqlType::Interval => {
+            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            written(out, |text| interval_text(value.months, value.days, value.nanoseconds, text));
+        }
+        SqlType::Uuid => written(out, |text| uuid::text(array.as_fixed_size_binary().value(row), text)),
+        SqlType::Jsonb => written(out, |text| jsonb::compact(array.as_binary::<i64>().value(row), text)),
         // Refused when the encoder is made.
-        SqlType::Interval | SqlType::Row(_) => {}
+        SqlType::Row(_) => {}
     }
+}
+
+/// Appends what `write` makes of a text.
+fn written(out: &mut Vec<u8>, write: impl FnOnce(&mut String)) {
+    let mut text = String::new();
+    write(&mut text);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// As PostgreSQL writes arrays: `{1,NULL,"a b"}`.

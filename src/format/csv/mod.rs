@@ -43,8 +43,8 @@ fn check_columns(schema: &arrow::datatypes::Schema) -> Result<()> {
     for field in schema.fields() {
         let ty = SqlType::from_field(field);
         let supported = match &ty {
-            SqlType::Interval | SqlType::Row(_) => false,
-            SqlType::Array(item) => !matches!(**item, SqlType::Interval | SqlType::Row(_) | SqlType::Array(_)),
+            SqlType::Row(_) => false,
+            SqlType::Array(item) => !matches!(**item, SqlType::Row(_) | SqlType::Array(_)),
             _ => true,
         };
         if !supported {

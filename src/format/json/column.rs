@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::NullBufferBuilder;
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, Decimal128Array, ListArray, PrimitiveArray,
-    StructArray, TimestampMicrosecondArray,
+    ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, Decimal128Array, FixedSizeBinaryArray,
+    LargeBinaryArray, ListArray, PrimitiveArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
 };
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use super::object::Object;
 use super::scan::{Quoted, Scanner, unescape};
 use super::texts::Texts;
 use crate::error::{Result, SqlState};
-use crate::types::{SqlType, UTC};
+use crate::types::{SqlType, UTC, interval, uuid};
 
 /// A column under construction.
 ///
@@ -49,6 +50,10 @@ enum Values {
     Text(Texts),
     Bytea { data: Vec<u8>, ends: Vec<usize> },
     Date(Vec<i32>),
+    Time { micros: Vec<i64>, precision: u8 },
+    Interval(Vec<IntervalMonthDayNano>),
+    Uuid(Vec<[u8; uuid::BYTES as usize]>),
+    Jsonb { data: Vec<u8>, ends: Vec<usize> },
     Timestamp { micros: Vec<i64>, precision: u8, zoned: bool, recent: RecentDate },
     Row(Box<Object>),
     Array { ends: Vec<i32>, item: Box<Column>, field: FieldRef },
@@ -77,7 +82,7 @@ impl<'a> Input<'a> {
 }
 
 impl Column {
-    /// An empty column for a wanted field (whose type JSON has a form for), with room for `rows`.
+    /// An empty column for a wanted field, with room for `rows`.
     pub(in crate::format) fn new(field: &Field, rows: usize) -> Column {
         let ty = SqlType::from_field(field);
         let values = match &ty {
@@ -101,8 +106,11 @@ impl Column {
                     recent: RecentDate::default(),
                 }
             }
-            // Intervals are refused when the decoder is made.
-            SqlType::Text | SqlType::Varchar(_) | SqlType::Interval => {
+            SqlType::Time(p) => Values::Time { micros: Vec::with_capacity(rows), precision: *p },
+            SqlType::Interval => Values::Interval(Vec::with_capacity(rows)),
+            SqlType::Uuid => Values::Uuid(Vec::with_capacity(rows)),
+            SqlType::Jsonb => Values::Jsonb { data: Vec::new(), ends: Vec::with_capacity(rows) },
+            SqlType::Text | SqlType::Varchar(_) => {
                 let max_characters = if let SqlType::Varchar(n) = ty { n } else { None };
                 Values::Text(Texts::new(rows, max_characters))
             }
@@ -134,12 +142,16 @@ impl Column {
             Values::Boolean(v) => v.truncate(rows),
             Values::SmallInt(v) => v.truncate(rows),
             Values::Integer(v) | Values::Date(v) => v.truncate(rows),
-            Values::BigInt(v) | Values::Timestamp { micros: v, .. } => v.truncate(rows),
+            Values::BigInt(v) | Values::Timestamp { micros: v, .. } | Values::Time { micros: v, .. } => {
+                v.truncate(rows)
+            }
+            Values::Interval(v) => v.truncate(rows),
+            Values::Uuid(v) => v.truncate(rows),
             Values::Real(v) => v.truncate(rows),
             Values::Double(v) => v.truncate(rows),
             Values::Numeric { unscaled, .. } => unscaled.truncate(rows),
             Values::Text(texts) => texts.truncate(rows),
-            Values::Bytea { data, ends } => {
+            Values::Bytea { data, ends } | Values::Jsonb { data, ends } => {
                 ends.truncate(rows);
                 data.truncate(ends.last().copied().unwrap_or(0));
             }
@@ -156,12 +168,14 @@ impl Column {
             Values::Boolean(v) => v.push(false),
             Values::SmallInt(v) => v.push(0),
             Values::Integer(v) | Values::Date(v) => v.push(0),
-            Values::BigInt(v) | Values::Timestamp { micros: v, .. } => v.push(0),
+            Values::BigInt(v) | Values::Timestamp { micros: v, .. } | Values::Time { micros: v, .. } => v.push(0),
+            Values::Interval(v) => v.push(IntervalMonthDayNano::ZERO),
+            Values::Uuid(v) => v.push([0; uuid::BYTES as usize]),
             Values::Real(v) => v.push(0.0),
             Values::Double(v) => v.push(0.0),
             Values::Numeric { unscaled, .. } => unscaled.push(0),
             Values::Text(texts) => texts.push_null(),
-            Values::Bytea { data, ends } => ends.push(data.len()),
+            Values::Bytea { data, ends } | Values::Jsonb { data, ends } => ends.push(data.len()),
             Values::Row(object) => object.push_null(),
             Values::Array { ends, .. } => ends.push(ends.last().copied().unwrap_or(0)),
         }
@@ -206,6 +220,15 @@ impl Column {
                 base64::decode(&plain(scanner, text)?, data).ok_or_else(|| malformed(ty, scanner.slice(text)))?;
                 ends.push(data.len());
             }
+            Values::Time { micros, precision } => {
+                micros.push(datetime_text(scanner, ty, |text| datetime::time_of_day(text, *precision))?);
+            }
+            Values::Interval(v) => v.push(parsed(scanner, ty, interval::parse)?),
+            Values::Uuid(v) => v.push(parsed(scanner, ty, uuid::parse)?),
+            Values::Jsonb { data, ends } => {
+                data.extend_from_slice(&plain::jsonb_of(scanner.skip_value()?)?);
+                ends.push(data.len());
+            }
             Values::Row(object) => {
                 if scanner.peek() != Some(b'{') {
                     return Err(mismatch(scanner, ty));
@@ -236,6 +259,16 @@ impl Column {
             Values::Text(texts) => texts.finish(nulls, input)?,
             Values::Bytea { data, ends } => binary(&data, &ends, nulls.as_ref())?,
             Values::Date(v) => primitive::<Date32Type>(v, nulls)?,
+            Values::Time { micros, .. } => primitive::<Time64MicrosecondType>(micros, nulls)?,
+            Values::Interval(v) => primitive::<IntervalMonthDayNanoType>(v, nulls)?,
+            Values::Uuid(v) => {
+                let bytes = Buffer::from(v.as_flattened());
+                Arc::new(FixedSizeBinaryArray::try_new(uuid::BYTES, bytes, nulls)?)
+            }
+            Values::Jsonb { data, ends } => {
+                let offsets = OffsetBuffer::from_lengths(lengths(&ends));
+                Arc::new(LargeBinaryArray::try_new(offsets, data.into(), nulls)?)
+            }
             Values::Timestamp { micros, zoned, .. } => {
                 let array = TimestampMicrosecondArray::try_new(micros.into(), nulls)?;
                 Arc::new(array.with_timezone_opt(zoned.then_some(UTC)))
@@ -273,6 +306,19 @@ fn binary(data: &[u8], ends: &[usize], nulls: Option<&NullBuffer>) -> Result<Arr
         start = *end;
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// How far each of these is from the one before.
+fn lengths(ends: &[usize]) -> impl Iterator<Item = usize> + '_ {
+    let starts = std::iter::once(&0).chain(ends);
+    ends.iter().zip(starts).map(|(end, start)| end.saturating_sub(*start))
+}
+
+/// A string that `parse` reads.
+fn parsed<T>(scanner: &mut Scanner, ty: &SqlType, parse: impl Fn(&str) -> Option<T>) -> Scan<T> {
+    let text = quoted(scanner, ty)?;
+    let text = plain(scanner, text)?;
+    std::str::from_utf8(&text).ok().and_then(parse).ok_or_else(|| malformed(ty, &text))
 }
 
 fn number<'a>(scanner: &mut Scanner<'a>, ty: &SqlType) -> Scan<Number<'a>> {

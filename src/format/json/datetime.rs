@@ -31,6 +31,7 @@ impl Trouble {
                 let what = format!("invalid input syntax for type {ty}: \"{text}\"");
                 Failure::new(SqlState::InvalidTextRepresentation, what).with_hint(match ty {
                     SqlType::Date => "Dates are written 'yyyy-MM-dd'.",
+                    SqlType::Time(_) => "Times are written 'HH:mm:ss.fff'.",
                     _ => "Timestamps are written 'yyyy-MM-dd HH:mm:ss.fff' or 'yyyy-MM-ddTHH:mm:ss.fffZ'.",
                 })
             }
@@ -79,22 +80,13 @@ impl RecentDate {
 
 /// What follows the date, in microseconds since its midnight UTC.
 fn time(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
-    let [b' ' | b'T', h1, h2, b':', m1, m2, rest @ ..] = text else {
+    let [b' ' | b'T', text @ ..] = text else {
         return Err(Trouble::Syntax);
     };
-    let (hour, minute) = (number([*h1, *h2])?, number([*m1, *m2])?);
-    let (second, rest) = match rest {
-        [b':', s1, s2, rest @ ..] => (number([*s1, *s2])?, rest),
-        rest => (0, rest),
-    };
-    if hour > 23 || minute > 59 || second > 59 {
+    let (second_of_day, micros, rest) = leading_time(text, precision)?;
+    if second_of_day >= SECONDS_PER_DAY {
         return Err(Trouble::Range);
     }
-    let (micros, rest) = match rest {
-        [b'.', a, b, c] if precision >= 3 => (i64::from(number([*a, *b, *c])?) * 1000, &[][..]),
-        [b'.', rest @ ..] => fraction(rest, precision)?,
-        rest => (0, rest),
-    };
     let offset = match rest {
         [] | [b'Z'] => 0,
         zone => zone_seconds(zone)?,
@@ -102,7 +94,40 @@ fn time(text: &[u8], precision: u8, zoned: bool) -> Result<i64, Trouble> {
     if offset != 0 && !zoned {
         return Err(Trouble::Zone);
     }
-    Ok((i64::from(hour * 3600 + minute * 60 + second) - offset) * MICROS_PER_SECOND + micros)
+    Ok((second_of_day - offset) * MICROS_PER_SECOND + micros)
+}
+
+/// `HH:mm[:ss[.f...]]` in microseconds of the day, rounded as a timestamp; 24:00:00 is one.
+pub(super) fn time_of_day(text: &[u8], precision: u8) -> Result<i64, Trouble> {
+    let (second_of_day, micros, rest) = leading_time(text, precision)?;
+    if !rest.is_empty() {
+        return Err(Trouble::Syntax);
+    }
+    let micros = second_of_day * MICROS_PER_SECOND + micros;
+    if micros > MICROS_PER_DAY { Err(Trouble::Range) } else { Ok(micros) }
+}
+
+/// Seconds of the day (up to that of 24:00:00), microseconds behind them, and what follows.
+#[inline]
+fn leading_time(text: &[u8], precision: u8) -> Result<(i64, i64, &[u8]), Trouble> {
+    let [h1, h2, b':', m1, m2, rest @ ..] = text else {
+        return Err(Trouble::Syntax);
+    };
+    let (hour, minute) = (number([*h1, *h2])?, number([*m1, *m2])?);
+    let (second, rest) = match rest {
+        [b':', s1, s2, rest @ ..] => (number([*s1, *s2])?, rest),
+        rest => (0, rest),
+    };
+    let seconds = i64::from(hour * 3600 + minute * 60 + second);
+    if minute > 59 || second > 59 || seconds > SECONDS_PER_DAY {
+        return Err(Trouble::Range);
+    }
+    let (micros, rest) = match rest {
+        [b'.', a, b, c] if precision >= 3 => (i64::from(number([*a, *b, *c])?) * 1000, &[][..]),
+        [b'.', rest @ ..] => fraction(rest, precision)?,
+        rest => (0, rest),
+    };
+    Ok((seconds, micros, rest))
 }
 
 fn days_of(date: &[u8; 10]) -> Result<i32, Trouble> {
@@ -219,15 +244,21 @@ pub(in crate::format) fn write_timestamp(
     format: TimestampFormat,
     out: &mut Vec<u8>,
 ) {
-    let seconds = micros.div_euclid(MICROS_PER_SECOND);
-    let fraction = micros.rem_euclid(MICROS_PER_SECOND) as u64;
-    write_date(seconds.div_euclid(SECONDS_PER_DAY), out);
-    let second_of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u64;
-    let [h1, h2] = two_digits(second_of_day / 3600);
-    let [m1, m2] = two_digits(second_of_day / 60 % 60);
-    let [s1, s2] = two_digits(second_of_day % 60);
-    let separator = if format == TimestampFormat::Iso8601 { b'T' } else { b' ' };
-    out.extend_from_slice(&[separator, h1, h2, b':', m1, m2, b':', s1, s2]);
+    write_date(micros.div_euclid(MICROS_PER_DAY), out);
+    out.push(if format == TimestampFormat::Iso8601 { b'T' } else { b' ' });
+    write_time(micros.rem_euclid(MICROS_PER_DAY), precision, out);
+    if zoned {
+        out.push(b'Z');
+    }
+}
+
+/// A time of day, with as many digits of a second as `precision` says.
+pub(in crate::format) fn write_time(micros: i64, precision: u8, out: &mut Vec<u8>) {
+    let (seconds, fraction) = ((micros / MICROS_PER_SECOND) as u64, (micros % MICROS_PER_SECOND) as u64);
+    let [h1, h2] = two_digits(seconds / 3600);
+    let [m1, m2] = two_digits(seconds / 60 % 60);
+    let [s1, s2] = two_digits(seconds % 60);
+    out.extend_from_slice(&[h1, h2, b':', m1, m2, b':', s1, s2]);
     match precision {
         0 => {}
         3 => {
@@ -239,9 +270,6 @@ pub(in crate::format) fn write_timestamp(
             out.push(b'.');
             write_padded(fraction / 10_u64.pow(6 - digits as u32), digits, out);
         }
-    }
-    if zoned {
-        out.push(b'Z');
     }
 }
 

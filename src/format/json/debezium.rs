@@ -11,12 +11,12 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
 use std::borrow::Cow;
 
+use super::JsonOptions;
 use super::column::{Input, found_instead};
 use super::decode::{decode_messages, open_message};
 use super::failure::{Failure, Scan, excerpt};
 use super::object::Object;
 use super::scan::{Quoted, Scanner, unescape};
-use super::{JsonOptions, check_columns};
 use crate::error::{Result, SqlState};
 use crate::format::{Decoded, Decoder, RawChunk};
 
@@ -34,7 +34,6 @@ impl DebeziumDecoder {
     /// # Errors
     /// `0A000` for a column whose type JSON has no form for.
     pub fn new(schema: SchemaRef, _options: JsonOptions) -> Result<Self> {
-        check_columns(&schema)?;
         Ok(DebeziumDecoder { schema })
     }
 }

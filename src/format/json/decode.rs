@@ -3,11 +3,11 @@
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
+use super::JsonOptions;
 use super::column::{Input, found_instead};
 use super::failure::{Failure, Scan};
 use super::object::Object;
 use super::scan::Scanner;
-use super::{JsonOptions, check_columns};
 use crate::error::Result;
 use crate::format::{BadMessage, Decoded, Decoder, RawChunk};
 
@@ -23,7 +23,6 @@ impl JsonDecoder {
     /// # Errors
     /// `0A000` for a column whose type JSON has no form for.
     pub fn new(schema: SchemaRef, _options: JsonOptions) -> Result<Self> {
-        check_columns(&schema)?;
         Ok(JsonDecoder { schema })
     }
 }

@@ -4,14 +4,15 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema, SchemaRef,
-    TimestampMicrosecondType,
+    Time64MicrosecondType, TimestampMicrosecondType,
 };
 
 use super::special::plain_run;
-use super::{JsonOptions, base64, check_columns, datetime, number};
+use super::{JsonOptions, base64, datetime, number};
 use crate::error::{Error, Result};
 use crate::format::Encoder;
-use crate::types::SqlType;
+use crate::types::cells::Cells;
+use crate::types::{SqlType, jsonb};
 
 /// Writes rows as JSON objects with the columns as keys, in their order; nulls are written.
 #[derive(Debug)]
@@ -42,7 +43,16 @@ enum Shape {
     Text,
     Bytea,
     Date,
-    Timestamp { precision: u8, zoned: bool },
+    Time {
+        precision: u8,
+    },
+    Timestamp {
+        precision: u8,
+        zoned: bool,
+    },
+    Jsonb,
+    /// As a string, as PostgreSQL prints it.
+    Quoted(SqlType),
     Row(Vec<Column>),
     Array(Box<Shape>),
 }
@@ -60,7 +70,6 @@ impl JsonEncoder {
     /// An encoder that writes only the columns with these indices (a message's key).
     pub fn with_columns(schema: &Schema, indices: &[usize], options: JsonOptions) -> Result<Self> {
         let schema_written = schema.project(indices)?;
-        check_columns(&schema_written)?;
         let field = |(i, field): (usize, &arrow::datatypes::FieldRef)| {
             Column::new(i, indices.get(i).copied().unwrap_or(i), field.name(), SqlType::from_field(field))
         };
@@ -87,10 +96,12 @@ impl Shape {
             SqlType::Real => Shape::Real,
             SqlType::Double => Shape::Double,
             SqlType::Numeric(_, scale) => Shape::Numeric(scale),
-            // Intervals are refused when the encoder is made.
-            SqlType::Text | SqlType::Varchar(_) | SqlType::Interval => Shape::Text,
+            SqlType::Text | SqlType::Varchar(_) => Shape::Text,
             SqlType::Bytea => Shape::Bytea,
             SqlType::Date => Shape::Date,
+            SqlType::Time(precision) => Shape::Time { precision },
+            SqlType::Interval | SqlType::Uuid => Shape::Quoted(ty),
+            SqlType::Jsonb => Shape::Jsonb,
             SqlType::Timestamp(precision) => Shape::Timestamp { precision, zoned: false },
             SqlType::TimestampTz(precision) => Shape::Timestamp { precision, zoned: true },
             SqlType::Row(fields) => {
@@ -136,6 +147,9 @@ enum Values<'a> {
     Text(&'a arrow::array::StringViewArray),
     Bytea(&'a arrow::array::BinaryViewArray),
     Date(&'a [i32]),
+    Time { micros: &'a [i64], precision: u8 },
+    Jsonb(&'a arrow::array::LargeBinaryArray),
+    Quoted(Box<Cells>),
     Timestamp { micros: &'a [i64], precision: u8, zoned: bool, options: JsonOptions },
     Row(Vec<Writer<'a>>),
     Array(&'a [i32], Box<Value<'a>>),
@@ -156,7 +170,7 @@ fn writers<'a>(columns: &'a [Column], arrays: &'a [ArrayRef], options: JsonOptio
 }
 
 /// `array` has the shape's type: [`writers`] has compared the whole type.
-fn value<'a>(shape: &'a Shape, array: &'a dyn Array, options: JsonOptions) -> Result<Value<'a>> {
+fn value<'a>(shape: &'a Shape, array: &'a ArrayRef, options: JsonOptions) -> Result<Value<'a>> {
     let values = match shape {
         Shape::Boolean => Values::Boolean(array.as_boolean()),
         Shape::SmallInt => Values::SmallInt(array.as_primitive::<Int16Type>().values()),
@@ -172,6 +186,11 @@ fn value<'a>(shape: &'a Shape, array: &'a dyn Array, options: JsonOptions) -> Re
             let micros = array.as_primitive::<TimestampMicrosecondType>().values();
             Values::Timestamp { micros, precision: *precision, zoned: *zoned, options }
         }
+        Shape::Time { precision } => {
+            Values::Time { micros: array.as_primitive::<Time64MicrosecondType>().values(), precision: *precision }
+        }
+        Shape::Jsonb => Values::Jsonb(array.as_binary::<i64>()),
+        Shape::Quoted(ty) => Values::Quoted(Box::new(Cells::of(array, ty)?)),
         Shape::Row(columns) => Values::Row(writers(columns, array.as_struct().columns(), options)?),
         Shape::Array(item) => {
             let list = array.as_list::<i32>();
@@ -216,6 +235,21 @@ impl Value<'_> {
                 out.push(b'"');
                 datetime::write_date(i64::from(v[row]), out);
                 out.push(b'"');
+            }
+            Values::Time { micros, precision } => {
+                out.push(b'"');
+                datetime::write_time(micros[row], *precision, out);
+                out.push(b'"');
+            }
+            Values::Jsonb(v) => {
+                let mut text = String::new();
+                jsonb::compact(v.value(row), &mut text);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Values::Quoted(cells) => {
+                let mut text = String::new();
+                cells.text(row, chrono_tz::Tz::UTC, &mut text);
+                write_string(&text, out);
             }
             Values::Timestamp { micros, precision, zoned, options } => {
                 out.push(b'"');

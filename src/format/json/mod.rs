@@ -23,7 +23,8 @@
 //!   conventions of the field are read as well: NUMERIC as a string (producers that fear binary floats), NaN and the
 //!   infinities as strings (as we write them).
 //! - Timestamps are 'yyyy-MM-dd HH:mm:ss[.fff]' or ISO 8601 with 'T', and are rounded to the declared precision. Without
-//!   a zone they are UTC. BYTEA is base64 (RFC 4648, padded). ROW is an object, an array an array.
+//!   a zone they are UTC. TIME is 'HH:mm:ss[.fff]'. BYTEA is base64 (RFC 4648, padded). ROW is an object, an array an array.
+//! - UUID and INTERVAL are strings as PostgreSQL reads and prints them. JSONB is whatever value stands there; null is SQL's.
 //! - A message without a value (a Kafka tombstone) is no row, and is not an error.
 //! - What the encoder writes, the decoder reads back to the same values.
 //! - Nothing is allocated for a message, only for a chunk.
@@ -49,7 +50,6 @@ pub use debezium::DebeziumDecoder;
 pub use decode::JsonDecoder;
 pub use encode::JsonEncoder;
 
-use crate::error::{Error, Result};
 
 /// How a source or a sink wants its JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,30 +65,4 @@ pub enum TimestampFormat {
     Sql,
     /// "2024-01-01T12:30:00.000", likewise.
     Iso8601,
-}
-
-/// Refuses what JSON has no form for.
-///
-/// # Errors
-/// `0A000`, naming the column.
-fn check_columns(schema: &arrow::datatypes::Schema) -> Result<()> {
-    use crate::types::SqlType;
-    fn supported(ty: &SqlType) -> bool {
-        match ty {
-            SqlType::Interval => false,
-            SqlType::Row(fields) => fields.iter().all(|(_, ty)| supported(ty)),
-            SqlType::Array(item) => supported(item),
-            _ => true,
-        }
-    }
-    for field in schema.fields() {
-        let ty = SqlType::from_field(field);
-        if !supported(&ty) {
-            return Err(Error::unsupported(
-                format!("column \"{}\" of type {ty} has no form in JSON", field.name()),
-                "Declare the column as text, or as bigint with a unit of your own.",
-            ));
-        }
-    }
-    Ok(())
 }

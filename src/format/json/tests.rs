@@ -9,7 +9,6 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::{JsonDecoder, JsonEncoder, JsonOptions, TimestampFormat};
-use crate::error::SqlState;
 use crate::format::{Decoded, Decoder, Encoder, RawChunk};
 use crate::types::{Column, SqlType, schema_of};
 
@@ -264,8 +263,6 @@ fn keys_and_formats_of_the_encoder() {
     let (mut data, mut ends) = (Vec::new(), Vec::new());
     key.encode(&rows, &mut data, &mut ends).unwrap();
     assert_eq!(String::from_utf8(data).unwrap(), r#"{"u":"1970-01-01 00:00:00.0000","a":1}"#);
-    let refused = JsonEncoder::new(self::schema(&[("i", SqlType::Interval)]), JsonOptions::default()).unwrap_err();
-    assert_eq!(refused.state(), SqlState::FeatureNotSupported);
 }
 
 /// Numbers for tests: xorshift64*.

@@ -4,11 +4,13 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, PrimitiveArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, LargeBinaryArray,
+    PrimitiveArray, StringViewArray,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
 };
 
 use super::Accumulator;
@@ -19,6 +21,7 @@ use super::retractable::RetractableExtremum;
 use crate::change::bytes::{Reader, corrupt, put_bytes};
 use crate::error::{Error, Result};
 use crate::plan::Changelog;
+use crate::types::{interval, uuid};
 
 /// MIN or (`max`) MAX of this type, if its values can be compared. Input that only grows takes the cheap form.
 pub fn create_extremum(max: bool, data_type: &DataType, changelog: Changelog) -> Option<Box<dyn Accumulator>> {
@@ -70,10 +73,13 @@ fn by_domain(data_type: &DataType, make: impl Make) -> Option<Box<dyn Accumulato
         | DataType::Date32
         | DataType::Float32
         | DataType::Float64
+        | DataType::Time64(TimeUnit::Microsecond)
         | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(make.over(Ordinals(of))),
         DataType::Decimal128(..) => Some(make.over(Numerics(of))),
         DataType::Interval(IntervalUnit::MonthDayNano) => Some(make.over(Intervals)),
-        DataType::Utf8View | DataType::BinaryView => Some(make.over(Strings(of))),
+        DataType::Utf8View | DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(uuid::BYTES) => {
+            Some(make.over(Strings(of)))
+        }
         _ => None,
     }
 }
@@ -143,6 +149,9 @@ impl Domain for Ordinals {
             DataType::Timestamp(..) => {
                 return Ok(OrdinalView::Plain(column.as_primitive::<TimestampMicrosecondType>().values()));
             }
+            DataType::Time64(_) => {
+                return Ok(OrdinalView::Plain(column.as_primitive::<Time64MicrosecondType>().values()));
+            }
             DataType::Boolean => column.as_boolean().values().iter().map(i64::from).collect(),
             DataType::Int16 => column.as_primitive::<Int16Type>().values().iter().map(|v| i64::from(*v)).collect(),
             DataType::Int32 => column.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect(),
@@ -201,6 +210,7 @@ impl Domain for Ordinals {
             DataType::Int64 => primitive::<Int64Type>(values, of),
             DataType::Date32 => primitive::<Date32Type>(values.map(|v| v.map(|v| v as i32)), of),
             DataType::Timestamp(..) => primitive::<TimestampMicrosecondType>(values, of),
+            DataType::Time64(_) => primitive::<Time64MicrosecondType>(values, of),
             DataType::Float32 => primitive::<Float32Type>(values.map(|v| v.map(|v| float_of(v) as f32)), of),
             DataType::Float64 => primitive::<Float64Type>(values.map(|v| v.map(float_of)), of),
             _ => return Err(changed_type()),
@@ -269,12 +279,9 @@ pub struct OrderedInterval {
 }
 
 impl From<IntervalMonthDayNano> for OrderedInterval {
-    fn from(IntervalMonthDayNano { months, days, nanoseconds }: IntervalMonthDayNano) -> Self {
-        let days_in_all = 30 * i128::from(months) + i128::from(days);
-        OrderedInterval {
-            nanoseconds_in_all: days_in_all * 86_400_000_000_000 + i128::from(nanoseconds),
-            parts: (months, days, nanoseconds),
-        }
+    fn from(value: IntervalMonthDayNano) -> Self {
+        let IntervalMonthDayNano { months, days, nanoseconds } = value;
+        OrderedInterval { nanoseconds_in_all: interval::length(value), parts: (months, days, nanoseconds) }
     }
 }
 
@@ -303,16 +310,8 @@ impl Domain for Intervals {
         kept.cmp(&value)
     }
 
-    /// The one with as many months, then days, as there is time for.
     fn representative<'a>(&self, value: Self::Ref<'a>) -> Self::Ref<'a> {
-        const DAY: i128 = 86_400_000_000_000;
-        let all = value.nanoseconds_in_all;
-        let limit = |n: i128| n.clamp(i128::from(i32::MIN), i128::from(i32::MAX));
-        let months = limit(all / (30 * DAY));
-        let days = limit((all - months * 30 * DAY) / DAY);
-        let nanoseconds = all - (30 * months + days) * DAY;
-        // An interval has no more time than its own months, days and nanoseconds hold, so the rest fits.
-        OrderedInterval { nanoseconds_in_all: all, parts: (months as i32, days as i32, nanoseconds as i64) }
+        interval::of_length(value.nanoseconds_in_all).into()
     }
 
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a OrderedInterval>>) -> Result<ArrayRef> {
@@ -336,12 +335,14 @@ impl Domain for Intervals {
     }
 }
 
-/// Text and bytea, ordered by their bytes.
+/// Text, bytea, uuid and jsonb, ordered by their bytes.
 pub struct Strings(DataType);
 
 pub enum StringsView<'a> {
     Text(&'a StringViewArray),
     Bytes(&'a BinaryViewArray),
+    Jsonb(&'a LargeBinaryArray),
+    Uuid(&'a FixedSizeBinaryArray),
 }
 
 impl Domain for Strings {
@@ -353,6 +354,8 @@ impl Domain for Strings {
         match column.data_type() {
             DataType::Utf8View => Ok(StringsView::Text(column.as_string_view())),
             DataType::BinaryView => Ok(StringsView::Bytes(column.as_binary_view())),
+            DataType::LargeBinary => Ok(StringsView::Jsonb(column.as_binary())),
+            DataType::FixedSizeBinary(uuid::BYTES) => Ok(StringsView::Uuid(column.as_fixed_size_binary())),
             _ => Err(changed_type()),
         }
     }
@@ -361,6 +364,8 @@ impl Domain for Strings {
         match view {
             StringsView::Text(a) => (row < a.len()).then(|| a.value(row).as_bytes()),
             StringsView::Bytes(a) => (row < a.len()).then(|| a.value(row)),
+            StringsView::Jsonb(a) => (row < a.len()).then(|| a.value(row)),
+            StringsView::Uuid(a) => (row < a.len()).then(|| a.value(row)),
         }
     }
 
@@ -378,8 +383,14 @@ impl Domain for Strings {
 
     fn column<'a>(&self, values: impl Iterator<Item = Option<&'a Box<[u8]>>>) -> Result<ArrayRef> {
         let values = values.map(|v| v.map(|v| &**v));
-        if self.0 == DataType::BinaryView {
-            return Ok(Arc::new(values.collect::<BinaryViewArray>()));
+        match self.0 {
+            DataType::BinaryView => return Ok(Arc::new(values.collect::<BinaryViewArray>())),
+            DataType::LargeBinary => return Ok(Arc::new(values.collect::<LargeBinaryArray>())),
+            DataType::FixedSizeBinary(width) => {
+                let values = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, width)?;
+                return Ok(Arc::new(values));
+            }
+            _ => {}
         }
         let text = values.map(|v| v.map(|v| std::str::from_utf8(v).map_err(|_| corrupt())).transpose());
         Ok(Arc::new(text.collect::<Result<StringViewArray>>()?))

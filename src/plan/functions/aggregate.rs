@@ -22,7 +22,11 @@ impl AggregateFunction {
         let (precision, scale) = NUMERIC_DEFAULT;
         Some(match (self, argument) {
             (AggregateFunction::Count, _) => D::Int64,
-            (AggregateFunction::Min | AggregateFunction::Max, D::Struct(_) | D::List(_)) => return None,
+            // PostgreSQL has none of uuid and jsonb.
+            (
+                AggregateFunction::Min | AggregateFunction::Max,
+                D::Struct(_) | D::List(_) | D::FixedSizeBinary(_) | D::LargeBinary,
+            ) => return None,
             (AggregateFunction::Min | AggregateFunction::Max, any) => any.clone(),
             (AggregateFunction::Sum, D::Int16 | D::Int32) => D::Int64,
             (AggregateFunction::Sum, D::Int64) => D::Decimal128(precision, 0),

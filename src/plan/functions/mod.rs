@@ -5,16 +5,23 @@
 //! 3. [`text`]: texts of times by a template ([`time_format`]), and parts of texts ([`pattern`]), over [`arguments`].
 //! 4. [`window`]: the ranking functions, with bigint results.
 //! 5. [`arithmetic`]: operators that fail on overflow.
-//! 6. [`clock`]: the one function that asks for the time.
+//! 6. [`define`]: how functions of ours are defined by the types of their arguments; [`temporal`]: those on times and
+//!    intervals, [`calendar`], [`array`], [`jsonb`].
+//! 7. [`clock`]: the one function that asks for the time.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
 mod arguments;
 pub mod arithmetic;
+pub mod array;
+pub mod calendar;
 pub mod clock;
+pub mod define;
+pub mod jsonb;
 mod pattern;
 pub mod scalar;
+pub mod temporal;
 mod text;
 mod time_format;
 pub mod window;
@@ -54,6 +61,12 @@ pub fn functions() -> &'static Functions {
     &FUNCTIONS
 }
 
+/// Those that are defined by the types of their arguments.
+fn defined() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    let all = [temporal::DEFINITIONS, calendar::DEFINITIONS, array::DEFINITIONS, jsonb::DEFINITIONS];
+    all.into_iter().flatten().map(define::Defined::function)
+}
+
 impl Functions {
     fn collect() -> Self {
         let mut all = Functions { scalar: HashMap::new(), aggregate: HashMap::new(), window: HashMap::new() };
@@ -62,7 +75,8 @@ impl Functions {
             .chain(datafusion::functions_nested::all_default_nested_functions())
             .chain(scalar::all())
             .chain(text::all())
-            .chain(clock::all());
+            .chain(clock::all())
+            .chain(defined());
         for function in scalars {
             for alias in function.aliases() {
                 all.scalar.insert(alias.clone(), Arc::clone(&function));

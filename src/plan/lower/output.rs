@@ -273,12 +273,14 @@ fn assignable(from: &SqlType, to: &SqlType) -> bool {
         |ty: &SqlType| matches!(ty, T::SmallInt | T::Integer | T::BigInt | T::Real | T::Double | T::Numeric(..));
     let moment = |ty: &SqlType| matches!(ty, T::Timestamp(_) | T::TimestampTz(_) | T::Date);
     match (from, to) {
-        (T::Row(_) | T::Array(_) | T::Bytea, T::Text | T::Varchar(_)) => false,
         (_, T::Text | T::Varchar(_)) => true,
         (T::Row(a), T::Row(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| assignable(a, b)),
         (T::Array(a), T::Array(b)) => assignable(a, b),
         (a, b) if number(a) && number(b) => true,
         (a, b) if moment(a) && moment(b) => true,
+        (T::Time(_) | T::Timestamp(_) | T::TimestampTz(_) | T::Interval, T::Time(_)) | (T::Time(_), T::Interval) => {
+            true
+        }
         (a, b) => a == b,
     }
 }

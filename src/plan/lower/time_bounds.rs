@@ -9,6 +9,7 @@ use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 
 use crate::clock::MICROS_PER_DAY;
+use crate::plan::functions::temporal::INTERVAL_LENGTH;
 
 /// Bounds that conditions put on `left - right`, for one pair of columns (positions in the inputs' schemas).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,12 @@ impl Sum {
         match expr {
             Expr::Column(column) => Some(Sum { plus: vec![column.clone()], ..Sum::default() }),
             Expr::Alias(alias) => Sum::of(&alias.expr),
+            // Intervals are compared by their lengths.
+            Expr::ScalarFunction(call) if call.name() == INTERVAL_LENGTH => Sum::of(call.args.first()?),
+            Expr::Literal(ScalarValue::Decimal128(Some(nanoseconds), _, 0), _) => {
+                let micros = nanoseconds.checked_div(1000).filter(|_| nanoseconds % 1000 == 0)?;
+                Some(Sum { constant: i64::try_from(micros).ok()?, ..Sum::default() })
+            }
             Expr::Cast(cast) if keeps_time(cast.field.data_type()) => Sum::of(&cast.expr),
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
                 let (left, mut right) = (Sum::of(left)?, Sum::of(right)?);

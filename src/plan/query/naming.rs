@@ -9,9 +9,11 @@ use std::ops::ControlFlow;
 use datafusion::common::SchemaError;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName,
-    Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, UnaryOperator, Value, VisitMut, VisitorMut,
 };
+
+use crate::plan::functions::array::EQUALS_ANY;
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
 pub const MARK: char = '\u{1}';
@@ -61,7 +63,7 @@ impl VisitorMut for Namer {
         if let Some(parts) = field_path(expr) {
             *expr = Expr::CompoundIdentifier(parts);
         }
-        if let Some(operator) = modulo(expr) {
+        if let Some(operator) = modulo(expr).or_else(|| any_or_all(expr)) {
             *expr = operator;
         }
         ControlFlow::Continue(())
@@ -95,6 +97,35 @@ fn modulo(expr: &Expr) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// `x = ANY (array)` and `x <> ALL (array)` as calls of our own function; sub-queries stay what they are.
+fn any_or_all(expr: &Expr) -> Option<Expr> {
+    let (left, right, negated) = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return None,
+    };
+    if matches!(right.as_ref(), Expr::Subquery(_)) {
+        return None;
+    }
+    let argument = |e: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()));
+    let arguments = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: vec![argument(left), argument(right)],
+        clauses: Vec::new(),
+    };
+    let call = Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(EQUALS_ANY)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(arguments),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    });
+    Some(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(call) } } else { call })
 }
 
 fn field_path(expr: &Expr) -> Option<Vec<Ident>> {
@@ -221,7 +252,10 @@ fn internal_type_name(ty: &crate::types::SqlType) -> String {
         T::Date => "date",
         T::Timestamp(_) => "timestamp",
         T::TimestampTz(_) => "timestamptz",
+        T::Time(_) => "time",
         T::Interval => "interval",
+        T::Uuid => "uuid",
+        T::Jsonb => "jsonb",
         T::Row(_) => "row",
         T::Array(_) => "array",
     }

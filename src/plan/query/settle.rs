@@ -18,10 +18,11 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Volatility, WindowFrame, lit,
 };
 
-use super::typing::{binary, call, cast, literal_as, unknown};
+use super::typing::{binary, call, cast, extract, interval_length, literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
-use crate::plan::functions::scalar;
+use crate::plan::functions::define::Defined;
+use crate::plan::functions::{calendar, jsonb, scalar, temporal};
 use crate::plan::scalar::Scalar;
 use crate::plan::stream::RankFunction;
 use crate::plan::text::expr::print;
@@ -109,6 +110,14 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
             Ok(Transformed::yes(Expr::Case(case)))
         }
+        Expr::InList(list) if is_interval(&list.expr, schema) => {
+            // Each comparison is that of intervals.
+            let equal = |item: &Expr| binary(list.expr.as_ref().clone(), Operator::Eq, item.clone());
+            let any = list.list.iter().map(equal).reduce(|a, b| binary(a, Operator::Or, b));
+            let Some(any) = any else { return Ok(Transformed::no(Expr::InList(list))) };
+            let any = by_length(any, schema)?;
+            Ok(Transformed::yes(if list.negated { Expr::Not(Box::new(any)) } else { any }))
+        }
         Expr::InList(mut list) => {
             let Ok(ty) = list.expr.get_type(schema) else { return Ok(Transformed::no(Expr::InList(list))) };
             list.list = list.list.into_iter().map(|item| compared(item, "=", &ty, schema)).collect::<Result<_>>()?;
@@ -120,6 +129,11 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             };
             between.low = Box::new(compared(*between.low, ">=", &ty, schema)?);
             between.high = Box::new(compared(*between.high, "<=", &ty, schema)?);
+            if is_interval(&between.expr, schema) {
+                for side in [&mut between.expr, &mut between.low, &mut between.high] {
+                    **side = interval_length(std::mem::take(side))?;
+                }
+            }
             Ok(Transformed::yes(Expr::Between(between)))
         }
         Expr::InSubquery(test) => {
@@ -139,6 +153,23 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Interval(_)))
+}
+
+/// Comparisons of intervals, and of literals with them, as comparisons of their lengths.
+fn by_length(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let interval = SqlType::Interval.to_arrow();
+    let compare = |expr: Expr| match expr {
+        Expr::BinaryExpr(b) if b.op == Operator::Eq => {
+            let right = compared(*b.right, "=", &interval, schema)?;
+            Ok(Transformed::yes(binary(interval_length(*b.left)?, Operator::Eq, interval_length(right)?)))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    Ok(expr.transform_up(compare)?.data)
 }
 
 fn settle_like(like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -163,6 +194,17 @@ pub fn overflows() -> Error {
 }
 
 fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Some(defined) = function.func.inner().downcast_ref::<Defined>() {
+        function.args = defined.settle(function.args, schema)?;
+        has_field(&function, schema)?;
+        return Ok(Transformed::yes(Expr::ScalarFunction(function)));
+    }
+    if let ("date_part", [field, of]) = (function.name(), function.args.as_slice())
+        && let Some(field) = unknown(field)
+    {
+        let part = settle(extract(&field, of.clone())?, schema)?;
+        return Ok(Transformed::yes(cast(part, DataType::Float64)));
+    }
     if ["coalesce", "nvl", "nullif", "greatest", "least"].contains(&function.name())
         && let Some(ty) = common_type(&function.name().to_uppercase(), function.args.iter(), schema)?
     {
@@ -181,6 +223,19 @@ fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Tr
     })
 }
 
+/// Fails if EXTRACT is asked for a field that values of the type do not have.
+fn has_field(function: &ScalarFunction, schema: &DFSchema) -> Result<()> {
+    let ([field, of], true) = (function.args.as_slice(), function.name().starts_with("extract_")) else {
+        return Ok(());
+    };
+    let (Some(field), Ok(ty)) = (unknown(field), of.get_type(schema)) else { return Ok(()) };
+    if ty.is_null() || calendar::has_field(&ty, &field) {
+        return Ok(());
+    }
+    let message = format!("unit \"{field}\" not supported for type {}", type_name(&ty));
+    Err(through(Error::unsupported(message, "Take a field that values of the type have.")))
+}
+
 /// The type of the first of several values that is not an unknown literal: the others take it, or fit it.
 fn common_type<'a>(what: &str, values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Result<Option<DataType>> {
     let types = values.filter(|v| unknown(v).is_none()).filter_map(|v| v.get_type(schema).ok());
@@ -192,6 +247,40 @@ fn common_type<'a>(what: &str, values: impl Iterator<Item = &'a Expr>, schema: &
             Err(through(Error::new(SqlState::DatatypeMismatch, message)))
         }
         None => Ok(Some(first)),
+    }
+}
+
+/// Values brought to the one type that all of them meet in, as items of one array.
+pub fn of_one_type(what: &str, values: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    let first = common_type(what, values.iter(), schema)?.unwrap_or(DataType::Utf8View);
+    let numeric = |ty: &DataType| ty.is_numeric().then(|| ty.clone());
+    let types = values.iter().filter_map(|value| value.get_type(schema).ok().as_ref().and_then(numeric));
+    let ty = match first.is_numeric() {
+        true => types.reduce(wider).unwrap_or(first),
+        false if first.is_string() => DataType::Utf8View,
+        false => first,
+    };
+    let one = |value: Expr| {
+        let value = resolve(value, &ty)?;
+        Ok(if value.get_type(schema)? == ty { value } else { settle_one(cast(value, ty.clone()), schema)?.data })
+    };
+    values.into_iter().map(one).collect()
+}
+
+/// Of two numeric types the one that PostgreSQL would take for both.
+fn wider(left: DataType, right: DataType) -> DataType {
+    let rank = |ty: &DataType| match ty {
+        DataType::Int16 => 1,
+        DataType::Int32 => 2,
+        DataType::Int64 => 3,
+        DataType::Decimal128(..) => 4,
+        DataType::Float32 => 5,
+        _ => 6,
+    };
+    match (&left, &right) {
+        (DataType::Decimal128(_, a), DataType::Decimal128(_, b)) => DataType::Decimal128(38, *a.max(b)),
+        _ if rank(&left) >= rank(&right) => left,
+        _ => right,
     }
 }
 
@@ -271,7 +360,7 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     if let Some(text) = unknown(&cast.expr)
         && !to.is_string()
     {
-        return literal_as(&text, &to).map(|literal| with_modifier(literal, &cast));
+        return with_modifier(literal_as(&text, &to)?, cast);
     }
     if to.is_string() {
         let text = text_of(*cast.expr, &from);
@@ -285,7 +374,23 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
         };
     }
     Ok(match (&from, &to) {
-        (DataType::Timestamp(..), DataType::Timestamp(..)) => rounded_time(cast)?,
+        (
+            DataType::Timestamp(..) | DataType::Time64(_) | DataType::Null,
+            DataType::Timestamp(..) | DataType::Time64(_),
+        ) => rounded_time(cast)?,
+        (DataType::LargeBinary, DataType::Boolean) => call(jsonb::TO_BOOLEAN, vec![*cast.expr])?,
+        (DataType::LargeBinary, to) if to.is_numeric() => {
+            let number = call(jsonb::TO_NUMERIC, vec![*cast.expr, lit(type_name(to))])?;
+            return settle(Expr::Cast(Cast { expr: Box::new(number), field: cast.field }), schema);
+        }
+        (DataType::Interval(_), DataType::Time64(_)) => call(temporal::INTERVAL_TO_TIME, vec![*cast.expr])?,
+        (DataType::Time64(_), DataType::Interval(_)) => call(temporal::TIME_TO_INTERVAL, vec![*cast.expr])?,
+        (from, to) if from.is_string() && is_read_here(to) => {
+            call(scalar::OF_TEXT, vec![*cast.expr, lit(ScalarValue::try_from(to)?)])?
+        }
+        (from, to) if !from.is_null() && from != to && (is_opaque(from) || is_opaque(to)) => {
+            return Err(through(no_cast(from, to)));
+        }
         (DataType::Float32 | DataType::Float64, DataType::Int16 | DataType::Int32 | DataType::Int64) => {
             Expr::Cast(Cast { expr: Box::new(rounded(*cast.expr)?), field: cast.field })
         }
@@ -301,24 +406,41 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     })
 }
 
+/// Types whose text Arrow reads otherwise than PostgreSQL, or not at all.
+fn is_read_here(ty: &DataType) -> bool {
+    matches!(ty, DataType::Interval(_) | DataType::Time64(_) | DataType::List(_) | DataType::Struct(_)) || is_opaque(ty)
+}
+
+/// Types that are bytes to Arrow, which it would give to any other that is.
+fn is_opaque(ty: &DataType) -> bool {
+    matches!(ty, DataType::FixedSizeBinary(_) | DataType::LargeBinary | DataType::BinaryView)
+}
+
+fn no_cast(from: &DataType, to: &DataType) -> Error {
+    let message = format!("cannot cast type {} to {}", type_name(from), type_name(to));
+    Error::new(SqlState::CannotCoerce, message)
+}
+
 /// Keeps a declared precision (timestamp(3)) that a folded literal would lose.
-fn with_modifier(literal: Expr, cast: &Cast) -> Expr {
+fn with_modifier(literal: Expr, cast: Cast) -> Result<Expr> {
     if cast.field.metadata().is_empty() {
-        return literal;
+        return Ok(literal);
     }
-    Expr::Cast(Cast { expr: Box::new(literal), field: Arc::clone(&cast.field) })
+    rounded_time(Cast { expr: Box::new(literal), field: cast.field })
 }
 
 /// A cast to timestamp(3) rounds.
 fn rounded_time(cast: Cast) -> Result<Expr> {
     let digits = match SqlType::from_field(&cast.field) {
-        SqlType::Timestamp(digits) | SqlType::TimestampTz(digits) if digits < 6 => digits,
+        SqlType::Timestamp(digits) | SqlType::TimestampTz(digits) | SqlType::Time(digits) if digits < 6 => digits,
         _ => return Ok(Expr::Cast(cast)),
     };
     if matches!(cast.expr.as_ref(), Expr::ScalarFunction(f) if f.name() == scalar::ROUND_TIME) {
         return Ok(Expr::Cast(cast));
     }
-    let rounded = call(scalar::ROUND_TIME, vec![*cast.expr, lit(i32::from(digits))])?;
+    // Arrow's casts cut, so the rounding comes first; to a time of another type, behind the cast.
+    let time = Expr::Cast(Cast::new(cast.expr, cast.field.data_type().clone()));
+    let rounded = call(scalar::ROUND_TIME, vec![time, lit(i32::from(digits))])?;
     Ok(Expr::Cast(Cast { expr: Box::new(rounded), field: cast.field }))
 }
 
@@ -334,11 +456,18 @@ fn rounded(expr: Expr) -> Result<Expr> {
 pub fn text_of(expr: Expr, from: &DataType) -> Expr {
     match from {
         DataType::Utf8View => expr,
-        DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Float32 | DataType::Float64 => {
+        // Whose text Arrow writes as PostgreSQL does; a boolean that is cast is a word.
+        DataType::Boolean
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Decimal128(..)
+        | DataType::Null => cast(expr, DataType::Utf8View),
+        other if other.is_string() => cast(expr, DataType::Utf8View),
+        _ => {
             let fallback = cast(expr.clone(), DataType::Utf8View);
             call(scalar::TO_TEXT, vec![expr]).unwrap_or(fallback)
         }
-        _ => cast(expr, DataType::Utf8View),
     }
 }
 

@@ -38,7 +38,10 @@ pub fn sql_type(ast: &Ast) -> Result<SqlType, Error> {
             let digits = digits.first().and_then(|digits| digits.parse().ok());
             T::TimestampTz(precision(&digits)?)
         }
+        Ast::Time(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => T::Time(precision(p)?),
         Ast::Interval { .. } => T::Interval,
+        Ast::Uuid => T::Uuid,
+        Ast::JSONB => T::Jsonb,
         Ast::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::SquareBracket(item, None)) => {
             T::Array(Box::new(sql_type(item)?))
         }

@@ -8,14 +8,16 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Diagnostic, ScalarValue, Span};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::settle::{settle, text_of};
+use super::containers;
+use super::settle::{of_one_type, settle, text_of};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
-use crate::plan::functions::{functions, scalar};
+use crate::plan::functions::{array, calendar, functions, jsonb, scalar, temporal};
+use crate::plan::value;
 use crate::types::{NUMERIC_DEFAULT, SqlType, UTC};
 
 #[derive(Debug)]
@@ -25,7 +27,49 @@ const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 impl ExprPlanner for PostgresOperators {
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = raw;
+        let key = match (field_access, expr.get_type(schema)) {
+            (GetFieldAccess::ListIndex { key }, Ok(DataType::List(_))) => *key,
+            (GetFieldAccess::ListIndex { key }, Ok(DataType::LargeBinary)) => {
+                return Ok(PlannerResult::Planned(settled_call(jsonb::GET, vec![expr, *key], schema)?));
+            }
+            (GetFieldAccess::NamedStructField { name }, Ok(DataType::LargeBinary)) => {
+                return Ok(PlannerResult::Planned(settled_call(jsonb::GET, vec![expr, lit(name)], schema)?));
+            }
+            (field_access, _) => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr })),
+        };
+        Ok(PlannerResult::Planned(settled_call(array::ELEMENT, vec![expr, key], schema)?))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        match args.as_slice() {
+            [field, of] if unknown(field).is_some() => {
+                let field = unknown(field).unwrap_or_default();
+                Ok(PlannerResult::Planned(extract(&field, of.clone())?))
+            }
+            _ => Ok(PlannerResult::Original(args)),
+        }
+    }
+
+    fn plan_array_literal(&self, items: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        // What it is cast to gives the type, as it does for an unknown literal.
+        if items.is_empty() {
+            return Ok(PlannerResult::Planned(lit("{}")));
+        }
+        let items = items.into_iter().map(|item| settle(item, schema)).collect::<Result<Vec<_>>>()?;
+        let items = of_one_type("ARRAY", items, schema)?;
+        Ok(PlannerResult::Planned(call(array::ARRAY_OF, items)?))
+    }
+
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(operator) = containers::operator(&raw.op) {
+            return operator.plan(raw, schema).map(PlannerResult::Planned);
+        }
         let Some(op) = operator(&raw.op) else { return Ok(PlannerResult::Original(raw)) };
         let left = if is_settled(&raw.left) { raw.left } else { settle(raw.left, schema)? };
         let right = if is_settled(&raw.right) { raw.right } else { settle(raw.right, schema)? };
@@ -43,7 +87,7 @@ impl ExprPlanner for PostgresOperators {
     }
 }
 
-fn is_literal_error(error: &DataFusionError) -> bool {
+pub(super) fn is_literal_error(error: &DataFusionError) -> bool {
     let state = match error {
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map(Error::state),
         _ => None,
@@ -160,8 +204,19 @@ impl Sides {
 
     fn concat(self) -> Result<Expr> {
         let is_text = |ty: &DataType| ty.is_string();
+        let is_jsonb = |expr: &Expr, ty: &DataType| *ty == DataType::LargeBinary || unknown(expr).is_some();
+        if [&self.left_type, &self.right_type].contains(&&DataType::LargeBinary)
+            && is_jsonb(&self.left, &self.left_type)
+            && is_jsonb(&self.right, &self.right_type)
+        {
+            let side = |expr: Expr| match unknown(&expr) {
+                Some(text) => literal_as(&text, &DataType::LargeBinary),
+                None => Ok(expr),
+            };
+            return call(jsonb::CONCAT, vec![side(self.left)?, side(self.right)?]);
+        }
         if matches!(self.left_type, DataType::List(_)) || matches!(self.right_type, DataType::List(_)) {
-            return Ok(binary(self.left, self.op, self.right));
+            return self.concat_arrays();
         }
         if !is_text(&self.left_type) && !is_text(&self.right_type) && !self.left_type.is_null() {
             return Err(through(self.missing()));
@@ -169,6 +224,28 @@ impl Sides {
         let left = text_of(self.left, &self.left_type);
         let right = text_of(self.right, &self.right_type);
         Ok(binary(left, self.op, right))
+    }
+
+    /// Two arrays, or an array and an item.
+    fn concat_arrays(self) -> Result<Expr> {
+        let is_list = |ty: &DataType| matches!(ty, DataType::List(_));
+        let missing = through(self.missing());
+        let Sides { left, right, left_type, right_type, .. } = self;
+        let name = match (is_list(&left_type), is_list(&right_type)) {
+            (true, true) if left_type == right_type => array::CONCAT,
+            (true, _) if unknown(&right).is_some() => {
+                let right = literal_as(&unknown(&right).unwrap_or_default(), &left_type)?;
+                return call(array::CONCAT, vec![left, right]);
+            }
+            (_, true) if unknown(&left).is_some() => {
+                let left = literal_as(&unknown(&left).unwrap_or_default(), &right_type)?;
+                return call(array::CONCAT, vec![left, right]);
+            }
+            (true, false) if array::list_of(&right_type) == left_type => "array_append",
+            (false, true) if array::list_of(&left_type) == right_type => "array_prepend",
+            _ => return Err(missing),
+        };
+        call(name, vec![left, right])
     }
 
     /// An unknown literal takes the other side's type, as in PostgreSQL; beside a timestamp's `+` that is an interval.
@@ -192,6 +269,9 @@ impl Sides {
         let interval = || literal_as(text, &INTERVAL).is_ok();
         match (self.op, other) {
             (Operator::Plus | Operator::Minus, DataType::Timestamp(..) | DataType::Date32) if interval() => INTERVAL,
+            (Operator::Plus, DataType::Time64(_)) => INTERVAL,
+            (Operator::Minus, DataType::LargeBinary) => DataType::Utf8View,
+            (Operator::Multiply | Operator::Divide, DataType::Interval(_)) => DataType::Float64,
             _ => other.clone(),
         }
     }
@@ -210,6 +290,14 @@ impl Sides {
             (l, r) if is_exact(l) && is_exact(r) => self.numeric(),
             (l, r) if is_number(l) && is_number(r) => self.floating(),
             _ if is_temporal(&self.left_type) || is_temporal(&self.right_type) => self.temporal(),
+            (D::LargeBinary, r) if self.op == Operator::Minus && (is_integer(r) || r.is_string() || is_list(r)) => {
+                let index = match r {
+                    D::Int16 | D::Int64 => cast(self.right, D::Int32),
+                    text if text.is_string() && unknown(&self.right).is_none() => cast(self.right, D::Utf8View),
+                    _ => self.right,
+                };
+                call(jsonb::DELETE, vec![self.left, index])
+            }
             _ => Err(through(self.missing())),
         }
     }
@@ -280,6 +368,32 @@ impl Sides {
                 let same = if self.left_type == zoned || self.right_type == zoned { zoned } else { TIMESTAMP };
                 Ok(cast(self.cast(same.clone(), same), INTERVAL))
             }
+            (D::Time64(_), Operator::Plus | Operator::Minus, r) if *r == INTERVAL => {
+                time_of(binary(since_midnight(self.left)?, self.op, self.right))
+            }
+            (l, Operator::Plus, D::Time64(_)) if *l == INTERVAL => {
+                time_of(binary(since_midnight(self.right)?, self.op, self.left))
+            }
+            (D::Time64(_), Operator::Minus, D::Time64(_)) => {
+                Ok(binary(since_midnight(self.left)?, self.op, since_midnight(self.right)?))
+            }
+            (D::Date32, Operator::Plus, D::Time64(_)) => {
+                Ok(binary(cast(self.left, TIMESTAMP), self.op, since_midnight(self.right)?))
+            }
+            (D::Time64(_), Operator::Plus, D::Date32) => {
+                Ok(binary(cast(self.right, TIMESTAMP), self.op, since_midnight(self.left)?))
+            }
+            (l, Operator::Multiply, r) if *l == INTERVAL && is_number(r) => {
+                call(temporal::SCALE_INTERVAL, vec![self.left, cast_if(self.right, &self.right_type, &D::Float64)])
+            }
+            (l, Operator::Multiply, r) if is_number(l) && *r == INTERVAL => {
+                call(temporal::SCALE_INTERVAL, vec![self.right, cast_if(self.left, &self.left_type, &D::Float64)])
+            }
+            (l, Operator::Divide, r) if *l == INTERVAL && is_number(r) => {
+                let divisor = cast_if(self.right, &self.right_type, &D::Float64);
+                let factor = call(scalar::DIVIDE, vec![lit(1.0), divisor])?;
+                call(temporal::SCALE_INTERVAL, vec![self.left, factor])
+            }
             (D::Date32, Operator::Minus, D::Date32) => Ok(self.cast(D::Int32, D::Int32)),
             (D::Date32, Operator::Plus | Operator::Minus, D::Int16 | D::Int32) => {
                 Ok(cast(self.cast(D::Int32, D::Int32), D::Date32))
@@ -292,6 +406,13 @@ impl Sides {
         use DataType as D;
         let zoned = D::Timestamp(TimeUnit::Microsecond, Some(UTC.into()));
         match (&self.left_type, &self.right_type) {
+            (D::List(_), D::List(_)) | (D::Struct(_), D::Struct(_)) if self.left_type == self.right_type => {
+                let key = |expr| call(array::SORT_KEY, vec![expr]);
+                Ok(binary(key(self.left)?, self.op, key(self.right)?))
+            }
+            (l, r) if *l == INTERVAL && *r == INTERVAL => {
+                Ok(binary(interval_length(self.left)?, self.op, interval_length(self.right)?))
+            }
             (l, r) if l == r || l.is_null() || r.is_null() => Ok(binary(self.left, self.op, self.right)),
             (l, r) if l.is_string() && r.is_string() => Ok(binary(self.left, self.op, self.right)),
             (l, r) if is_number(l) && is_number(r) => Ok(binary(self.left, self.op, self.right)),
@@ -299,11 +420,50 @@ impl Sides {
                 let same = if self.left_type == zoned || self.right_type == zoned { zoned } else { TIMESTAMP };
                 Ok(self.cast(same.clone(), same))
             }
-            (D::List(_), D::List(_)) | (D::Struct(_), D::Struct(_)) => Ok(binary(self.left, self.op, self.right)),
+            (D::Struct(_), D::Struct(_)) => Ok(binary(self.left, self.op, self.right)),
             (l, r) if SqlType::from_arrow(l) == SqlType::from_arrow(r) => Ok(binary(self.left, self.op, self.right)),
             _ => Err(through(self.missing())),
         }
     }
+}
+
+/// A field of a date, a time or an interval, as numeric with the field's digits.
+pub fn extract(field: &str, of: Expr) -> Result<Expr> {
+    let name = field.trim_matches(['\'', '"']).to_ascii_lowercase();
+    let argument = lit(ScalarValue::Utf8View(Some(name.clone())));
+    match calendar::digits_of(&name) {
+        Some(0) => call(calendar::EXTRACT_WHOLE, vec![argument, of]),
+        Some(6) => call(calendar::EXTRACT_PART, vec![argument, of]),
+        Some(digits) => Ok(cast(call(calendar::EXTRACT_PART, vec![argument, of])?, DataType::Decimal128(38, digits))),
+        None => {
+            let message = format!("unit \"{name}\" not recognized");
+            let hint = "EXTRACT knows year, quarter, month, week, day, dow, isodow, doy, hour, minute, second, \
+                        millisecond, microsecond, epoch, decade, century, millennium and isoyear.";
+            Err(through(Error::new(SqlState::InvalidParameterValue, message).with_hint(hint)))
+        }
+    }
+}
+
+/// A call of one of our own functions, its arguments in the types that it takes.
+pub(super) fn settled_call(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Expr> {
+    settle(call(name, args)?, schema)
+}
+
+pub(super) fn is_list(ty: &DataType) -> bool {
+    matches!(ty, DataType::List(_))
+}
+
+fn since_midnight(time: Expr) -> Result<Expr> {
+    call(temporal::TIME_TO_INTERVAL, vec![time])
+}
+
+fn time_of(interval: Expr) -> Result<Expr> {
+    call(temporal::INTERVAL_TO_TIME, vec![interval])
+}
+
+/// What intervals are compared by: Arrow compares months first, then days.
+pub fn interval_length(interval: Expr) -> Result<Expr> {
+    call(temporal::INTERVAL_LENGTH, vec![interval])
 }
 
 /// A string literal that nobody has given a type: PostgreSQL's unknown.
@@ -314,22 +474,13 @@ pub fn unknown(expr: &Expr) -> Option<String> {
     }
 }
 
-fn operand_type(expr: &Expr, ty: &DataType) -> String {
+pub(super) fn operand_type(expr: &Expr, ty: &DataType) -> String {
     if unknown(expr).is_some() { "unknown".into() } else { type_name(ty) }
 }
 
 /// The literal that a text stands for, in a type.
 pub fn literal_as(text: &str, ty: &DataType) -> Result<Expr> {
-    match ty {
-        DataType::Float32 => return scalar::parse_real(text).map(lit).map_err(through),
-        DataType::Float64 => return scalar::parse_double(text).map(lit).map_err(through),
-        _ => {}
-    }
-    let trimmed = if ty.is_string() { text } else { text.trim() };
-    match ScalarValue::Utf8(Some(trimmed.to_string())).cast_to(ty) {
-        Ok(value) if !value.is_null() => Ok(lit(value)),
-        _ => Err(through(Error::unreadable(text, &SqlType::from_arrow(ty)))),
-    }
+    value::read_as(text, ty).map(lit).map_err(through)
 }
 
 pub fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
@@ -373,7 +524,7 @@ fn is_number(ty: &DataType) -> bool {
 }
 
 fn is_temporal(ty: &DataType) -> bool {
-    matches!(ty, DataType::Timestamp(..) | DataType::Date32) || *ty == INTERVAL
+    matches!(ty, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_)) || *ty == INTERVAL
 }
 
 /// Precision and scale of the numeric that holds every value of an exact type.

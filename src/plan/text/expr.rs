@@ -14,8 +14,10 @@ use super::lexer::MAX_DEPTH;
 use super::types::print_data_type;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::functions::functions;
-use crate::plan::functions::scalar::write_timestamp;
 use crate::sql::names::quoted;
+use crate::types::SqlType;
+use crate::types::cells::Cells;
+use crate::types::datetime::timestamp_text;
 
 pub use super::expr_reader::read;
 
@@ -281,7 +283,7 @@ fn literal(value: &ScalarValue) -> Result<(String, String)> {
         S::Float32(Some(x)) => format!("'{x:?}'"),
         S::Float64(Some(x)) => format!("'{x:?}'"),
         S::Utf8(Some(s)) | S::Utf8View(Some(s)) | S::LargeUtf8(Some(s)) => string(s),
-        S::Binary(Some(b)) | S::BinaryView(Some(b)) | S::LargeBinary(Some(b)) => {
+        S::Binary(Some(b)) | S::BinaryView(Some(b)) => {
             let hex = b.iter().fold(String::new(), |mut hex, byte| {
                 write(&mut hex, format_args!("{byte:02x}"));
                 hex
@@ -293,6 +295,9 @@ fn literal(value: &ScalarValue) -> Result<(String, String)> {
             _ => format!("'{days} days'"),
         },
         S::TimestampMicrosecond(Some(micros), _) => format!("'{}'", timestamp(*micros)),
+        S::Time64Microsecond(Some(_)) | S::FixedSizeBinary(_, Some(_)) | S::LargeBinary(Some(_)) | S::List(_) => {
+            string(&text_of_value(value)?)
+        }
         S::IntervalMonthDayNano(Some(i)) => format!("'{} months {} days {} ns'", i.months, i.days, i.nanoseconds),
         other => {
             return Err(Error::unsupported(
@@ -302,6 +307,14 @@ fn literal(value: &ScalarValue) -> Result<(String, String)> {
         }
     };
     Ok((text, ty))
+}
+
+/// As PostgreSQL prints it.
+fn text_of_value(value: &ScalarValue) -> Result<String> {
+    let cells = Cells::of(&value.to_array()?, &SqlType::from_arrow(&value.data_type()))?;
+    let mut text = String::new();
+    cells.text(0, chrono_tz::Tz::UTC, &mut text);
+    Ok(text)
 }
 
 /// An interval as people write it.
@@ -341,6 +354,6 @@ fn timestamp(micros: i64) -> String {
         return format!("{micros} us");
     }
     let mut text = String::new();
-    write_timestamp(&mut text, micros);
+    timestamp_text(micros, &mut text);
     text
 }

@@ -12,6 +12,7 @@ use super::lexer::{Lexer, Token};
 use super::types::read_data_type;
 use crate::error::Result;
 use crate::plan::functions::functions;
+use crate::plan::value::read_as;
 
 /// Reads one expression; nothing may follow it.
 pub fn read(text: &str) -> Result<Expr> {
@@ -229,7 +230,6 @@ fn value(text: &str, ty: &DataType) -> Option<ScalarValue> {
         DataType::LargeUtf8 => S::LargeUtf8(owned()),
         DataType::Binary => S::Binary(bytes()?),
         DataType::BinaryView => S::BinaryView(bytes()?),
-        DataType::LargeBinary => S::LargeBinary(bytes()?),
         DataType::Date32 => S::Date32(Some(match text.strip_suffix(" days") {
             Some(days) => days.parse().ok()?,
             None => text.parse::<chrono::NaiveDate>().ok()?.to_epoch_days(),
@@ -237,6 +237,10 @@ fn value(text: &str, ty: &DataType) -> Option<ScalarValue> {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             S::TimestampMicrosecond(Some(micros(text)?), zone.as_ref().map(Arc::clone))
         }
+        DataType::Time64(TimeUnit::Microsecond)
+        | DataType::FixedSizeBinary(_)
+        | DataType::LargeBinary
+        | DataType::List(_) => read_as(text, ty).ok()?,
         DataType::Interval(_) => S::IntervalMonthDayNano(Some(interval(text)?)),
         _ => return None,
     })

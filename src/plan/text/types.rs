@@ -35,6 +35,8 @@ pub fn print_type(ty: &SqlType) -> String {
         SqlType::Timestamp(p) => format!("timestamp({p})"),
         SqlType::TimestampTz(6) => "timestamptz".into(),
         SqlType::TimestampTz(p) => format!("timestamptz({p})"),
+        SqlType::Time(6) => "time".into(),
+        SqlType::Time(p) => format!("time({p})"),
         SqlType::Varchar(None) => "varchar".into(),
         SqlType::Varchar(Some(n)) => format!("varchar({n})"),
         SqlType::Double => "double".into(),
@@ -78,7 +80,10 @@ pub fn read_type(lexer: &mut Lexer) -> Result<SqlType> {
         "date" => SqlType::Date,
         "timestamp" => SqlType::Timestamp(argument(lexer)?.unwrap_or(6)),
         "timestamptz" => SqlType::TimestampTz(argument(lexer)?.unwrap_or(6)),
+        "time" => SqlType::Time(argument(lexer)?.unwrap_or(6)),
         "interval" => SqlType::Interval,
+        "uuid" => SqlType::Uuid,
+        "jsonb" => SqlType::Jsonb,
         "row" => SqlType::Row(lexer.list("(", ")", |lexer| Ok((lexer.name()?, read_type(lexer)?)))?),
         "array" => {
             lexer.require("(")?;

@@ -1,16 +1,15 @@
 //! Parameters of a Bind message, in text or binary, into values of the parameter's type.
 
-use std::sync::Arc;
-
 use bytes::Buf;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
-use super::encode::Format;
 use super::encode::datetime::{date_from_binary, timestamp_from_binary};
+use super::encode::{Format, JSONB_VERSION};
+use crate::clock::MICROS_PER_DAY;
 use crate::error::{Error, Result, SqlState};
-use crate::format::postgres as parse;
-use crate::types::{SqlType, UTC};
+use crate::plan::value;
+use crate::types::{SqlType, UTC, uuid};
 
 /// A parameter's value; `bytes` `None` is null. `zone` reads a timestamp without an offset.
 pub fn parameter(bytes: Option<&[u8]>, ty: &SqlType, format: Format, zone: Tz) -> Result<ScalarValue> {
@@ -22,51 +21,10 @@ pub fn parameter(bytes: Option<&[u8]>, ty: &SqlType, format: Format, zone: Tz) -
             let text = std::str::from_utf8(bytes).map_err(|_| {
                 Error::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"")
             })?;
-            from_text(text, ty, zone)
+            value::read(text, ty, zone)
         }
         Format::Binary => from_binary(bytes, ty, zone),
     }
-}
-
-fn from_text(text: &str, ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
-    let invalid = || {
-        let name = ty.to_string();
-        let name = name.split(['(', '[']).next().unwrap_or_default().trim_end();
-        Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {name}: \"{text}\""))
-    };
-    let trimmed = text.trim();
-    Ok(match ty {
-        SqlType::Boolean => ScalarValue::Boolean(Some(parse::boolean(trimmed).ok_or_else(invalid)?)),
-        SqlType::SmallInt => ScalarValue::Int16(Some(integer(trimmed, ty, invalid)?)),
-        SqlType::Integer => ScalarValue::Int32(Some(integer(trimmed, ty, invalid)?)),
-        SqlType::BigInt => ScalarValue::Int64(Some(integer(trimmed, ty, invalid)?)),
-        SqlType::Real => ScalarValue::Float32(Some(trimmed.parse().map_err(|_| invalid())?)),
-        SqlType::Double => ScalarValue::Float64(Some(trimmed.parse().map_err(|_| invalid())?)),
-        SqlType::Numeric(p, s) => decimal(parse::numeric(trimmed).ok_or_else(invalid)?, *p, *s)?,
-        SqlType::Text | SqlType::Varchar(_) => ScalarValue::Utf8View(Some(text.to_string())),
-        SqlType::Bytea => ScalarValue::BinaryView(Some(parse::bytea(text).ok_or_else(invalid)?)),
-        SqlType::Date => ScalarValue::Date32(Some(parse::date(trimmed).ok_or_else(invalid)?)),
-        SqlType::Timestamp(_) => {
-            ScalarValue::TimestampMicrosecond(Some(parse::timestamp(trimmed).ok_or_else(invalid)?.0), None)
-        }
-        SqlType::TimestampTz(_) => {
-            let micros = parse::timestamptz(trimmed, zone).ok_or_else(invalid)?;
-            ScalarValue::TimestampMicrosecond(Some(micros), Some(UTC.into()))
-        }
-        SqlType::Interval => {
-            let value = arrow::compute::kernels::cast_utils::parse_interval_month_day_nano(trimmed);
-            ScalarValue::IntervalMonthDayNano(Some(value.map_err(|_| invalid())?))
-        }
-        SqlType::Array(item) => {
-            let items = parse::array(trimmed).ok_or_else(invalid)?;
-            let items = items.iter().map(|i| match i {
-                Some(i) => from_text(i, item, zone),
-                None => Ok(ScalarValue::try_from(&item.to_arrow())?),
-            });
-            list(&items.collect::<Result<Vec<_>>>()?, item)
-        }
-        SqlType::Row(_) => return Err(no_rows()),
-    })
 }
 
 fn from_binary(bytes: &[u8], ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
@@ -89,7 +47,7 @@ fn from_binary(bytes: &[u8], ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
                 8 => (&mut &*bytes).get_i64(),
                 _ => return Err(invalid()),
             };
-            from_text(&value.to_string(), ty, zone)?
+            value::read(&value.to_string(), ty, zone)?
         }
         SqlType::Real => ScalarValue::Float32(Some(exact(4)?.get_f32())),
         SqlType::Double => ScalarValue::Float64(Some(exact(8)?.get_f64())),
@@ -111,48 +69,30 @@ fn from_binary(bytes: &[u8], ty: &SqlType, zone: Tz) -> Result<ScalarValue> {
             let value = arrow::datatypes::IntervalMonthDayNano::new(months, days, nanos);
             ScalarValue::IntervalMonthDayNano(Some(value))
         }
-        SqlType::Array(item) => list(&array(bytes, item, zone).ok_or_else(invalid)??, item),
-        SqlType::Row(_) => return Err(no_rows()),
+        SqlType::Time(_) => {
+            let micros = exact(8)?.get_i64();
+            if !(0..=MICROS_PER_DAY).contains(&micros) {
+                return Err(Error::new(SqlState::DatetimeFieldOverflow, "time out of range"));
+            }
+            ScalarValue::Time64Microsecond(Some(micros))
+        }
+        SqlType::Uuid => ScalarValue::FixedSizeBinary(uuid::BYTES, Some(exact(16)?.to_vec())),
+        SqlType::Jsonb => match bytes.split_first() {
+            Some((&JSONB_VERSION, text)) => return parameter(Some(text), ty, Format::Text, zone),
+            _ => return Err(invalid()),
+        },
+        SqlType::Array(item) => value::list(&array(bytes, item, zone).ok_or_else(invalid)??, item),
+        SqlType::Row(_) => return Err(value::no_rows()),
     })
 }
 
-fn no_rows() -> Error {
-    Error::unsupported("a parameter cannot be a row", "Pass the row's fields as parameters of their own.")
-}
-
-fn integer<T: TryFrom<i128>>(text: &str, ty: &SqlType, invalid: impl Fn() -> Error) -> Result<T> {
-    let value: i128 = text.parse().map_err(|_| invalid())?;
-    let range =
-        || Error::new(SqlState::NumericValueOutOfRange, format!("value \"{text}\" is out of range for type {ty}"));
-    T::try_from(value).map_err(|_| range())
-}
-
-/// `(unscaled, scale)` rounded half away from zero to `scale`, as PostgreSQL does.
-fn decimal((unscaled, from): (i128, i32), precision: u8, scale: i8) -> Result<ScalarValue> {
-    let overflow = || {
-        Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow")
-            .with_detail(format!("A parameter does not fit in numeric({precision},{scale})."))
+/// `(unscaled, scale)` as a numeric of that form.
+fn decimal(digits: (i128, i32), precision: u8, scale: i8) -> Result<ScalarValue> {
+    let Some(unscaled) = value::rescaled(digits, precision, scale) else {
+        return Err(Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow")
+            .with_detail(format!("A parameter does not fit in numeric({precision},{scale}).")));
     };
-    let shift = i32::from(scale) - from;
-    let power = |n: u32| 10i128.checked_pow(n);
-    let value = if unscaled == 0 {
-        0
-    } else if shift >= 0 {
-        power(shift.unsigned_abs()).and_then(|p| unscaled.checked_mul(p)).ok_or_else(overflow)?
-    } else {
-        match power(shift.unsigned_abs()) {
-            None => 0,
-            Some(p) => {
-                let (quotient, rest) = (unscaled / p, unscaled % p);
-                let away = i128::from(rest.unsigned_abs() >= p.unsigned_abs().div_ceil(2));
-                quotient + if unscaled < 0 { -away } else { away }
-            }
-        }
-    };
-    if value.unsigned_abs() >= 10u128.pow(u32::from(precision.min(38))) {
-        return Err(overflow());
-    }
-    Ok(ScalarValue::Decimal128(Some(value), precision, scale))
+    Ok(ScalarValue::Decimal128(Some(unscaled), precision, scale))
 }
 
 /// `numeric` in binary, as `numeric_recv` reads it: unscaled value and scale. Not-a-number and infinities are no numbers
@@ -211,10 +151,6 @@ fn array(mut bytes: &[u8], item: &SqlType, zone: Tz) -> Option<Result<Vec<Scalar
     Some(Ok(items))
 }
 
-fn list(items: &[ScalarValue], item: &SqlType) -> ScalarValue {
-    ScalarValue::List(Arc::clone(&ScalarValue::new_list(items, &item.to_arrow(), true)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,7 +175,7 @@ mod tests {
         check("12345678901", SqlType::Numeric(12, 2), "22003: numeric field overflow");
         check("NaN", SqlType::Numeric(12, 2), "22P02: invalid input syntax for type numeric: \"NaN\"");
         check("{1,NULL,3}", SqlType::Array(Box::new(SqlType::Integer)), "[1, , 3]");
-        check("2024-02-30", SqlType::Date, "22P02: invalid input syntax for type date: \"2024-02-30\"");
+        check("2024-02-30", SqlType::Date, "22008: date/time field value out of range: \"2024-02-30\"");
     }
 
     #[test]
@@ -265,6 +201,10 @@ mod tests {
         check(&[0; 3], SqlType::Integer, "22P02: incorrect binary data format in a parameter of type integer");
         check(&[0; 8], SqlType::Timestamp(6), "946684800000000");
         check(b"abc", SqlType::Text, "abc");
+        check(&[0, 0, 0, 0, 0, 0, 0, 5], SqlType::Time(6), "5");
+        check(&[0xff; 8], SqlType::Time(6), "22008: time out of range");
+        check(b"\x01[1]", SqlType::Jsonb, "06000000010303800000...");
+        check(b"\x02[1]", SqlType::Jsonb, "22P02: incorrect binary data format in a parameter of type jsonb");
         check(
             &[0; 5],
             SqlType::Numeric(38, 16),

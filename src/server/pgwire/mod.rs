@@ -6,7 +6,7 @@
 //!    ([`cancel`]) or opens a session.
 //! 2. [`message`] reads the client's messages, trusting no length in them; [`socket`] buffers.
 //! 3. [`connection`] runs them against the session ([`conversation`]); [`extended`] keeps prepared statements and portals,
-//!    whose parameters [`decode`] reads (text by [`crate::format::postgres`], as CSV does).
+//!    whose parameters [`decode`] reads (text by [`crate::plan::value`], as literals).
 //! 4. [`rows`] sends results in bounded pieces, [`encode`] writes values, [`wire_type`] announces them, [`reply`] writes
 //!    every other answer.
 //!

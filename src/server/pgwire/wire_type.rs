@@ -37,8 +37,8 @@ fn length(ty: &SqlType) -> i16 {
         SqlType::Boolean => 1,
         SqlType::SmallInt => 2,
         SqlType::Integer | SqlType::Real | SqlType::Date => 4,
-        SqlType::BigInt | SqlType::Double | SqlType::Timestamp(_) | SqlType::TimestampTz(_) => 8,
-        SqlType::Interval => 16,
+        SqlType::BigInt | SqlType::Double | SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Time(_) => 8,
+        SqlType::Interval | SqlType::Uuid => 16,
         _ => -1,
     }
 }
@@ -48,7 +48,7 @@ fn modifier(ty: &SqlType) -> i32 {
     match ty {
         SqlType::Varchar(Some(n)) => i32::try_from(*n).map_or(-1, |n| n.saturating_add(4)),
         SqlType::Numeric(p, s) => ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + 4,
-        SqlType::Timestamp(p) | SqlType::TimestampTz(p) if *p < 6 => i32::from(*p),
+        SqlType::Timestamp(p) | SqlType::TimestampTz(p) | SqlType::Time(p) if *p < 6 => i32::from(*p),
         SqlType::Array(item) => modifier(item),
         _ => -1,
     }
@@ -67,9 +67,12 @@ pub fn parameter_type(oid: u32) -> Option<SqlType> {
         700 => SqlType::Real,
         701 => SqlType::Double,
         1082 => SqlType::Date,
+        1083 => SqlType::Time(6),
         1114 => SqlType::Timestamp(6),
         1184 => SqlType::TimestampTz(6),
         1186 => SqlType::Interval,
+        2950 => SqlType::Uuid,
+        3802 => SqlType::Jsonb,
         1700 => SqlType::Numeric(crate::types::NUMERIC_DEFAULT.0, crate::types::NUMERIC_DEFAULT.1),
         1000 => SqlType::Array(Box::new(SqlType::Boolean)),
         1001 => SqlType::Array(Box::new(SqlType::Bytea)),
@@ -81,7 +84,11 @@ pub fn parameter_type(oid: u32) -> Option<SqlType> {
         1022 => SqlType::Array(Box::new(SqlType::Double)),
         1115 => SqlType::Array(Box::new(SqlType::Timestamp(6))),
         1182 => SqlType::Array(Box::new(SqlType::Date)),
+        1183 => SqlType::Array(Box::new(SqlType::Time(6))),
         1185 => SqlType::Array(Box::new(SqlType::TimestampTz(6))),
+        1187 => SqlType::Array(Box::new(SqlType::Interval)),
+        2951 => SqlType::Array(Box::new(SqlType::Uuid)),
+        3807 => SqlType::Array(Box::new(SqlType::Jsonb)),
         1231 => SqlType::Array(Box::new(parameter_type(1700)?)),
         _ => return None,
     })
@@ -103,5 +110,9 @@ mod tests {
         check(SqlType::Timestamp(3), 1114, 8, 3);
         check(SqlType::Timestamp(6), 1114, 8, -1);
         check(SqlType::Array(Box::new(SqlType::Text)), 1009, -1, -1);
+        check(SqlType::Uuid, 2950, 16, -1);
+        check(SqlType::Time(3), 1083, 8, 3);
+        check(SqlType::Jsonb, 3802, -1, -1);
+        check(SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Uuid)))), 2951, -1, -1);
     }
 }

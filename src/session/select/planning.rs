@@ -12,7 +12,9 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -29,7 +31,7 @@ use crate::sql::flink::query::FLINK_AVG;
 use crate::plan::query::naming::with_names;
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
-use crate::plan::query::typing::PostgresOperators;
+use crate::plan::query::typing::{PostgresOperators, interval_length};
 use crate::sql::ast::Query;
 use crate::types::SqlType;
 
@@ -67,7 +69,7 @@ impl Planned {
                 return analyze(plan);
             }
             let plan = analyze(exact_averages(settle::settle_plan(plan)?, aggregate::by_name("avg"))?)?;
-            check_overflow(settle::fold_plan(plan)?)
+            check_overflow(order_intervals(settle::fold_plan(plan)?)?)
         };
         let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;
         let mut state = tables.state().clone();
@@ -102,6 +104,20 @@ impl Planned {
     fn optimized(&self) -> DfResult<LogicalPlan> {
         self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {})
     }
+}
+
+/// ORDER BY an interval is by its length: Arrow compares months first, then days.
+fn order_intervals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let ordered = plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::Sort(mut sort) = plan else { return Ok(Transformed::no(plan)) };
+        for by in &mut sort.expr {
+            if matches!(by.expr.get_type(sort.input.schema())?, DataType::Interval(_)) {
+                by.expr = interval_length(std::mem::take(&mut by.expr))?;
+            }
+        }
+        Ok(Transformed::yes(LogicalPlan::Sort(sort)))
+    })?;
+    Ok(ordered.data)
 }
 
 /// Arithmetic in all expressions of a plan, sub-queries' too, fails on overflow.

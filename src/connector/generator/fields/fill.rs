@@ -4,8 +4,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewBuilder, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, BinaryViewBuilder, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryBuilder, Float32Array,
+    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewBuilder,
+    Time64MicrosecondArray, TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::compute;
 use arrow::datatypes::IntervalMonthDayNano;
@@ -14,7 +15,7 @@ use super::literal;
 use super::rule::{Rule, Values, list_length};
 use crate::connector::generator::random::{Draw, below, unit};
 use crate::error::{Error, Result, SqlState};
-use crate::types::{SqlType, UTC};
+use crate::types::{SqlType, UTC, uuid};
 
 /// Bits of a row that decide on nulls and on the past are drawn apart from its value's.
 const NULLS: u64 = 1 << 62;
@@ -33,7 +34,7 @@ impl Rule {
             Values::Boolean => {
                 Arc::new(rows.iter().map(|n| Some(self.draw.at(*n) >> 63 == 1)).collect::<BooleanArray>())
             }
-            Values::Letters { length } => self.letters(rows, *length),
+            Values::Letters { length } => self.letters(rows, *length)?,
             Values::Numbered { prefix, numbers } => self.numbered(rows, prefix, numbers)?,
             Values::List { values, random } => {
                 let length = list_length(values);
@@ -80,6 +81,9 @@ impl Rule {
             }
             SqlType::Timestamp(precision) => Arc::new(times(&numbers, *precision)),
             SqlType::TimestampTz(precision) => Arc::new(times(&numbers, *precision).with_timezone(UTC)),
+            SqlType::Time(precision) => Arc::new(Time64MicrosecondArray::from_iter_values(
+                numbers.iter().map(|n| literal::floor_to_precision(*n, *precision) as i64),
+            )),
             SqlType::Interval => {
                 let interval = |micros: i64| IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000));
                 Arc::new(IntervalMonthDayNanoArray::from_iter_values(small().map(interval)))
@@ -103,7 +107,7 @@ impl Rule {
         }
     }
 
-    fn letters(&self, rows: &[u64], length: u64) -> ArrayRef {
+    fn letters(&self, rows: &[u64], length: u64) -> Result<ArrayRef> {
         let mut bytes = vec![0; length as usize];
         let draw = |n: u64, into: &mut [u8], byte: fn(u64) -> u8| {
             let row = Draw::new(self.draw.at(n), 0);
@@ -111,20 +115,31 @@ impl Rule {
                 *to = byte(row.at(i as u64));
             }
         };
+        if self.ty == SqlType::Uuid {
+            let mut values = FixedSizeBinaryBuilder::with_capacity(rows.len(), uuid::BYTES);
+            for n in rows {
+                let mut random = self.draw.wide_at(*n).to_be_bytes();
+                // Version 4, variant 1, as RFC 9562 marks random ones.
+                random[6] = random[6] & 0x0f | 0x40;
+                random[8] = random[8] & 0x3f | 0x80;
+                values.append_value(random)?;
+            }
+            return Ok(Arc::new(values.finish()));
+        }
         if self.ty == SqlType::Bytea {
             let mut values = BinaryViewBuilder::with_capacity(rows.len());
             for n in rows {
                 draw(*n, &mut bytes, |bits| (bits >> 56) as u8);
                 values.append_value(&bytes);
             }
-            return Arc::new(values.finish());
+            return Ok(Arc::new(values.finish()));
         }
         let mut values = StringViewBuilder::with_capacity(rows.len());
         for n in rows {
             draw(*n, &mut bytes, |bits| b'a' + below(bits, 26) as u8);
             values.append_value(str::from_utf8(&bytes).unwrap_or_default());
         }
-        Arc::new(values.finish())
+        Ok(Arc::new(values.finish()))
     }
 
     fn numbered(&self, rows: &[u64], prefix: &str, numbers: &Values) -> Result<ArrayRef> {

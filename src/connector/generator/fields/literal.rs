@@ -7,7 +7,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::clock::Micros;
 use crate::connector::options::OptionValue;
-use crate::types::SqlType;
+use crate::types::{SqlType, parse};
 
 /// Days from year 1 to 1970.
 const EPOCH_DAYS: i32 = 719_163;
@@ -18,6 +18,7 @@ const MICROS_PER_DAY: i128 = 86_400_000_000;
 pub fn bounds(ty: &SqlType) -> (i128, i128) {
     match ty {
         SqlType::SmallInt => (i128::from(i16::MIN), i128::from(i16::MAX)),
+        SqlType::Time(_) => (0, MICROS_PER_DAY),
         SqlType::Integer | SqlType::Date => (i128::from(i32::MIN), i128::from(i32::MAX)),
         SqlType::Numeric(precision, _) => {
             let limit = 10_i128.pow(u32::from((*precision).min(38))) - 1;
@@ -32,6 +33,7 @@ pub fn expected(ty: &SqlType) -> String {
     match ty {
         SqlType::Date => "a date such as '2026-01-31'".into(),
         SqlType::Timestamp(_) | SqlType::TimestampTz(_) => NaiveDateTime::EXPECTED.into(),
+        SqlType::Time(_) => "a time such as '12:30:00'".into(),
         SqlType::Interval => Duration::EXPECTED.into(),
         SqlType::Text | SqlType::Varchar(_) => "an integer".into(),
         other => format!("a value of type {other}"),
@@ -49,6 +51,7 @@ pub fn value(ty: &SqlType, text: &str) -> Option<i128> {
         SqlType::Timestamp(_) | SqlType::TimestampTz(_) => {
             i128::from(NaiveDateTime::parse(text)?.and_utc().timestamp_micros())
         }
+        SqlType::Time(_) => i128::from(parse::time(text)?),
         SqlType::Interval => i128::try_from(Duration::parse(text)?.as_micros()).ok()?,
         _ => text.parse().ok()?,
     };
@@ -59,7 +62,7 @@ pub fn value(ty: &SqlType, text: &str) -> Option<i128> {
 /// The distance between two values of type `ty`.
 pub fn step(ty: &SqlType, text: &str) -> Option<i128> {
     match ty {
-        SqlType::Timestamp(_) | SqlType::TimestampTz(_) => value(&SqlType::Interval, text),
+        SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Time(_) => value(&SqlType::Interval, text),
         SqlType::Date => {
             let micros = value(&SqlType::Interval, text)?;
             (micros % MICROS_PER_DAY == 0).then_some(micros / MICROS_PER_DAY)
@@ -71,7 +74,7 @@ pub fn step(ty: &SqlType, text: &str) -> Option<i128> {
 /// What a step of type `ty` is called where one is expected.
 pub fn expected_step(ty: &SqlType) -> String {
     match ty {
-        SqlType::Timestamp(_) | SqlType::TimestampTz(_) => expected(&SqlType::Interval),
+        SqlType::Timestamp(_) | SqlType::TimestampTz(_) | SqlType::Time(_) => expected(&SqlType::Interval),
         SqlType::Date => "a number of days such as '1 day'".into(),
         _ => expected(ty),
     }

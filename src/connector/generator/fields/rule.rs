@@ -100,7 +100,7 @@ impl Rule {
         options: &mut OptionReader,
     ) -> Result<Self> {
         let (name, ty) = (&column.name, &column.ty);
-        if let SqlType::Row(_) | SqlType::Array(_) = ty {
+        if let SqlType::Row(_) | SqlType::Array(_) | SqlType::Jsonb = ty {
             let message = format!("a generator cannot fill column \"{name}\" of type {ty}");
             return Err(Error::unsupported(message, "Declare columns of scalar types, and combine them in the query."));
         }
@@ -193,7 +193,7 @@ impl Reader<'_> {
     fn sequence(&mut self, rows_per_second: Option<NonZeroU64>, rows: &mut Option<u64>) -> Result<Values> {
         let ty = &self.column.ty;
         match ty {
-            SqlType::Boolean | SqlType::Bytea => {
+            SqlType::Boolean | SqlType::Bytea | SqlType::Uuid => {
                 return Err(self.refused("kind", &format!("type {ty} has no sequence"), "Use 'random' or 'cycle'."));
             }
             SqlType::Real | SqlType::Double => {
@@ -208,7 +208,7 @@ impl Reader<'_> {
                 let paced = rows_per_second.map(|rate| i128::from(literal::step_of_rate(rate.get())));
                 (DEFAULT_START_DAY * MICROS_PER_DAY, paced.unwrap_or(DEFAULT_STEP))
             }
-            SqlType::Interval => (0, 1_000_000),
+            SqlType::Interval | SqlType::Time(_) => (0, 1_000_000),
             SqlType::Numeric(_, scale) => {
                 (0, 10_i128.pow(u32::try_from(*scale).unwrap_or(0)).min(literal::bounds(ty).1))
             }
@@ -241,6 +241,7 @@ impl Reader<'_> {
                 return Ok(Values::RealRange { min, max });
             }
             SqlType::Bytea => return self.letters(),
+            SqlType::Uuid => return Ok(Values::Letters { length: 0 }),
             SqlType::Text | SqlType::Varchar(_) if !["min", "max", "prefix"].iter().any(|o| self.is_given(o)) => {
                 return self.letters();
             }
@@ -252,6 +253,7 @@ impl Reader<'_> {
                 (DEFAULT_START_DAY * MICROS_PER_DAY, (DEFAULT_START_DAY + 365) * MICROS_PER_DAY - 1)
             }
             SqlType::Interval => (0, MICROS_PER_DAY),
+            SqlType::Time(_) => (0, MICROS_PER_DAY - 1),
             SqlType::Numeric(_, scale) => {
                 let one = 10_i128.pow(u32::try_from(*scale).unwrap_or(0));
                 (0, DEFAULT_MAX.saturating_mul(one))

@@ -5,8 +5,7 @@ use crate::error::SqlState;
 use crate::format::json::datetime;
 use crate::format::json::failure::{Failure, Scan, excerpt};
 use crate::format::json::number::Number;
-use crate::format::postgres;
-use crate::types::SqlType;
+use crate::types::{SqlType, interval, jsonb, parse, uuid};
 
 /// A value's text, known to be UTF-8.
 #[derive(Clone, Copy)]
@@ -39,7 +38,7 @@ impl Column {
             }),
             Values::Boolean(v) => {
                 let word = std::str::from_utf8(text).ok();
-                v.push(word.and_then(postgres::boolean).ok_or_else(|| invalid(ty, plain.text))?);
+                v.push(word.and_then(parse::boolean).ok_or_else(|| invalid(ty, plain.text))?);
             }
             Values::Date(v) => v.push(datetime::date(text).map_err(|trouble| trouble.into_failure(ty, text))?),
             Values::Timestamp { micros, precision, zoned, recent } => {
@@ -47,13 +46,22 @@ impl Column {
                 micros.push(read.map_err(|trouble| trouble.into_failure(ty, text))?);
             }
             Values::Bytea { data, ends } => {
-                let bytes = std::str::from_utf8(plain.text).ok().and_then(postgres::bytea);
+                let bytes = std::str::from_utf8(plain.text).ok().and_then(parse::bytea);
                 data.extend(bytes.ok_or_else(|| invalid(ty, plain.text))?);
                 ends.push(data.len());
             }
             Values::Array { ends, item, .. } => {
-                let items = std::str::from_utf8(text).ok().and_then(postgres::array);
+                let items = std::str::from_utf8(text).ok().and_then(parse::array);
                 ends.push(elements(&items.ok_or_else(|| invalid(ty, plain.text))?, item)?);
+            }
+            Values::Time { micros, precision } => {
+                micros.push(datetime::time_of_day(text, *precision).map_err(|trouble| trouble.into_failure(ty, text))?);
+            }
+            Values::Interval(v) => v.push(value(text, interval::parse).ok_or_else(|| invalid(ty, plain.text))?),
+            Values::Uuid(v) => v.push(value(text, uuid::parse).ok_or_else(|| invalid(ty, plain.text))?),
+            Values::Jsonb { data, ends } => {
+                data.extend_from_slice(&jsonb_of(plain.text)?);
+                ends.push(data.len());
             }
             Values::Row(_) => return Err(invalid(ty, plain.text)),
         }
@@ -61,6 +69,19 @@ impl Column {
         self.validity.append_non_null();
         Ok(())
     }
+}
+
+fn value<T>(text: &[u8], parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    std::str::from_utf8(text).ok().and_then(parse)
+}
+
+/// JSON's text as jsonb.
+pub(super) fn jsonb_of(text: &[u8]) -> Scan<Vec<u8>> {
+    let not_text = |_| Failure::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"");
+    jsonb::parse(std::str::from_utf8(text).map_err(not_text)?).map_err(|error| {
+        let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));
+        Failure::new(error.state(), format!("{}{detail}", error.message()))
+    })
 }
 
 fn integer<T: TryFrom<i128>>(text: &[u8], ty: &SqlType) -> Scan<T> {

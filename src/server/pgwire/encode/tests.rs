@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    BinaryArray, DictionaryArray, Int32Builder, ListBuilder, StringArray, StringBuilder, TimestampNanosecondArray,
-    UInt64Array,
+    BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int16Array, Int32Array, Int32Builder,
+    IntervalMonthDayNanoArray, ListBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Field, IntervalMonthDayNano, Schema};
 

@@ -1,10 +1,26 @@
-//! SQL types: PostgreSQL's names and object ids on one side, Arrow's data types on the other.
+//! SQL types: PostgreSQL's names and object ids on one side, Arrow's data types on the other; and the text of their values.
 //!
-//! Timestamps are microseconds inside, whatever their declared precision; what Arrow's type cannot tell apart (a declared
-//! precision or length) travels in the field's metadata under [`METADATA_KEY`].
+//! 1. [`SqlType`] (here): what there is. Each has one Arrow type inside, and no two share one; what Arrow's type cannot
+//!    tell apart (a declared precision or length) travels in the field's metadata under [`METADATA_KEY`]. Timestamps and
+//!    times are microseconds, whatever their declared precision; a uuid is its 16 bytes; jsonb has a form of its own
+//!    ([`jsonb`]).
+//! 2. Text to value, as PostgreSQL reads it: [`parse`], [`interval`], [`uuid`].
+//! 3. Value to text, as PostgreSQL prints it: [`cells`] for the columns of every type, over [`number`], [`datetime`],
+//!    [`uuid`].
+//!
+//! What does not live here: JSON, whose conventions are others (`format/json`), and the wire's binary forms
+//! (`server/pgwire`).
+
+pub mod cells;
+pub mod datetime;
+pub mod interval;
+pub mod jsonb;
+pub mod number;
+pub mod parse;
+pub mod uuid;
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
@@ -36,7 +52,11 @@ pub enum SqlType {
     /// Digits of a second kept, 0-6.
     Timestamp(u8),
     TimestampTz(u8),
+    /// Of a day, up to 24:00:00. Digits of a second kept, 0-6.
+    Time(u8),
     Interval,
+    Uuid,
+    Jsonb,
     /// Flink's ROW<name type, ...>.
     Row(Vec<(String, SqlType)>),
     /// Elements may be null.
@@ -58,7 +78,10 @@ impl SqlType {
             SqlType::Date => DataType::Date32,
             SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
             SqlType::TimestampTz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Uuid => DataType::FixedSizeBinary(uuid::BYTES),
+            SqlType::Jsonb => DataType::LargeBinary,
             SqlType::Row(fields) => DataType::Struct(fields.iter().map(|(n, t)| t.field(n)).collect::<Fields>()),
             SqlType::Array(item) => DataType::List(Arc::new(item.field("item"))),
         }
@@ -78,7 +101,9 @@ impl SqlType {
         match self {
             SqlType::Varchar(None) => Some("varchar".into()),
             SqlType::Varchar(Some(n)) => Some(format!("varchar({n})")),
-            SqlType::Timestamp(p) | SqlType::TimestampTz(p) if *p != 6 => Some(format!("precision({p})")),
+            SqlType::Timestamp(p) | SqlType::TimestampTz(p) | SqlType::Time(p) if *p != 6 => {
+                Some(format!("precision({p})"))
+            }
             _ => None,
         }
     }
@@ -94,6 +119,7 @@ impl SqlType {
             (SqlType::Text, Some(_)) => argument("varchar").map_or(SqlType::Text, |n| SqlType::Varchar(Some(n))),
             (SqlType::Timestamp(p), Some(_)) => SqlType::Timestamp(argument("precision").map_or(p, |p| p as u8)),
             (SqlType::TimestampTz(p), Some(_)) => SqlType::TimestampTz(argument("precision").map_or(p, |p| p as u8)),
+            (SqlType::Time(p), Some(_)) => SqlType::Time(argument("precision").map_or(p, |p| p as u8)),
             (plain, _) => plain,
         }
     }
@@ -111,11 +137,14 @@ impl SqlType {
             D::Decimal32(p, s) | D::Decimal64(p, s) | D::Decimal128(p, s) | D::Decimal256(p, s) => {
                 SqlType::Numeric(*p, *s)
             }
-            D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => SqlType::Bytea,
+            D::FixedSizeBinary(uuid::BYTES) => SqlType::Uuid,
+            D::LargeBinary => SqlType::Jsonb,
+            D::Binary | D::BinaryView | D::FixedSizeBinary(_) => SqlType::Bytea,
             D::Date32 | D::Date64 => SqlType::Date,
             D::Timestamp(_, None) => SqlType::Timestamp(6),
             D::Timestamp(_, Some(_)) => SqlType::TimestampTz(6),
-            D::Interval(_) | D::Duration(_) | D::Time32(_) | D::Time64(_) => SqlType::Interval,
+            D::Time32(_) | D::Time64(_) => SqlType::Time(6),
+            D::Interval(_) | D::Duration(_) => SqlType::Interval,
             D::Struct(fields) => {
                 SqlType::Row(fields.iter().map(|f| (f.name().clone(), SqlType::from_field(f))).collect())
             }
@@ -148,11 +177,14 @@ impl SqlType {
             SqlType::Double => 701,
             SqlType::Varchar(_) => 1043,
             SqlType::Date => 1082,
+            SqlType::Time(_) => 1083,
             SqlType::Timestamp(_) => 1114,
             SqlType::TimestampTz(_) => 1184,
             SqlType::Interval => 1186,
             SqlType::Numeric(..) => 1700,
             SqlType::Row(_) => 2249,
+            SqlType::Uuid => 2950,
+            SqlType::Jsonb => 3802,
             SqlType::Array(item) => match **item {
                 SqlType::Boolean => 1000,
                 SqlType::Bytea => 1001,
@@ -165,10 +197,15 @@ impl SqlType {
                 SqlType::Double => 1022,
                 SqlType::Timestamp(_) => 1115,
                 SqlType::Date => 1182,
+                SqlType::Time(_) => 1183,
                 SqlType::TimestampTz(_) => 1185,
                 SqlType::Interval => 1187,
                 SqlType::Numeric(..) => 1231,
-                SqlType::Row(_) | SqlType::Array(_) => 2287,
+                SqlType::Uuid => 2951,
+                SqlType::Jsonb => 3807,
+                SqlType::Row(_) => 2287,
+                // As in PostgreSQL, an array of arrays is of the same type.
+                SqlType::Array(_) => item.oid(),
             },
         }
     }
@@ -178,10 +215,15 @@ impl SqlType {
         match self {
             SqlType::Numeric(p, s) => ((i32::from(*p) << 16) | (i32::from(*s) & 0x7ff)) + 4,
             SqlType::Varchar(Some(n)) => i32::try_from(*n).unwrap_or(i32::MAX - 4) + 4,
-            SqlType::Timestamp(p) | SqlType::TimestampTz(p) if *p != 6 => i32::from(*p),
+            SqlType::Timestamp(p) | SqlType::TimestampTz(p) | SqlType::Time(p) if *p != 6 => i32::from(*p),
             _ => -1,
         }
     }
+}
+
+/// Appends to a text or a buffer, which does not fail.
+fn put(out: &mut impl Write, text: &str) {
+    let _ = out.write_str(text);
 }
 
 /// As PostgreSQL's `format_type` prints it.
@@ -203,7 +245,10 @@ impl fmt::Display for SqlType {
             SqlType::Date => f.write_str("date"),
             SqlType::Timestamp(p) => write!(f, "timestamp{} without time zone", precision(p)),
             SqlType::TimestampTz(p) => write!(f, "timestamp{} with time zone", precision(p)),
+            SqlType::Time(p) => write!(f, "time{} without time zone", precision(p)),
             SqlType::Interval => f.write_str("interval"),
+            SqlType::Uuid => f.write_str("uuid"),
+            SqlType::Jsonb => f.write_str("jsonb"),
             SqlType::Row(fields) => {
                 f.write_str("row(")?;
                 for (i, (name, ty)) in fields.iter().enumerate() {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, LocalResult, Offset, TimeZone};
 use chrono_tz::Tz;
 
+use super::datetime::days_from_civil;
 use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 
 /// Any unambiguous beginning of true, false, yes, no, on, off; 1 and 0.
@@ -126,6 +127,27 @@ pub fn timestamptz(text: &str, zone: Tz) -> Option<Micros> {
     local.checked_sub(offset * MICROS_PER_SECOND)
 }
 
+/// A time of day in microseconds: `HH:MM[:SS[.ffffff]]`, with AM or PM behind it perhaps. A date in front of it and an
+/// offset behind it are read and left out, as PostgreSQL does.
+pub fn time(text: &str) -> Option<Micros> {
+    let upper = text.to_ascii_uppercase();
+    let (clock, half) = match upper.strip_suffix("PM") {
+        Some(clock) => (clock, Some(12)),
+        None => upper.strip_suffix("AM").map_or((upper.as_str(), None), |clock| (clock, Some(0))),
+    };
+    let clock = clock.trim();
+    let clock = match clock.split_once(['T', ' ']) {
+        Some((day, clock)) => days(day, false).map(|_| clock)?,
+        None => clock,
+    };
+    let (clock, _) = split_offset(clock)?;
+    let micros = time_of_day(clock)?;
+    let Some(half) = half else { return Some(micros) };
+    const MICROS_PER_HOUR: Micros = 3_600 * MICROS_PER_SECOND;
+    let hour = micros / MICROS_PER_HOUR;
+    (1..=12).contains(&hour).then_some(micros + (half - if hour == 12 { 12 } else { 0 }) * MICROS_PER_HOUR)
+}
+
 fn strip_era(text: &str) -> (&str, bool) {
     match text.strip_suffix("BC") {
         Some(rest) => (rest.trim_end(), true),
@@ -151,16 +173,6 @@ fn days(text: &str, before_christ: bool) -> Option<i64> {
         _ => return None,
     };
     (1..=length).contains(&day).then(|| days_from_civil(year, month, day))
-}
-
-/// Days from 1970-01-01 (Howard Hinnant's days_from_civil).
-pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted_month = i64::from(if month > 2 { month - 3 } else { month + 9 });
-    let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 fn digits(text: &str, least: usize, most: usize) -> Option<i64> {
@@ -299,6 +311,27 @@ mod tests {
         let berlin = "Europe/Berlin".parse().unwrap();
         assert_eq!(timestamptz("1970-01-01 01:00:00", berlin), Some(0));
         assert_eq!(timestamptz("1970-01-01 01:00:00-01", berlin), Some(7_200_000_000));
+    }
+
+    #[test]
+    fn times_of_day() {
+        const SECOND: Micros = MICROS_PER_SECOND;
+        for (text, expected) in [
+            ("00:00", Some(0)),
+            ("04:05:06.789", Some((4 * 3600 + 5 * 60 + 6) * SECOND + 789_000)),
+            ("24:00:00", Some(86_400 * SECOND)),
+            ("24:00:01", None),
+            ("04:05 PM", Some((16 * 3600 + 5 * 60) * SECOND)),
+            ("12:30am", Some(1800 * SECOND)),
+            ("12:30 PM", Some((12 * 3600 + 1800) * SECOND)),
+            ("13:00 PM", None),
+            ("04:05+02", Some((4 * 3600 + 5 * 60) * SECOND)),
+            ("2024-01-01 04:05", Some((4 * 3600 + 5 * 60) * SECOND)),
+            ("4", None),
+            ("", None),
+        ] {
+            assert_eq!(time(text), expected, "{text}");
+        }
     }
 
     #[test]

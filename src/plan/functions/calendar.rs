@@ -1,0 +1,401 @@
+//! Parts of dates, times and intervals, as PostgreSQL's EXTRACT, `age` and their like have them. Times with time zone are
+//! taken in UTC.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, IntervalMonthDayNanoArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
+
+use super::define::{Definition, Form, Parameter as P};
+use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::errors::type_name;
+use crate::types::datetime::{civil, days_from_civil};
+
+/// A field that is a whole number, and one with digits of a second.
+pub const EXTRACT_WHOLE: &str = "extract_whole";
+pub const EXTRACT_PART: &str = "extract_part";
+
+const NANOS_PER_MICRO: i64 = 1_000;
+const MILLION: i128 = 1_000_000;
+
+fn whole(_: &[DataType]) -> DataType {
+    DataType::Decimal128(38, 0)
+}
+fn part(_: &[DataType]) -> DataType {
+    DataType::Decimal128(38, 6)
+}
+fn interval(_: &[DataType]) -> DataType {
+    DataType::Interval(IntervalUnit::MonthDayNano)
+}
+fn time(_: &[DataType]) -> DataType {
+    DataType::Time64(TimeUnit::Microsecond)
+}
+fn timestamp(_: &[DataType]) -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, None)
+}
+
+const fn form(
+    parameters: &'static [P],
+    result: fn(&[DataType]) -> DataType,
+    call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
+) -> Form {
+    Form { parameters, variadic: false, result, call }
+}
+
+pub const DEFINITIONS: &[Definition] = &[
+    Definition {
+        name: EXTRACT_WHOLE,
+        forms: &[
+            form(&[P::Text, P::Date], whole, |a, n| extract(a, n, 0)),
+            form(&[P::Text, P::Timestamp], whole, |a, n| extract(a, n, 0)),
+            form(&[P::Text, P::TimestampTz], whole, |a, n| extract(a, n, 0)),
+            form(&[P::Text, P::Time], whole, |a, n| extract(a, n, 0)),
+            form(&[P::Text, P::Interval], whole, |a, n| extract(a, n, 0)),
+        ],
+    },
+    Definition {
+        name: EXTRACT_PART,
+        forms: &[
+            form(&[P::Text, P::Date], part, |a, n| extract(a, n, 6)),
+            form(&[P::Text, P::Timestamp], part, |a, n| extract(a, n, 6)),
+            form(&[P::Text, P::TimestampTz], part, |a, n| extract(a, n, 6)),
+            form(&[P::Text, P::Time], part, |a, n| extract(a, n, 6)),
+            form(&[P::Text, P::Interval], part, |a, n| extract(a, n, 6)),
+        ],
+    },
+    Definition {
+        name: "age",
+        forms: &[
+            form(&[P::Timestamp, P::Timestamp], interval, age),
+            form(&[P::TimestampTz, P::TimestampTz], interval, age),
+        ],
+    },
+    Definition { name: "justify_hours", forms: &[form(&[P::Interval], interval, |a, _| justify(a, justify_hours))] },
+    Definition { name: "justify_days", forms: &[form(&[P::Interval], interval, |a, _| justify(a, justify_days))] },
+    Definition { name: "justify_interval", forms: &[form(&[P::Interval], interval, |a, _| justify(a, justify_all))] },
+    Definition { name: "make_time", forms: &[form(&[P::Integer, P::Integer, P::Double], time, make_time)] },
+    Definition {
+        name: "make_timestamp",
+        forms: &[form(
+            &[P::Integer, P::Integer, P::Integer, P::Integer, P::Integer, P::Double],
+            timestamp,
+            make_timestamp,
+        )],
+    },
+];
+
+/// Whether EXTRACT knows the field, and how many digits it has behind the point.
+pub fn digits_of(field: &str) -> Option<i8> {
+    Some(match field {
+        "second" | "seconds" | "epoch" => 6,
+        "millisecond" | "milliseconds" => 3,
+        "microsecond" | "microseconds" | "minute" | "hour" | "day" | "dow" | "isodow" | "doy" | "week" | "month"
+        | "quarter" | "year" | "isoyear" | "decade" | "century" | "millennium" => 0,
+        _ => return None,
+    })
+}
+
+/// Whether values of a type have a field that EXTRACT knows.
+pub fn has_field(ty: &DataType, field: &str) -> bool {
+    let found = match ty {
+        DataType::Date32 => of_day(field, 0),
+        DataType::Timestamp(..) => of_time(field, 0).or_else(|| of_day(field, 0)),
+        DataType::Time64(_) => of_time(field, 0).or((field == "epoch").then_some(0)),
+        DataType::Interval(_) => of_interval(field, IntervalMonthDayNano::ZERO),
+        _ => None,
+    };
+    found.is_some()
+}
+
+fn other_arguments() -> Error {
+    Error::internal("a function of dates was called with other arguments than its own")
+}
+
+/// A column as what fields are taken of.
+enum Moments<'a> {
+    Dates(&'a [i32]),
+    Timestamps(&'a [i64]),
+    Times(&'a [i64]),
+    Intervals(&'a [IntervalMonthDayNano]),
+}
+
+impl<'a> Moments<'a> {
+    fn of(column: &'a ArrayRef) -> Result<Self> {
+        Ok(match column.data_type() {
+            DataType::Date32 => Moments::Dates(column.as_primitive::<Date32Type>().values()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Moments::Timestamps(column.as_primitive::<TimestampMicrosecondType>().values())
+            }
+            DataType::Time64(TimeUnit::Microsecond) => {
+                Moments::Times(column.as_primitive::<Time64MicrosecondType>().values())
+            }
+            DataType::Interval(IntervalUnit::MonthDayNano) => {
+                Moments::Intervals(column.as_primitive::<IntervalMonthDayNanoType>().values())
+            }
+            _ => return Err(other_arguments()),
+        })
+    }
+
+    /// In millionths.
+    fn field(&self, field: &str, row: usize) -> Option<i128> {
+        match self {
+            Moments::Dates(days) => of_day(field, i64::from(*days.get(row)?)),
+            Moments::Timestamps(micros) => {
+                let micros = *micros.get(row)?;
+                match field {
+                    "epoch" => Some(i128::from(micros)),
+                    _ => of_time(field, micros.rem_euclid(MICROS_PER_DAY))
+                        .or_else(|| of_day(field, micros.div_euclid(MICROS_PER_DAY))),
+                }
+            }
+            Moments::Times(micros) => match field {
+                "epoch" => Some(i128::from(*micros.get(row)?)),
+                _ => of_time(field, *micros.get(row)?),
+            },
+            Moments::Intervals(values) => of_interval(field, *values.get(row)?),
+        }
+    }
+}
+
+fn extract(arguments: &[ArrayRef], rows: usize, digits: i8) -> Result<ArrayRef> {
+    let [fields, moments] = arguments else { return Err(other_arguments()) };
+    let fields = fields.as_string_view_opt().ok_or_else(other_arguments)?;
+    let values = Moments::of(moments)?;
+    let field = |row: usize| {
+        if fields.is_null(row) || moments.is_null(row) {
+            return Ok(None);
+        }
+        let name = fields.value(row);
+        let unsupported = || {
+            let message = format!("unit \"{name}\" not supported for type {}", type_name(moments.data_type()));
+            Error::unsupported(message, "Take a field that values of the type have.")
+        };
+        let millionths = values.field(name, row).ok_or_else(unsupported)?;
+        Ok(Some(if digits == 0 { millionths / MILLION } else { millionths }))
+    };
+    let extracted = (0..rows).map(field).collect::<Result<Decimal128Array>>()?;
+    Ok(Arc::new(extracted.with_precision_and_scale(38, digits)?))
+}
+
+/// Fields of a time of day, in millionths.
+fn of_time(field: &str, micros: Micros) -> Option<i128> {
+    let (seconds, minute) = (micros % (60 * MICROS_PER_SECOND), micros / (60 * MICROS_PER_SECOND));
+    Some(match field {
+        "second" | "seconds" => i128::from(seconds),
+        "millisecond" | "milliseconds" => i128::from(seconds) * 1_000,
+        "microsecond" | "microseconds" => i128::from(seconds) * MILLION,
+        "minute" => i128::from(minute % 60) * MILLION,
+        "hour" => i128::from(minute / 60) * MILLION,
+        _ => return None,
+    })
+}
+
+/// Fields of a day, in millionths.
+fn of_day(field: &str, days: i64) -> Option<i128> {
+    let (year, month, day) = civil(days);
+    // There is no year 0: 1 BC is -1.
+    let shown = if year > 0 { year } else { year - 1 };
+    let parts_of = |unit: i64| if shown > 0 { (shown + unit - 1) / unit } else { -((unit - 1 - shown) / unit) };
+    let weekday = (days + 3).rem_euclid(7);
+    let day_of_year = |days: i64| days - days_from_civil(civil(days).0, 1, 1);
+    // A week belongs to the year that its Thursday is in.
+    let thursday = days - weekday + 3;
+    let value = match field {
+        "day" => i64::from(day),
+        "month" => i64::from(month),
+        "quarter" => i64::from((month - 1) / 3 + 1),
+        "year" => shown,
+        "decade" => year.div_euclid(10),
+        "century" => parts_of(100),
+        "millennium" => parts_of(1000),
+        "dow" => (weekday + 1) % 7,
+        "isodow" => weekday + 1,
+        "doy" => day_of_year(days) + 1,
+        "week" => day_of_year(thursday) / 7 + 1,
+        "isoyear" => civil(thursday).0,
+        "epoch" => days * (MICROS_PER_DAY / MICROS_PER_SECOND),
+        _ => return None,
+    };
+    Some(i128::from(value) * MILLION)
+}
+
+/// Fields of an interval, in millionths. A year of its epoch has 365.25 days, a month 30.
+fn of_interval(field: &str, value: IntervalMonthDayNano) -> Option<i128> {
+    let micros = value.nanoseconds / NANOS_PER_MICRO;
+    let (years, months) = (i128::from(value.months / 12), i128::from(value.months % 12));
+    Some(match field {
+        "hour" => i128::from(micros / (3_600 * MICROS_PER_SECOND)) * MILLION,
+        "day" => i128::from(value.days) * MILLION,
+        "month" => months * MILLION,
+        "quarter" => (months / 3 + 1) * MILLION,
+        "year" => years * MILLION,
+        "decade" => years / 10 * MILLION,
+        "century" => years / 100 * MILLION,
+        "millennium" => years / 1000 * MILLION,
+        "epoch" => {
+            const SECONDS_PER_DAY: i128 = 86_400;
+            let seconds =
+                years * (SECONDS_PER_DAY * 1461 / 4) + (months * 30 + i128::from(value.days)) * SECONDS_PER_DAY;
+            seconds * MILLION + i128::from(micros)
+        }
+        _ => return of_time(field, micros),
+    })
+}
+
+fn age(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let micros = |index: usize| {
+        arguments.get(index).and_then(|a| a.as_primitive_opt::<TimestampMicrosecondType>()).ok_or_else(other_arguments)
+    };
+    let (left, right): (&TimestampMicrosecondArray, &TimestampMicrosecondArray) = (micros(0)?, micros(1)?);
+    let between = |row: usize| {
+        (left.is_valid(row) && right.is_valid(row)).then(|| age_between(left.value(row), right.value(row)))
+    };
+    Ok(Arc::new((0..rows).map(between).collect::<IntervalMonthDayNanoArray>()))
+}
+
+/// Years, months, days and time from `earlier` to `later`, as people count them: days are those of the month that `earlier`
+/// is in.
+fn age_between(later: Micros, earlier: Micros) -> IntervalMonthDayNano {
+    if later < earlier {
+        let IntervalMonthDayNano { months, days, nanoseconds } = age_forward(earlier, later);
+        return IntervalMonthDayNano::new(-months, -days, -nanoseconds);
+    }
+    age_forward(later, earlier)
+}
+
+fn age_forward(later: Micros, earlier: Micros) -> IntervalMonthDayNano {
+    let fields = |micros: Micros| {
+        let (year, month, day) = civil(micros.div_euclid(MICROS_PER_DAY));
+        (year, month, i64::from(day), micros.rem_euclid(MICROS_PER_DAY))
+    };
+    let ((y1, m1, d1, t1), (y2, m2, d2, t2)) = (fields(later), fields(earlier));
+    let mut months = (y1 - y2) * 12 + i64::from(m1) - i64::from(m2);
+    let (mut days, mut time) = (d1 - d2, t1 - t2);
+    if time < 0 {
+        time += MICROS_PER_DAY;
+        days -= 1;
+    }
+    if days < 0 {
+        let next = if m2 == 12 { days_from_civil(y2 + 1, 1, 1) } else { days_from_civil(y2, m2 + 1, 1) };
+        days += next - days_from_civil(y2, m2, 1);
+        months -= 1;
+    }
+    IntervalMonthDayNano::new(months as i32, days as i32, time.saturating_mul(NANOS_PER_MICRO))
+}
+
+fn justify(arguments: &[ArrayRef], of: fn(IntervalMonthDayNano) -> Option<IntervalMonthDayNano>) -> Result<ArrayRef> {
+    let values = arguments.first().and_then(|a| a.as_primitive_opt::<IntervalMonthDayNanoType>());
+    let out_of_range = || Error::new(SqlState::DatetimeFieldOverflow, "interval out of range");
+    let justified = values.ok_or_else(other_arguments)?.iter().map(|value| match value {
+        Some(value) => of(value).map(Some).ok_or_else(out_of_range),
+        None => Ok(None),
+    });
+    Ok(Arc::new(justified.collect::<Result<IntervalMonthDayNanoArray>>()?))
+}
+
+const NANOS_PER_DAY: i64 = MICROS_PER_DAY * NANOS_PER_MICRO;
+
+/// Whole days of the time become days.
+fn justify_hours(value: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
+    let mut days = i64::from(value.days) + value.nanoseconds / NANOS_PER_DAY;
+    let mut time = value.nanoseconds % NANOS_PER_DAY;
+    if days > 0 && time < 0 {
+        (days, time) = (days - 1, time + NANOS_PER_DAY);
+    } else if days < 0 && time > 0 {
+        (days, time) = (days + 1, time - NANOS_PER_DAY);
+    }
+    Some(IntervalMonthDayNano::new(value.months, i32::try_from(days).ok()?, time))
+}
+
+/// Thirty days become a month.
+fn justify_days(value: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
+    let (mut months, mut days) = (i64::from(value.months) + i64::from(value.days / 30), value.days % 30);
+    if months > 0 && days < 0 {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && days > 0 {
+        (months, days) = (months + 1, days - 30);
+    }
+    Some(IntervalMonthDayNano::new(i32::try_from(months).ok()?, days, value.nanoseconds))
+}
+
+/// Both, and all of one sign.
+fn justify_all(value: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
+    let IntervalMonthDayNano { months, days, nanoseconds } = justify_days(justify_hours(value)?)?;
+    let (mut months, mut days, mut time) = (i64::from(months), i64::from(days), nanoseconds);
+    if months > 0 && (days < 0 || (days == 0 && time < 0)) {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && (days > 0 || (days == 0 && time > 0)) {
+        (months, days) = (months + 1, days - 30);
+    }
+    if days > 0 && time < 0 {
+        (days, time) = (days - 1, time + NANOS_PER_DAY);
+    } else if days < 0 && time > 0 {
+        (days, time) = (days + 1, time - NANOS_PER_DAY);
+    }
+    Some(IntervalMonthDayNano::new(i32::try_from(months).ok()?, i32::try_from(days).ok()?, time))
+}
+
+fn integers(arguments: &[ArrayRef], index: usize) -> Result<&Int32Array> {
+    arguments.get(index).and_then(|a| a.as_primitive_opt::<Int32Type>()).ok_or_else(other_arguments)
+}
+
+fn seconds(arguments: &[ArrayRef], index: usize) -> Result<&Float64Array> {
+    arguments.get(index).and_then(|a| a.as_primitive_opt::<Float64Type>()).ok_or_else(other_arguments)
+}
+
+/// Microseconds of a day.
+fn clock(hour: i32, minute: i32, second: f64) -> Option<Micros> {
+    let good = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60.0).contains(&second);
+    let micros = (second * 1e6).round_ties_even() as i64;
+    let all = (i64::from(hour) * 60 + i64::from(minute)) * 60 * MICROS_PER_SECOND + micros;
+    (good && all <= MICROS_PER_DAY).then_some(all)
+}
+
+fn out_of_range(what: &str, shown: impl std::fmt::Display) -> Error {
+    Error::new(SqlState::DatetimeFieldOverflow, format!("{what} field value out of range: {shown}"))
+}
+
+fn make_time(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let (hours, minutes, seconds) = (integers(arguments, 0)?, integers(arguments, 1)?, seconds(arguments, 2)?);
+    let time = |row: usize| {
+        if arguments.iter().any(|argument| argument.is_null(row)) {
+            return Ok(None);
+        }
+        let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
+        let shown = || format!("{hour}:{minute:02}:{second:02}");
+        clock(hour, minute, second).map(Some).ok_or_else(|| out_of_range("time", shown()))
+    };
+    Ok(Arc::new((0..rows).map(time).collect::<Result<Time64MicrosecondArray>>()?))
+}
+
+fn make_timestamp(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let parts = (0..5).map(|index| integers(arguments, index)).collect::<Result<Vec<_>>>()?;
+    let seconds = seconds(arguments, 5)?;
+    let [years, months, days, hours, minutes] = parts.as_slice() else { return Err(other_arguments()) };
+    let moment = |row: usize| {
+        if arguments.iter().any(|argument| argument.is_null(row)) {
+            return Ok(None);
+        }
+        let (year, month, day) = (i64::from(years.value(row)), months.value(row), days.value(row));
+        let wrong_date = || out_of_range("date", format!("{year}-{month:02}-{day:02}"));
+        let (month_number, day_number) = (u32::try_from(month), u32::try_from(day));
+        let (Ok(m @ 1..=12), Ok(d)) = (month_number, day_number) else { return Err(wrong_date()) };
+        let astronomical = if year < 0 { year + 1 } else { year };
+        let date = days_from_civil(astronomical, m, d);
+        if year == 0 || civil(date) != (astronomical, m, d) {
+            return Err(wrong_date());
+        }
+        let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
+        let shown = || format!("{hour}:{minute:02}:{second:02}");
+        let time = clock(hour, minute, second).ok_or_else(|| out_of_range("time", shown()))?;
+        date.checked_mul(MICROS_PER_DAY).and_then(|m| m.checked_add(time)).map(Some).ok_or_else(wrong_date)
+    };
+    Ok(Arc::new((0..rows).map(moment).collect::<Result<TimestampMicrosecondArray>>()?))
+}
