@@ -86,6 +86,8 @@ fn name_of(op: &Op) -> &'static str {
         Op::Filter { .. } => "filter",
         Op::Project { .. } => "project",
         Op::Window { .. } => "window",
+        Op::LateRows { .. } => "late rows",
+        Op::EarlyFiring { .. } => "early firing",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
         Op::Upsert { .. } => "upsert",

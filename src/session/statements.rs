@@ -46,8 +46,7 @@ impl Session {
             return Ok(answer);
         }
         let options = define::job(create)?;
-        let plan = plan::plan_job(&*catalog, text, &create.inserts)?;
-        self.check_zone(&plan)?;
+        let plan = self.in_zone(plan::plan_job(&*catalog, text, &create.inserts)?)?;
         let job = JobObject {
             plan: plan.to_text()?.into(),
             parallelism: options.parallelism,
@@ -66,15 +65,15 @@ impl Session {
             return Ok(answer);
         }
         let (plan, columns) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
-        self.check_zone(&plan)?;
+        let plan = self.in_zone(plan)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         self.create(text, &create.name, create.if_not_exists, uses, ObjectKind::View(view)).await?;
         Ok(Response::command(tag))
     }
 
-    fn check_zone(&self, plan: &StreamPlan) -> Result<()> {
-        plan::check_zone(plan, &self.settings.lock().show("TimeZone")?)
+    fn in_zone(&self, plan: StreamPlan) -> Result<StreamPlan> {
+        plan::in_zone(plan, &self.settings.lock().show("TimeZone")?)
     }
 
     async fn create(
@@ -123,8 +122,7 @@ impl Session {
         let catalog = self.engine.catalog();
         let text = &*statement.text;
         let job = |inserts: &[InsertStatement]| {
-            let plan = plan::plan_job(&*catalog, text, inserts)?;
-            self.check_zone(&plan)?;
+            let plan = self.in_zone(plan::plan_job(&*catalog, text, inserts)?)?;
             Ok(plan::explain(&plan))
         };
         match &*explain.statement {
@@ -135,8 +133,7 @@ impl Session {
             }
             StatementKind::CreateView(create) => {
                 let (plan, _) = plan::plan_view(&*catalog, text, &create.query, &create.columns, &create.emit)?;
-                self.check_zone(&plan)?;
-                Ok(plan::explain(&plan))
+                Ok(plan::explain(&self.in_zone(plan)?))
             }
             StatementKind::Query(query) => self.select(text, query).explain(explain.verbose),
             _ => Err(Error::internal("EXPLAIN of a statement that has no plan")),
