@@ -39,7 +39,7 @@ pub fn for_each(events: u64, mut each: impl FnMut(RecordBatch) -> Result<(), Str
         option("nexmark.table", "bid"),
         option("number-of-rows", &events.to_string()),
     ];
-    let source: Arc<dyn Source> = registry::source(&columns(), options).map_err(text)?.source;
+    let source: Arc<dyn Source> = registry::source(&columns(), &[], options).map_err(text)?.source;
     let starts = source.resolve_start().map_err(text)?;
     let context = ReaderContext { waker: Arc::new(|| {}), clock: Arc::new(SystemClock) };
     let mut reader = source.open(&[0, 1, 2, 3, 4, 5, 6], &starts, context).map_err(text)?;

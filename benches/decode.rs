@@ -24,7 +24,7 @@ pub fn json() -> Result<(), String> {
         encoder.encode(&rows, &mut data, &mut ends).map_err(text)?;
         let offsets = (0..ends.len() as u64).collect();
         let ends = ends.into_iter().map(|end| end as u32).collect();
-        chunks.push(RawChunk { data: Bytes::from(data), ends, offsets, nulls: Vec::new() });
+        chunks.push(RawChunk { data: Bytes::from(data), ends, offsets, ..RawChunk::default() });
         Ok(())
     })?;
     let bytes: usize = chunks.iter().map(|chunk| chunk.data.len()).sum();

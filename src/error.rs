@@ -37,6 +37,7 @@ sql_states! {
     InvalidRowCountInLimitClause = "2201W",
     InvalidRowCountInResultOffsetClause = "2201X",
     NumericValueOutOfRange = "22003",
+    NullValueNotAllowed = "22004",
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -239,6 +239,17 @@ impl Broker {
         }
         messages.sort_by_key(|m| (m.partition, m.offset));
         Ok(messages)
+    }
+
+    /// Commits offsets (partition, offset) for a consumer group, as its members would.
+    pub fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Outcome {
+        let mut config = self.config();
+        let consumer: BaseConsumer = config.set("group.id", group).create().map_err(shown)?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(shown)?;
+        }
+        consumer.commit(&list, CommitMode::Sync).map_err(shown)
     }
 
     fn config(&self) -> ClientConfig {

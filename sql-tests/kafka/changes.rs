@@ -8,6 +8,9 @@ use super::{Broker, Outcome, Test, check, wait_for};
 
 pub const TESTS: &[Test] = &[
     ("kafka/groups_are_upserted_and_read_back_compacted", groups_are_upserted_and_read_back_compacted),
+    ("kafka/upserts_have_formats", upserts_have_formats),
+    ("kafka/upserts_are_read_as_a_table", upserts_are_read_as_a_table),
+    ("kafka/upserts_without_a_key_are_bad", upserts_without_a_key_are_bad),
     ("kafka/a_tombstone_comes_when_nothing_remains", a_tombstone_comes_when_nothing_remains),
     ("kafka/change_events_come_back_as_the_same_table", change_events_come_back_as_the_same_table),
 ];
@@ -103,7 +106,12 @@ fn groups_are_upserted_and_read_back_compacted(broker: &mut Broker) -> Outcome {
              WITH ('connector' = 'upsert-kafka', 'topic' = 'upsert-out', 'properties.bootstrap.servers' = '$SERVERS',
                    'key.format' = 'json', 'value.format' = 'json');
          CREATE STREAMING JOB totalling AS
-             INSERT INTO totals SELECT customer, count(*), sum(amount) FROM orders GROUP BY customer;",
+             INSERT INTO totals SELECT customer, count(*), sum(amount) FROM orders GROUP BY customer;
+         CREATE SOURCE back (customer TEXT, orders BIGINT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
+             WITH ('connector' = 'upsert-kafka', 'topic' = 'upsert-out', 'properties.bootstrap.servers' = '$SERVERS',
+                   'key.format' = 'json', 'value.format' = 'json');
+         CREATE MATERIALIZED VIEW back_view AS SELECT * FROM back;
+         CREATE MATERIALIZED VIEW back_sums AS SELECT count(*) AS customers, sum(orders) AS orders FROM back;",
     )?;
     let expected = |ids: u64| {
         let row = |(customer, (count, cents)): (String, (u64, u64))| {
@@ -117,6 +125,12 @@ fn groups_are_upserted_and_read_back_compacted(broker: &mut Broker) -> Outcome {
     for step in STEPS {
         write_orders(broker, "upsert-in", step.clone())?;
         messages = shows(broker, "upsert-out", |found| *found == expected(step.end))?;
+        let row = |(customer, (count, cents)): (String, (u64, u64))| {
+            format!("{customer}|{count}|{}.{:02}", cents / 100, cents % 100)
+        };
+        let rows: Vec<String> = groups(step.end).into_iter().map(row).collect();
+        answers(&server, "SELECT * FROM back_view ORDER BY customer", &rows)?;
+        answers(&server, "SELECT * FROM back_sums", &[format!("{}|{}", rows.len(), step.end)])?;
     }
     check!(messages.len() > 7, "only {} messages: no update was written", messages.len());
     check!(messages.iter().all(|m| m.value.is_some()), "a tombstone, though every customer remains");
@@ -131,6 +145,126 @@ fn groups_are_upserted_and_read_back_compacted(broker: &mut Broker) -> Outcome {
     server.restart()?;
     write_orders(broker, "upsert-in", 3_000..3_100)?;
     shows(broker, "upsert-out", |found| *found == expected(3_100)).map(drop)
+}
+
+fn upserts_have_formats(broker: &mut Broker) -> Outcome {
+    broker.create_topic("upsert-formats-in", 3, &[])?;
+    broker.create_topic("upsert-formats-out", 2, &[("cleanup.policy", "compact")])?;
+    let server = Server::start(broker)?;
+    source(&server, "upsert-formats-in")?;
+    server.sql(
+        "CREATE SINK totals (orders BIGINT, customer TEXT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
+             WITH ('connector' = 'upsert-kafka', 'topic' = 'upsert-formats-out',
+                   'properties.bootstrap.servers' = '$SERVERS', 'key.format' = 'raw', 'value.format' = 'csv',
+                   'value.csv.field-delimiter' = '|', 'value.fields-include' = 'except_key');
+         CREATE STREAMING JOB totalling AS
+             INSERT INTO totals SELECT count(*), customer, sum(amount) FROM orders GROUP BY customer;",
+    )?;
+    for step in STEPS {
+        write_orders(broker, "upsert-formats-in", step.clone())?;
+        let row = |(customer, (count, cents)): (String, (u64, u64))| {
+            (customer, format!("{count}|{}.{:02}", cents / 100, cents % 100))
+        };
+        let expected = groups(step.end).into_iter().map(row).collect::<BTreeMap<_, _>>();
+        shows(broker, "upsert-formats-out", |found| *found == expected)?;
+    }
+    Ok(())
+}
+
+/// Waits until a query has this answer.
+fn answers(server: &Server, query: &str, expected: &[String]) -> Outcome {
+    let mut last = Vec::new();
+    let seen = wait_for("such an answer", || {
+        last = server.sql(query).ok()?;
+        (last == expected).then_some(())
+    });
+    seen.map_err(|e| format!("{e} to {query}; last {last:?}, expected {expected:?}"))
+}
+
+/// Keys come and go at random, on the partitions that Java's producer would choose.
+fn upserts_are_read_as_a_table(broker: &mut Broker) -> Outcome {
+    const CITIES: [&str; 3] = ["Aarhus", "Bergen", "Cadiz"];
+    broker.create_topic("profiles", 3, &[("cleanup.policy", "compact")])?;
+    let mut server = Server::start(broker)?;
+    server.sql(
+        "CREATE SOURCE profiles (note TEXT, customer TEXT, city TEXT, o BIGINT METADATA FROM 'offset', PRIMARY KEY (customer) NOT ENFORCED)
+             WITH ('connector' = 'upsert-kafka', 'topic' = 'profiles', 'properties.bootstrap.servers' = '$SERVERS',
+                   'key.format' = 'raw', 'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY');
+         CREATE MATERIALIZED VIEW living AS SELECT customer, city FROM profiles;
+         CREATE MATERIALIZED VIEW by_city AS SELECT city, count(*) AS n FROM profiles GROUP BY city;
+         CREATE MATERIALIZED VIEW in_bergen AS SELECT customer FROM profiles WHERE city = 'Bergen';",
+    )?;
+    let mut table = BTreeMap::<String, &str>::new();
+    let mut random = 1_u64;
+    for step in 0..6 {
+        let mut messages = Vec::new();
+        for _ in 0..if step == 2 { 1 } else { 400 } {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (key, value) = (format!("c{}", (random >> 33) % 25), (random >> 40) as usize % (CITIES.len() + 1));
+            let city = CITIES.get(value).copied();
+            match city {
+                Some(city) => table.insert(key.clone(), city),
+                None => table.remove(&key),
+            };
+            messages.push((java_partition(&key, 3), key, city.map(|city| format!("{{\"city\":\"{city}\"}}"))));
+        }
+        let records =
+            messages.iter().map(|(p, key, value)| (*p, Some(key.as_str()), value.as_deref().map(str::as_bytes)));
+        broker.produce("profiles", records)?;
+        let rows = table.iter().map(|(customer, city)| format!("{customer}|{city}")).collect::<Vec<_>>();
+        answers(&server, "SELECT * FROM living ORDER BY customer", &rows)?;
+        let mut by_city = BTreeMap::<&str, Vec<String>>::new();
+        for (customer, city) in &table {
+            by_city.entry(city).or_default().push(customer.clone());
+        }
+        let counts = by_city.iter().map(|(city, of)| format!("{city}|{}", of.len())).collect::<Vec<_>>();
+        answers(&server, "SELECT * FROM by_city ORDER BY city", &counts)?;
+        let in_bergen = by_city.remove("Bergen").unwrap_or_default();
+        answers(&server, "SELECT * FROM in_bergen ORDER BY customer", &in_bergen)?;
+        if step == 3 {
+            server.restart()?;
+        }
+    }
+    // Whoever comes later sees the same table.
+    server.sql(
+        "CREATE MATERIALIZED VIEW later AS SELECT count(*) AS n, count(note) AS notes, count(o) AS o FROM profiles",
+    )?;
+    let n = table.len();
+    answers(&server, "SELECT * FROM later", &[format!("{n}|0|{n}")])
+}
+
+fn upserts_without_a_key_are_bad(broker: &mut Broker) -> Outcome {
+    broker.create_topic("keyless", 1, &[])?;
+    broker.produce(
+        "keyless",
+        [
+            (0, Some("{\"k\":1}"), Some(&b"{\"k\":7,\"v\":1}"[..])),
+            (0, None, Some(b"{\"k\":2,\"v\":2}")),
+            (0, None, None),
+            (0, Some("{\"k\":3}"), Some(b"{\"k\":3,\"v\":3}")),
+            (0, Some("{\"k\":\"x\"}"), None),
+            (0, Some("{\"k\":3}"), Some(b"{\"v\":\"x\"}")),
+        ],
+    )?;
+    let server = Server::start(broker)?;
+    let source = |name: &str, on_error: &str| {
+        format!(
+            "CREATE SOURCE {name} (k INT, v INT, PRIMARY KEY (k) NOT ENFORCED)
+                 WITH ('connector' = 'upsert-kafka', 'topic' = 'keyless', 'properties.bootstrap.servers' = '$SERVERS',
+                       'format' = 'json', 'on_error' = '{on_error}');
+             CREATE MATERIALIZED VIEW {name}_view AS SELECT k, v FROM {name};"
+        )
+    };
+    server.sql(&source("lenient", "skip"))?;
+    // What cannot be read leaves its key's row as it was; a row's key is its message's.
+    let rows = ["1|1".to_string(), "3|3".to_string()];
+    answers(&server, "SELECT k, v FROM lenient_view ORDER BY k", &rows)?;
+    let bad = "SELECT bad_rows FROM tidemill.materialized_views WHERE name = 'lenient_view'";
+    answers(&server, bad, &["4".to_string()])?;
+    server.sql(&source("strict", "fail"))?;
+    let reason = "SELECT reason FROM tidemill.materialized_views WHERE name = 'strict_view' AND state = 'FAILED'";
+    let why = "source \"strict\", partition 0: message at offset 1: key: the message has none";
+    answers(&server, reason, &[why.to_string()])
 }
 
 /// The sink's key is how many orders a customer has: several customers share one, and they leave it.
@@ -198,12 +332,7 @@ fn change_events_come_back_as_the_same_table(broker: &mut Broker) -> Outcome {
             format!("{customer}|{count}|{}.{:02}", cents / 100, cents % 100)
         };
         let expected: Vec<String> = groups(step.end).into_iter().filter(|(_, g)| g.0 % 2 == 0).map(row).collect();
-        let mut last = Vec::new();
-        let seen = wait_for("such an answer", || {
-            last = server.sql("SELECT * FROM even ORDER BY customer").ok()?;
-            (last == expected).then_some(())
-        });
-        seen.map_err(|e| format!("{e} for {step:?}; last {last:?}, expected {expected:?}"))?;
+        answers(&server, "SELECT * FROM even ORDER BY customer", &expected).map_err(|e| format!("{step:?}: {e}"))?;
     }
     let messages = broker.read("events")?;
     for op in ["\"op\":\"c\"", "\"op\":\"u\"", "\"op\":\"d\""] {

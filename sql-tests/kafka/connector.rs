@@ -55,7 +55,7 @@ fn source(broker: &Broker, topic: &str, extra: &[(&str, &str)]) -> Outcome<Arc<d
     let mut all = vec![("scan.startup.mode", "earliest-offset")];
     all.retain(|(key, _)| extra.iter().all(|(e, _)| e != key));
     all.extend(extra);
-    registry::source(&columns(), with(broker, topic, &all)).map(|s| s.source).map_err(shown)
+    registry::source(&columns(), &[], with(broker, topic, &all)).map(|s| s.source).map_err(shown)
 }
 
 fn sink(broker: &Broker, topic: &str, extra: &[(&str, &str)]) -> Outcome<Arc<dyn Sink>> {

@@ -57,7 +57,7 @@ impl Server {
 
     /// Runs a script; the rows of its last statement, columns separated by '|'. `$KAFKA` stands for the options that
     /// every topic needs, `$SERVERS` for the broker's address.
-    fn run(&self, script: &str) -> Result<Vec<String>, Error> {
+    pub(super) fn run(&self, script: &str) -> Result<Vec<String>, Error> {
         let options =
             format!("'connector' = 'kafka', 'properties.bootstrap.servers' = '{}', 'format' = 'json'", self.servers);
         let mut session = Session::new(self.engine()?);
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// SQLSTATE and message of the refusal.
-    fn refusal(&self, script: &str) -> Outcome<String> {
+    pub(super) fn refusal(&self, script: &str) -> Outcome<String> {
         match self.run(script) {
             Ok(rows) => Err(format!("{script}\nis not refused: {rows:?}")),
             Err(e) => Ok(format!("{} {}", e.state().code(), e.message())),
@@ -95,6 +95,16 @@ impl Server {
         let job = jobs.into_iter().find(|job| job.name == name).ok_or_else(|| format!("no job {name}"))?;
         let reason = job.reason.map_or_else(String::new, |e| e.message().to_string());
         Ok((job.state.to_string(), reason, job.counts.bad_rows))
+    }
+
+    /// The rows of a query, once there are so many.
+    pub(super) fn wait_for_rows(&self, query: &str, rows: usize) -> Outcome<Vec<String>> {
+        let mut last = None;
+        let found = wait_for("such rows", || {
+            last = Some(self.sql(query));
+            last.clone().and_then(Result::ok).filter(|found| found.len() == rows)
+        });
+        found.map_err(|e| format!("{e}: {last:?}"))
     }
 
     pub(super) fn wait_for_state(&self, job: &str, state: &str) -> Outcome<(String, u64)> {

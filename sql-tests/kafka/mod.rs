@@ -3,6 +3,7 @@
 //! 1. [`broker`]: starts it, freezes it, kills it; writes and reads topics behind the engine's back.
 //! 2. [`connector`]: the connector alone: sources and sinks as a pipeline drives them.
 //! 3. [`jobs`]: streaming jobs and views over topics, as a user writes them; [`changes`]: those whose results change.
+//! 4. [`messages`]: the whole of a message: keys, metadata, formats; where reading starts and ends.
 
 #![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
 
@@ -10,6 +11,7 @@ mod broker;
 mod changes;
 mod connector;
 mod jobs;
+mod messages;
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ type Test = (&'static str, fn(&mut Broker) -> Outcome);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn run(tally: &mut Tally) {
-    let all = connector::TESTS.iter().chain(jobs::TESTS).chain(changes::TESTS);
+    let all = connector::TESTS.iter().chain(jobs::TESTS).chain(changes::TESTS).chain(messages::TESTS);
     let wanted = all.filter(|(name, _)| tally.wants(name)).collect::<Vec<_>>();
     if wanted.is_empty() {
         return;

@@ -4,7 +4,9 @@
 
 use std::num::NonZeroUsize;
 
-use crate::catalog::object::{OnError, SinkObject, SourceObject, WatermarkClause};
+use crate::catalog::object::{SinkObject, SourceObject, WatermarkClause};
+use crate::change::Changelog;
+use crate::connector::declared::{Declared, MetadataColumn};
 use crate::connector::options::OptionReader;
 use crate::connector::registry;
 use crate::error::{Error, Result, SqlState};
@@ -21,32 +23,38 @@ pub struct JobOptions {
 }
 
 /// # Errors
-/// 0A000 for a primary key, 42804 for an event time that is no timestamp, and what the
+/// 0A000 for a primary key where rows do not replace each other, 42804 for an event time that is no timestamp, and what the
 /// connector refuses.
 pub fn source(create: &CreateSource) -> Result<SourceObject> {
     let name = &create.name;
     let columns = columns(&create.table);
-    if let Some(key) = create.table.primary_key.first() {
-        return Err(Error::unsupported(
-            format!("source \"{name}\" cannot have a primary key"),
-            "Every row of a source is a new row; leave the key out, and use GROUP BY with the newest value in the query.",
-        )
-        .at(key.position));
-    }
+    let key = primary_key(&create.table, &columns);
     let watermark = create.table.watermark.as_ref().map(|w| watermark(w, &columns)).transpose()?;
-    let registry::SourceDefinition { source, idle_timeout, on_error } =
-        registry::source(&columns, create.options.clone())?;
-    let on_error: OnError = on_error;
-    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error })
+    let declared = Declared { columns: &columns, metadata: &metadata(&create.table) };
+    let registry::SourceDefinition { source, idle_timeout, on_error, dead_letters } =
+        registry::source(declared, &key, create.options.clone())?;
+    if let Some(key) = create.table.primary_key.first()
+        && source.key().is_empty()
+    {
+        let hint = match source.changelog() {
+            Changelog::AppendOnly => {
+                "Every row of this source is a new row: leave the key out. With 'connector' = 'upsert-kafka' a key's message \
+                 replaces the one before; a query can take each key's newest row by ROW_NUMBER()."
+            }
+            _ => "Its messages say themselves which rows go: leave the key out.",
+        };
+        return Err(Error::unsupported(format!("source \"{name}\" cannot have a primary key"), hint).at(key.position));
+    }
+    Ok(SourceObject { columns, watermark, source, idle_timeout, on_error, dead_letters })
 }
 
 /// # Errors
 /// As [`source`].
 pub fn sink(create: &CreateSink) -> Result<SinkObject> {
     let columns = columns(&create.table);
-    let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
-    let key: Vec<usize> = create.table.primary_key.iter().filter_map(index).collect();
-    let sink = registry::sink(&columns, &key, create.options.clone())?;
+    let key = primary_key(&create.table, &columns);
+    let declared = Declared { columns: &columns, metadata: &metadata(&create.table) };
+    let sink = registry::sink(declared, &key, create.options.clone())?;
     Ok(SinkObject { columns, sink })
 }
 
@@ -66,6 +74,22 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
 
 fn columns(table: &TableDef) -> Vec<Column> {
     table.columns.iter().map(ast::ColumnDef::column).collect()
+}
+
+/// Which of `columns` the primary key names.
+fn primary_key(table: &TableDef, columns: &[Column]) -> Vec<usize> {
+    let index = |name: &ast::Name| columns.iter().position(|column| column.name == name.value);
+    table.primary_key.iter().filter_map(index).collect()
+}
+
+/// The METADATA columns among them.
+fn metadata(table: &TableDef) -> Vec<MetadataColumn> {
+    let metadata = |(column, def): (usize, &ast::ColumnDef)| {
+        let ast::MetadataDef { key, is_virtual, position } = def.metadata.clone()?;
+        let key = key.unwrap_or_else(|| def.name.value.clone());
+        Some(MetadataColumn { column, key, is_virtual, position })
+    };
+    table.columns.iter().enumerate().filter_map(metadata).collect()
 }
 
 fn watermark(clause: &ast::WatermarkDef, columns: &[Column]) -> Result<WatermarkClause> {

@@ -82,6 +82,8 @@ pub struct SourceObject {
     /// How long a partition that was read to its end may hold the watermark back, in microseconds.
     pub idle_timeout: i64,
     pub on_error: OnError,
+    /// Where undecodable messages go, if that is asked for.
+    pub dead_letters: Option<Arc<dyn Sink>>,
 }
 
 /// WATERMARK FOR column AS expr.

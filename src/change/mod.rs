@@ -27,6 +27,12 @@ pub use changelog::{Change, Changelog};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watermark(pub i64);
 
+impl Default for Watermark {
+    fn default() -> Self {
+        Watermark::NONE
+    }
+}
+
 impl Watermark {
     pub const NONE: Watermark = Watermark(i64::MIN);
     pub const END: Watermark = Watermark(i64::MAX);

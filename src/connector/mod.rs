@@ -1,7 +1,7 @@
 //! Connectors: one folder each, with its options, its source and its sink.
 //!
-//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]; those of
-//!    formats in [`formats`]), and are never strings again.
+//! 1. The WITH options of a statement become a connector's own type as soon as the statement is read ([`options`]), and
+//!    are never strings again; so do the formats' ([`format_options`]). [`declared`] says which columns are METADATA.
 //! 2. A [`Source`] resolves where to start, once, to [`Positions`] (kept in the catalog) and opens a [`Reader`] there.
 //! 3. The tick loop takes what a reader has at hand: [`Chunk`]s of raw bytes (decoded by `format/` on the worker pool)
 //!    or of Arrow rows. A reader prefetches in the background, bounded in bytes, and wakes the tick loop.
@@ -11,8 +11,10 @@
 //! What does not live here: ticks, watermarks, retries of a whole job, what becomes of an undecodable row.
 
 pub mod blackhole;
+pub mod dead_letter;
+pub mod declared;
 pub mod file;
-pub mod formats;
+pub mod format_options;
 pub mod generator;
 pub mod kafka;
 pub mod options;
@@ -32,6 +34,8 @@ use crate::change::{ChangeBatch, Changelog};
 use crate::clock::{Micros, SharedClock};
 use crate::error::{Error, Result};
 use crate::format::RawChunk;
+use crate::format::changes::ChangeForm;
+use crate::types::{Column, SqlType};
 
 /// A partition of a source, as its connector names it ("0", "1", ... for Kafka; "0" where there is only one).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,6 +71,8 @@ pub struct ReaderContext {
 pub enum OnError {
     Fail,
     Skip,
+    /// It is skipped, and written to a sink of its own: [`dead_letter`].
+    DeadLetter,
 }
 
 /// A source as declared: options are typed and checked, nothing is connected yet.
@@ -74,6 +80,13 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// What kind of changes its rows are.
     fn changelog(&self) -> Changelog {
         Changelog::AppendOnly
+    }
+
+    /// Of a source of [`Changelog::Upsert`]: the columns by which its messages replace each other. A partition's messages
+    /// may be decoded out of order, so such a source has a column behind the declared ones that orders them:
+    /// [`place_column`].
+    fn key(&self) -> &[usize] {
+        &[]
     }
 
     /// Resolves the startup mode to positions, asking the external system where needed. Blocks; bounded by the
@@ -87,6 +100,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// The format that decodes this source's raw chunks; `None` if it hands in rows. The decoder's output has the
     /// declared columns `columns`, in that order.
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn crate::format::Decoder>>>;
+}
+
+/// Where in its partition an upsert stands: of two with the same key the one with the greater place counts.
+pub fn place_column() -> Column {
+    Column { name: "place".into(), ty: SqlType::BigInt, not_null: true }
 }
 
 /// A source being read.
@@ -216,6 +234,17 @@ pub enum Takes {
     Upserts { key: Vec<usize> },
     /// Insertions and deletions. With a key: for each key and tick at most a deletion and, right behind it, an insertion.
     Changes { key: Vec<usize> },
+}
+
+impl Takes {
+    /// What a sink takes that tells changes in this form. `message_key`: whose rows replace each other in upserts.
+    pub fn told_as(form: &ChangeForm, message_key: &[usize]) -> Takes {
+        match form {
+            ChangeForm::Appends => Takes::Appends,
+            ChangeForm::Upserts => Takes::Upserts { key: message_key.to_vec() },
+            ChangeForm::Debezium { key } => Takes::Changes { key: key.clone() },
+        }
+    }
 }
 
 /// A sink as declared. `Any`: whoever knows the connector can look at what it alone has (the blackhole's digest).

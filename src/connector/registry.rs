@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::declared::Declared;
 use super::options::{Choice, OptionReader, WithOption, ill_typed, one_of};
-use super::{OnError, Sink, Source, Takes, blackhole, file, generator, kafka, print};
+use super::{OnError, Sink, Source, Takes, blackhole, dead_letter, file, generator, kafka, print};
 use crate::change::key::KeyCodec;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::Result;
@@ -20,54 +21,88 @@ pub struct SourceDefinition {
     /// How long a partition that was read to its end may hold the watermark back.
     pub idle_timeout: Micros,
     pub on_error: OnError,
+    /// Where undecodable messages go, if that is asked for.
+    pub dead_letters: Option<Arc<dyn Sink>>,
 }
 
 impl Choice for OnError {
-    const CHOICES: &'static [(&'static str, Self)] = &[("fail", OnError::Fail), ("skip", OnError::Skip)];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("fail", OnError::Fail), ("skip", OnError::Skip), ("dead_letter", OnError::DeadLetter)];
 }
 
-type MakeSource = fn(&[Column], &mut OptionReader) -> Result<Arc<dyn Source>>;
-type MakeSink = fn(&[Column], &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
+type MakeSource = fn(Declared, &[usize], &mut OptionReader) -> Result<Arc<dyn Source>>;
+type MakeSink = fn(Declared, &[usize], &mut OptionReader) -> Result<Arc<dyn Sink>>;
 
-const SOURCES: &[(&str, MakeSource)] =
-    &[("file", file::source), ("generator", generator::source), ("kafka", kafka::source)];
+const SOURCES: &[(&str, MakeSource)] = &[
+    ("file", |declared, _, options| file::source(declared, options)),
+    ("generator", |declared, _, options| generator::source(without_metadata(declared)?, options)),
+    ("kafka", |declared, _, options| kafka::source(declared, options)),
+    ("upsert-kafka", kafka::upsert_source),
+];
 
 const SINKS: &[(&str, MakeSink)] = &[
-    ("blackhole", blackhole::sink),
+    ("blackhole", |declared, key, options| blackhole::sink(without_metadata(declared)?, key, options)),
     ("file", file::sink),
     ("kafka", kafka::sink),
-    ("print", print::sink),
+    ("print", |declared, key, options| print::sink(without_metadata(declared)?, key, options)),
     ("upsert-kafka", kafka::upsert_sink),
 ];
 
+/// The columns of a connector that has no metadata.
+fn without_metadata(declared: Declared<'_>) -> Result<&[Column]> {
+    declared.resolve_metadata(&[], |_, _| None::<()>)?;
+    Ok(declared.columns)
+}
+
+/// `primary_key`: indices into the declared columns; empty if none is declared. Who makes a source of rows that stay ignores
+/// it.
+///
 /// # Errors
 /// 22023 for an unknown connector, and for options that are unknown, missing, ill-typed or given twice; what else the
 /// connector refuses (a column that it cannot fill). Nothing outside the process is asked.
-pub fn source(columns: &[Column], options: Vec<WithOption>) -> Result<SourceDefinition> {
+pub fn source<'a>(
+    declared: impl Into<Declared<'a>>,
+    primary_key: &[usize],
+    options: Vec<WithOption>,
+) -> Result<SourceDefinition> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SOURCES, SINKS, ("source", "sink"))?;
     let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
-    let source = make(columns, &mut options)?;
+    let declared = declared.into();
+    let source = make(declared, primary_key, &mut options)?;
+    check_key(declared, source.key())?;
+    let name = options.option("connector").map(|option| option.value.clone()).unwrap_or_default();
+    let dead_letters = dead_letter::sink(on_error, name.trim(), &mut options)?;
     options.finish()?;
     let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
-    Ok(SourceDefinition { source, idle_timeout, on_error })
+    Ok(SourceDefinition { source, idle_timeout, on_error, dead_letters })
 }
 
-/// `primary_key`: indices into `columns`; empty if none is declared.
+/// `primary_key`: indices into the declared columns; empty if none is declared.
 ///
 /// # Errors
 /// As [`source`].
-pub fn sink(columns: &[Column], primary_key: &[usize], options: Vec<WithOption>) -> Result<Arc<dyn Sink>> {
+pub fn sink<'a>(
+    declared: impl Into<Declared<'a>>,
+    primary_key: &[usize],
+    options: Vec<WithOption>,
+) -> Result<Arc<dyn Sink>> {
     let mut options = OptionReader::new(options)?;
     let make = connector(&mut options, SINKS, SOURCES, ("sink", "source"))?;
-    let sink = make(columns, primary_key, &mut options)?;
+    let declared = declared.into();
+    let sink = make(declared, primary_key, &mut options)?;
     options.finish()?;
     if let Takes::Upserts { key } | Takes::Changes { key } = sink.takes() {
-        // Rows will be dealt to shards by it.
-        KeyCodec::new(key.iter().filter_map(|k| columns.get(*k)).map(|c| c.ty.to_arrow()).collect::<Vec<_>>().iter())?;
+        check_key(declared, &key)?;
     }
     Ok(sink)
+}
+
+/// Rows will be dealt to shards by these columns.
+fn check_key(declared: Declared, key: &[usize]) -> Result<()> {
+    let types = key.iter().filter_map(|k| declared.columns.get(*k)).map(|c| c.ty.to_arrow());
+    KeyCodec::new(types.collect::<Vec<_>>().iter()).map(drop)
 }
 
 /// The maker named by option 'connector'. `others`: the connectors of the other role, for the hint.
@@ -121,14 +156,14 @@ mod tests {
     #[test]
     fn unknown_connectors_are_refused() {
         refused(
-            source(&columns(), with(&[("connector", "generatr")])),
+            source(&columns(), &[], with(&[("connector", "generatr")])),
             "22023 invalid value for option \"connector\": \"generatr\" | Perhaps you meant \"generator\". \
-             Possible values are \"file\", \"generator\", \"kafka\". @10",
+             Possible values are \"file\", \"generator\", \"kafka\", \"upsert-kafka\". @10",
         );
         refused(
-            source(&columns(), with(&[("connector", "print")])),
+            source(&columns(), &[], with(&[("connector", "print")])),
             "22023 connector \"print\" cannot be used for a source | It can only be used for a sink. | \
-             Possible values are \"file\", \"generator\", \"kafka\". @10",
+             Possible values are \"file\", \"generator\", \"kafka\", \"upsert-kafka\". @10",
         );
         refused(
             sink(&columns(), &[], with(&[("path", "x")])),
@@ -139,20 +174,21 @@ mod tests {
 
     #[test]
     fn what_every_source_takes() {
-        let made = source(&columns(), with(&[("connector", "generator")])).expect("a source");
+        let made = source(&columns(), &[], with(&[("connector", "generator")])).expect("a source");
         assert_eq!((made.idle_timeout, made.on_error), (10_000_000, OnError::Fail));
         let made = source(
             &columns(),
+            &[],
             with(&[("connector", "generator"), ("scan.watermark.idle-timeout", "500 ms"), ("on_error", "skip")]),
         );
         let made = made.expect("a source");
         assert_eq!((made.idle_timeout, made.on_error), (500_000, OnError::Skip));
         refused(
-            source(&columns(), with(&[("connector", "generator"), ("on_error", "ignore")])),
-            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\". @20",
+            source(&columns(), &[], with(&[("connector", "generator"), ("on_error", "ignore")])),
+            "22023 invalid value for option \"on_error\": \"ignore\" | Possible values are \"fail\", \"skip\", \"dead_letter\". @20",
         );
         refused(
-            source(&columns(), with(&[("connector", "generator"), ("row-per-second", "5")])),
+            source(&columns(), &[], with(&[("connector", "generator"), ("row-per-second", "5")])),
             "22023 unknown option \"row-per-second\" for connector \"generator\" | \
              Perhaps you meant \"rows-per-second\". @20",
         );

@@ -65,6 +65,8 @@ pub struct OperatorStats {
     pub output_rows: u64,
     pub late_rows: u64,
     pub state_bytes: usize,
+    /// Behind the operator, as of the last tick's end.
+    pub watermark: Watermark,
 }
 
 impl Fragment {
@@ -120,9 +122,10 @@ impl Fragment {
         Ok(results)
     }
 
-    pub fn stats(&mut self) -> FragmentStats {
+    /// The fragment's figures as a whole, given its operators'.
+    pub fn stats(&self, operators: &[OperatorStats]) -> FragmentStats {
         let mut stats = FragmentStats { shards_reached: 1, ..FragmentStats::default() };
-        for operator in self.operator_stats() {
+        for operator in operators {
             stats.late_rows += operator.late_rows;
             stats.state_bytes += operator.state_bytes;
         }
@@ -135,7 +138,8 @@ impl Fragment {
 
     /// Figures of each operator, all shards together, in the plan's order.
     pub fn operator_stats(&mut self) -> Vec<OperatorStats> {
-        let mut all = vec![OperatorStats::default(); self.plan.nodes.len()];
+        let at_start = |watermark: &Watermark| OperatorStats { watermark: *watermark, ..OperatorStats::default() };
+        let mut all: Vec<OperatorStats> = self.watermarks.iter().map(at_start).collect();
         for (stage, workers) in self.stages.stages.iter().zip(&mut self.shards) {
             for worker in workers {
                 for (operator, &node) in stage.nodes.iter().enumerate() {

@@ -12,12 +12,14 @@ use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use bytes::Bytes;
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::change::{ChangeBatch, Watermark};
-use crate::connector::Payload;
+use crate::connector::dead_letter::DeadLetter;
+use crate::connector::{OnError, Payload};
 use crate::error::{Error, Result, SqlState};
-use crate::format::{Decoder, RawChunk};
+use crate::format::{self, BadMessage, Decoder, RawChunk};
 use crate::plan::ScanWatermark;
 
 /// How a source's chunks become rows. Shared by all who read the scan.
@@ -25,7 +27,7 @@ pub struct Scan {
     schema: SchemaRef,
     decoder: Option<Arc<dyn Decoder>>,
     watermark: Option<WatermarkColumns>,
-    skip_bad: bool,
+    on_error: OnError,
 }
 
 struct WatermarkColumns {
@@ -42,24 +44,26 @@ pub struct Decoded {
     times: Option<(PrimitiveArray<TimestampMicrosecondType>, PrimitiveArray<TimestampMicrosecondType>)>,
     /// Messages that could not be decoded and were skipped.
     pub bad: u64,
+    /// Those messages, if somebody wants them.
+    pub letters: Vec<DeadLetter>,
     /// Maximum of the WATERMARK expression over the rows.
     pub watermark: Watermark,
 }
 
 impl Scan {
-    /// `schema`: the wanted columns. `decoder` gives rows of that schema from raw chunks. `skip_bad`: what cannot be
-    /// decoded is counted and skipped instead of failing.
+    /// `schema`: the wanted columns. `decoder` gives rows of that schema from raw chunks. `on_error`: what becomes of
+    /// messages that cannot be decoded.
     pub fn new(
         schema: SchemaRef,
         decoder: Option<Arc<dyn Decoder>>,
         watermark: Option<&ScanWatermark>,
-        skip_bad: bool,
+        on_error: OnError,
     ) -> Result<Self> {
         let watermark = match watermark {
             Some(w) => Some(WatermarkColumns { time: w.event_time.column, expr: w.expr.compile(&schema)? }),
             None => None,
         };
-        Ok(Scan { schema, decoder, watermark, skip_bad })
+        Ok(Scan { schema, decoder, watermark, on_error })
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -71,11 +75,37 @@ impl Scan {
     }
 
     pub fn decode(&self, payload: Payload) -> Result<Decoded> {
-        let (rows, weights, bad) = match payload {
-            Payload::Rows(rows) => (rows, None, 0),
-            Payload::Deferred(deferred) => (deferred.make()?, None, 0),
-            Payload::Raw(raw) => self.decode_raw(&raw)?,
-        };
+        match payload {
+            Payload::Rows(rows) => self.timed(rows, None),
+            Payload::Deferred(deferred) => self.timed(deferred.make()?, None),
+            Payload::Raw(raw) => self.decode_raw(&raw),
+        }
+    }
+
+    fn decode_raw(&self, raw: &RawChunk) -> Result<Decoded> {
+        let decoder =
+            self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
+        let format::Decoded { rows, weights, mut bad } = decoder.decode(raw)?;
+        if self.on_error == OnError::Fail && !bad.is_empty() {
+            let first = bad.swap_remove(0);
+            return Err(first.error.context(decoder.place(raw, first.index)));
+        }
+        let mut decoded = self.timed(rows, weights)?;
+        decoded.bad = bad.len() as u64;
+        if self.on_error == OnError::DeadLetter {
+            let letter = |bad: BadMessage| DeadLetter {
+                offset: raw.offsets.get(bad.index).copied().unwrap_or_default(),
+                file: raw.file.clone(),
+                error: bad.error,
+                message: Bytes::copy_from_slice(raw.message(bad.index)),
+            };
+            decoded.letters = bad.into_iter().map(letter).collect();
+        }
+        Ok(decoded)
+    }
+
+    /// Rows with their event times.
+    fn timed(&self, rows: RecordBatch, weights: Option<ScalarBuffer<i64>>) -> Result<Decoded> {
         let (times, watermark) = match &self.watermark {
             None => (None, Watermark::NONE),
             Some(columns) => {
@@ -85,21 +115,7 @@ impl Scan {
                 (Some((times, marks)), most)
             }
         };
-        Ok(Decoded { rows, weights, times, bad, watermark })
-    }
-
-    fn decode_raw(&self, raw: &RawChunk) -> Result<(RecordBatch, Option<ScalarBuffer<i64>>, u64)> {
-        let decoder =
-            self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
-        let decoded = decoder.decode(raw)?;
-        let bad = decoded.bad.len() as u64;
-        match decoded.bad.into_iter().next() {
-            Some(first) if !self.skip_bad => {
-                let offset = raw.offsets.get(first.index).copied().unwrap_or_default();
-                Err(first.error.context(format!("message at offset {offset}")))
-            }
-            _ => Ok((decoded.rows, decoded.weights, bad)),
-        }
+        Ok(Decoded { rows, weights, times, bad: 0, letters: Vec::new(), watermark })
     }
 }
 
@@ -150,8 +166,14 @@ mod tests {
         let marks = PrimitiveArray::from_iter_values(rows.iter().map(|r| r.1));
         let schema = Schema::new(vec![Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true)]);
         let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times.clone())]).unwrap();
-        let decoded =
-            Decoded { rows: batch, weights: None, times: Some((times, marks)), bad: 0, watermark: Watermark::NONE };
+        let decoded = Decoded {
+            rows: batch,
+            weights: None,
+            times: Some((times, marks)),
+            bad: 0,
+            letters: Vec::new(),
+            watermark: Watermark::NONE,
+        };
         let judged = decoded.judge(Watermark(front)).unwrap();
         let got: Vec<_> = (0..rows.len()).map(|i| Some(judged.judge(i)).filter(|j| *j != Watermark::NONE)).collect();
         let expected: Vec<_> = expected.iter().map(|e| e.map(Watermark)).collect();

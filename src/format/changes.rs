@@ -1,6 +1,7 @@
 //! From a result's changes to a sink's messages.
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 
 use super::Encoder;
 use crate::change::changelog::changes;
@@ -89,23 +90,35 @@ impl ChangeEncoder {
     /// # Errors
     /// If the batch deletes though the sink takes only insertions, and what the encoder of rows says.
     pub fn encode(&mut self, batch: &ChangeBatch, messages: &mut Messages) -> Result<()> {
-        self.encode_rows(batch.rows())?;
         match &self.form {
             ChangeForm::Appends => {
+                self.encode_rows(batch.rows())?;
                 for change in changes(batch, &[])? {
                     let Change::Insert { row, times } = change else {
                         return Err(Error::internal("a deletion for a sink that takes none"));
                     };
-                    (0..times).for_each(|_| self.put(row, messages));
+                    (0..times).for_each(|_| self.put(row, row, messages));
                 }
             }
             ChangeForm::Upserts => {
+                // Of what is left of a key without a row, only the key counts: a format may have no form for the rest.
+                let has_row = |row: usize| batch.weight(row) > 0;
+                let mask = (0..batch.num_rows()).map(|row| Some(has_row(row))).collect::<BooleanArray>();
+                self.encode_rows(&filter_record_batch(batch.rows(), &mask)?)?;
+                let mut encoded = 0;
                 for row in 0..batch.num_rows() {
-                    if batch.weight(row) < 0 { messages.tombstone(row) } else { self.put(row, messages) }
+                    if has_row(row) {
+                        self.put(encoded, row, messages);
+                        encoded += 1;
+                    } else {
+                        messages.tombstone(row);
+                    }
                 }
             }
             ChangeForm::Debezium { key } => {
-                for change in changes(batch, key)? {
+                let changes = changes(batch, key)?;
+                self.encode_rows(batch.rows())?;
+                for change in changes {
                     let (before, after, op, times) = match change {
                         Change::Insert { row, times } => (None, Some(row), "c", times),
                         Change::Delete { row, times } => (Some(row), None, "d", times),
@@ -130,8 +143,9 @@ impl ChangeEncoder {
         self.data.get(start..end).unwrap_or_default()
     }
 
-    fn put(&self, row: usize, messages: &mut Messages) {
-        messages.data.extend_from_slice(self.row(row));
+    /// Row `encoded` of those that were encoded is the message of row `row` of the batch.
+    fn put(&self, encoded: usize, row: usize, messages: &mut Messages) {
+        messages.data.extend_from_slice(self.row(encoded));
         messages.end(row);
     }
 
@@ -152,15 +166,17 @@ impl ChangeEncoder {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 
     use super::*;
+    use crate::format::Format;
     use crate::format::json::{JsonEncoder, JsonOptions};
+    use crate::format::raw::RawOptions;
 
     fn batch(rows: &[(i64, &str, i64)]) -> ChangeBatch {
         let keys: Int64Array = rows.iter().map(|r| Some(r.0)).collect();
         let texts: StringViewArray = rows.iter().map(|r| Some(r.1)).collect();
-        let columns = [("k", Arc::new(keys) as arrow::array::ArrayRef), ("v", Arc::new(texts))];
+        let columns = [("k", Arc::new(keys) as ArrayRef), ("v", Arc::new(texts))];
         let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)));
         ChangeBatch::new(batch.unwrap(), Some(rows.iter().map(|r| r.2).collect())).unwrap()
     }
@@ -172,6 +188,20 @@ mod tests {
         ChangeEncoder::new(form, Box::new(json)).encode(&batch, &mut messages)?;
         let shown = |m: Message| format!("{} {}", m.row, m.value.map_or("null".into(), String::from_utf8_lossy));
         Ok(messages.iter().map(shown).collect())
+    }
+
+    #[test]
+    fn a_tombstone_needs_no_form_for_its_row() {
+        let texts = StringViewArray::from(vec![None, Some("a"), None]);
+        let rows = RecordBatch::try_from_iter_with_nullable([("v", Arc::new(texts) as ArrayRef, true)]).unwrap();
+        let batch = ChangeBatch::new(rows, Some(vec![-1, 1, -1].into())).unwrap();
+        // Raw has none for a null.
+        let raw = Format::Raw(RawOptions::default()).encoder(&batch.schema(), &[0]).unwrap();
+        let mut messages = Messages::default();
+        ChangeEncoder::new(ChangeForm::Upserts, raw).encode(&batch, &mut messages).unwrap();
+        let message = |row, value| Message { row, value };
+        let expected = [message(0, None), message(1, Some(&b"a"[..])), message(2, None)];
+        assert_eq!(messages.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

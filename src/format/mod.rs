@@ -1,15 +1,28 @@
 //! Formats: bytes <-> Arrow. Synchronous and pure; they know no connector.
 //!
-//! 1. A connector hands in a [`RawChunk`]: many messages in one buffer.
+//! 1. A connector hands in a [`RawChunk`]: many messages in one buffer, and what else it knows of each of them.
 //! 2. A [`Decoder`] made for the wanted columns turns it into one `RecordBatch`, and names the messages it could not read.
+//!    [`Format`] makes it: [`json`], [`csv`] or [`raw`] for a message's value, and [`message`] where key and metadata
+//!    become columns beside it.
 //! 3. An [`Encoder`] turns rows of a result into messages; [`changes`] says what becomes of deletions.
+//!
+//! [`postgres`] reads values as PostgreSQL writes them: for CSV, and for parameters of the wire protocol.
 
 pub mod changes;
+pub mod csv;
 pub mod json;
+pub mod kind;
+pub mod message;
+pub mod postgres;
+pub mod raw;
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use bytes::Bytes;
+
+pub use self::kind::Format;
 
 use crate::error::{Error, Result};
 
@@ -24,6 +37,11 @@ pub struct RawChunk {
     pub offsets: Vec<u64>,
     /// Messages without a value (Kafka tombstones): index into `ends`, ascending. They take no bytes of `data`.
     pub nulls: Vec<u32>,
+    /// The file that the messages are from, if they are from one.
+    pub file: Option<Arc<str>>,
+    /// What the connector knows of each message beside its value, if anything of it is wanted: a row for each, also for
+    /// those without a value.
+    pub side: Option<RecordBatch>,
 }
 
 impl RawChunk {
@@ -34,7 +52,7 @@ impl RawChunk {
         self.ends.is_empty()
     }
     pub fn bytes(&self) -> usize {
-        self.data.len() + 12 * self.ends.len()
+        self.data.len() + 12 * self.ends.len() + self.side.as_ref().map_or(0, message::side_bytes)
     }
     /// The bytes of message `index`.
     pub fn message(&self, index: usize) -> &[u8] {
@@ -64,6 +82,16 @@ pub struct Decoded {
 
 pub trait Decoder: Send + Sync {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded>;
+
+    /// Whether a message without a value is a row (of null) rather than no row.
+    fn takes_nulls(&self) -> bool {
+        false
+    }
+
+    /// Says in an error where message `index` stands.
+    fn place(&self, chunk: &RawChunk, index: usize) -> String {
+        format!("message at offset {}", chunk.offsets.get(index).copied().unwrap_or_default())
+    }
 }
 
 /// Turns rows into messages.

@@ -10,6 +10,7 @@ use super::group::Calls;
 use super::interval_join::IntervalJoin;
 use super::join::Join;
 use super::late_rows::LateRows;
+use super::normalize::Normalize;
 use super::project::Project;
 use super::session_aggregate::{SessionAggregate, SessionWindows};
 use super::slices::Slices;
@@ -76,6 +77,7 @@ pub fn build(
             let plan = UpsertPlan { key, keeps: *keeps, latest: *latest, with_before: *with_before };
             Box::new(Upsert::new(table, &plan, &node.schema, state)?)
         }
+        Op::Normalize { key, place } => Box::new(Normalize::new(table, (key, *place), input, &node.schema, state)?),
         Op::Join { kind, on, condition } => {
             let [left, right] = input_schemas else { return Err(Error::internal("a join has two inputs")) };
             let join = (*kind, &on[..], condition.as_ref());

@@ -24,7 +24,7 @@ use crate::plan::Keeps;
 use crate::state::{KeyedTable, StateContext, StateTable, TableId};
 
 /// Keys settled at once: each gives at most two rows.
-const KEYS_AT_ONCE: u32 = CHUNK_ROWS as u32 / 2;
+pub(super) const KEYS_AT_ONCE: u32 = CHUNK_ROWS as u32 / 2;
 
 /// Bytes of the time in front of a kept row.
 const TIME_BYTES: usize = size_of::<i64>();
@@ -54,7 +54,7 @@ pub struct Upsert {
 
 /// Rows on their way out, encoded.
 #[derive(Default)]
-struct Out {
+pub(super) struct Out {
     rows: Vec<Box<[u8]>>,
     weights: Vec<i64>,
 }
@@ -138,12 +138,6 @@ impl Upsert {
         kept.remove(&gone)?;
         Ok(Some(out))
     }
-
-    fn batch(&self, out: &Out) -> Result<ChangeBatch> {
-        let front = if self.latest.is_some() { TIME_BYTES } else { 0 };
-        let rows = out.rows.iter().map(|row| row.get(front..).unwrap_or_default());
-        ChangeBatch::new(decode_rows(&self.schema, rows)?, Some(ScalarBuffer::from(out.weights.clone())))
-    }
 }
 
 /// The row of a slot that is shown.
@@ -165,7 +159,8 @@ fn keep_last(rows: &mut Bags, slot: u32, row: &[u8]) {
 }
 
 impl Out {
-    fn put(&mut self, before: Option<&[u8]>, after: Option<&[u8]>, with_before: bool) {
+    /// What a key's row was and what it is now; without `with_before`, the former only if there is none now.
+    pub(super) fn put(&mut self, before: Option<&[u8]>, after: Option<&[u8]>, with_before: bool) {
         if let Some(before) = before.filter(|_| with_before || after.is_none()) {
             self.rows.push(before.into());
             self.weights.push(-1);
@@ -174,6 +169,16 @@ impl Out {
             self.rows.push(after.into());
             self.weights.push(1);
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows, without the first `front` bytes of each.
+    pub(super) fn batch(self, schema: &SchemaRef, front: usize) -> Result<ChangeBatch> {
+        let rows = self.rows.iter().map(|row| row.get(front..).unwrap_or_default());
+        ChangeBatch::new(decode_rows(schema, rows)?, Some(ScalarBuffer::from(self.weights)))
     }
 }
 
@@ -215,8 +220,9 @@ impl Operator for Upsert {
             }
             let Some(out) = self.settle(from, to)? else { return Ok(Pull::Blocked) };
             self.settling = Some(to);
-            if !out.rows.is_empty() {
-                return self.batch(&out).map(Pull::Batch);
+            if !out.is_empty() {
+                let front = if self.latest.is_some() { TIME_BYTES } else { 0 };
+                return out.batch(&self.schema, front).map(Pull::Batch);
             }
         }
         Ok(Pull::Done)

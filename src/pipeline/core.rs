@@ -22,7 +22,7 @@ use super::follow::Standing;
 use super::input::{Chunk, ChunkState};
 use super::member::{Feed, Inflow, Member, MemberStats, Origin, Run, ViewOutflow, projection};
 use super::reading::{CutChunk, CutPolicy, Reading, needs};
-use super::status::Counts;
+use super::status::{Counts, Running};
 
 /// Identifies a reading within a core.
 pub type ReadingId = u64;
@@ -76,10 +76,6 @@ impl Core {
         self.tick
     }
 
-    pub fn members_mut(&mut self) -> &mut [Member] {
-        &mut self.members
-    }
-
     pub fn readings(&self) -> impl Iterator<Item = &Reading> {
         self.readings.iter().map(|(_, reading)| reading)
     }
@@ -125,6 +121,7 @@ impl Core {
             view,
             failed: None,
             stats: MemberStats::default(),
+            operators: Arc::default(),
         });
         self.due = true;
         Ok(())
@@ -185,6 +182,7 @@ impl Core {
         let readings = self.readings_of(member);
         Standing {
             counts: Counts::of(member, self.tick),
+            running: Some(Running::of(member)),
             failed: member.failed.clone(),
             buffered_bytes: readings.iter().map(|reading| reading.buffered_bytes()).sum(),
             trouble: readings.iter().find_map(|reading| reading.trouble()),
@@ -263,13 +261,14 @@ impl Core {
             work.decode();
             Ok(())
         });
-        self.set_fronts(&mut work);
+        let unburied = self.set_fronts(&mut work);
         let _ = pool::for_each(&mut work, bytes, |work| {
             work.judge();
             Ok(())
         });
         let failures: Vec<_> =
             work.iter().filter_map(|w| w.error().map(|e| (w.reading, w.partition, e.clone()))).collect();
+        unburied.iter().for_each(|(reading, error)| self.fail_readers(*reading, error));
         for (reading, partition, error) in failures {
             let explained = match self.readings.iter().find(|(id, _)| *id == reading) {
                 Some((_, r)) => r.partition_id(partition).map_or(error.clone(), |id| r.explain(error.clone(), id)),
@@ -284,14 +283,19 @@ impl Core {
         result
     }
 
-    /// The watermark in front of each chunk: from chunk to chunk of a partition in order.
-    fn set_fronts(&mut self, work: &mut [Chunk]) {
+    /// The watermark in front of each chunk, and what was not decoded to its sink: from chunk to chunk of a partition in
+    /// order. Gives the readings whose dead letters cannot be written.
+    fn set_fronts(&mut self, work: &mut [Chunk]) -> Vec<(ReadingId, Error)> {
+        let mut unburied = Vec::new();
         for item in work {
             let Some((_, reading)) = self.readings.iter_mut().find(|(id, _)| *id == item.reading) else { continue };
             if let ChunkState::Decoded(decoded, front) = &mut item.state {
                 *front = reading.watermarks.of(item.partition);
                 reading.watermarks.advance(item.partition, decoded.watermark);
                 item.bad = decoded.bad;
+                if let Err(error) = reading.bury(item.partition, &decoded.letters) {
+                    unburied.push((item.reading, error));
+                }
                 if let Some(counts) = reading.counts.get_mut(item.partition) {
                     counts.rows += decoded.num_rows() as u64;
                     counts.bytes += item.bytes as u64;
@@ -302,6 +306,7 @@ impl Core {
         for (_, reading) in &mut self.readings {
             reading.watermarks.combine();
         }
+        unburied
     }
 
     fn run_members(&mut self, now: Micros, work: &[Chunk], bytes: usize) -> TickResult {

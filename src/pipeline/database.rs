@@ -18,7 +18,7 @@ use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState};
 
 use super::follow::{Follower, JobTick, JobTicks};
 use super::reading::Reading;
-use super::status::{Counts, ViewStatus};
+use super::status::{Counts, Running, ViewStatus};
 use super::tick_loop::{TickLoop, waker};
 
 /// Orders that may wait for the tick loop: one a session at most, and sessions are few.
@@ -295,6 +295,7 @@ impl Runner {
                 name: member.name.clone(),
                 failed: member.failed.clone(),
                 counts: Counts::of(member, ticks),
+                running: Running::of(member),
             })
             .collect();
     }

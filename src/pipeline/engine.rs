@@ -15,6 +15,7 @@ use crate::catalog::{
 };
 use crate::change::key::KEY_GROUPS;
 use crate::clock::{SharedClock, SystemClock};
+use crate::connector::{ReaderContext, Waker};
 use crate::dataflow::{Fragment, WorkerPool};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Budget;
@@ -26,6 +27,7 @@ use crate::types::schema_of;
 
 use super::core::Core;
 use super::database::{DatabasePipeline, NewKind, NewMember};
+use super::dead_letters::DeadLetters;
 use super::delivery::blocking;
 use super::follow::InHand;
 use super::job::{Job, JobSink, OnEnd, Ticks};
@@ -279,8 +281,12 @@ impl Engine {
             if starts.contains_key(name) {
                 continue;
             }
-            let source = source_of(&self.catalog.snapshot(), name)?.source;
-            let resolved = blocking(move || source.resolve_start()).await?;
+            let SourceObject { source, dead_letters, .. } = source_of(&self.catalog.snapshot(), name)?;
+            let resolved = blocking(move || {
+                dead_letters.map_or(Ok(()), |sink| sink.preflight().map_err(|e| e.context("dead letters")))?;
+                source.resolve_start()
+            })
+            .await?;
             let positions = resolved.map_err(|e| e.context(format!("source \"{name}\"")))?;
             starts.insert(name.clone(), positions);
         }
@@ -313,7 +319,7 @@ impl Engine {
         let append_only = output.changelog == Changelog::AppendOnly;
         let rows = View::new(Arc::clone(&schema), output.unique_key.as_deref(), append_only);
         let fragment = Fragment::new(Arc::clone(&plan), self.config.parallelism.get(), &self.state())?;
-        let opener = self.opener(view.starts.clone(), self.database.waker());
+        let opener = self.opener(DATABASE, view.starts.clone(), self.database.waker());
         self.database
             .add(NewMember {
                 id: object.id,
@@ -335,6 +341,7 @@ impl Engine {
             parallelism,
             started: self.config.clock.now(),
             counts: Counts::default(),
+            running: None,
             delivered_rows: 0,
             outbox_bytes: 0,
             buffered_bytes: 0,
@@ -366,7 +373,7 @@ impl Engine {
             };
         }
         let wake = Arc::new(Notify::new());
-        let mut opener = self.opener(job.starts.clone(), waker(&wake));
+        let mut opener = self.opener(&object.name, job.starts.clone(), waker(&wake));
         let (state, pool) = (self.state(), self.pool.clone());
         let (clock, cuts) = (Arc::clone(&self.config.clock), self.config.cuts);
         let (id, name, parallelism) = (object.id, object.name.clone(), status.parallelism);
@@ -397,7 +404,7 @@ impl Engine {
             name: object.name.clone(),
             fragment,
             kind: NewKind::Job(ticks),
-            open: Box::new(self.opener(job.starts.clone(), self.database.waker())),
+            open: Box::new(self.opener(DATABASE, job.starts.clone(), self.database.waker())),
         };
         // The job's task takes results from the first tick on: it must be there before.
         let (wake, metrics) = (Arc::new(Notify::new()), self.metrics.job(&object.name));
@@ -421,15 +428,22 @@ impl Engine {
     /// Opens sources for a plan, at `starts`.
     fn opener(
         &self,
+        pipeline: &str,
         starts: Starts,
-        waker: crate::connector::Waker,
+        waker: Waker,
     ) -> impl FnMut(&str, &StreamPlan) -> Result<Reading> + Send + 'static {
         let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.config.clock));
+        let (pipeline, metrics) = (pipeline.to_string(), self.metrics.job(pipeline));
         move |name, plan| {
             let object = source_of(&catalog.snapshot(), name)?;
             let (columns, watermark) = needs(name, std::iter::once(plan));
             let positions = starts.get(name).cloned().unwrap_or_default();
-            Reading::open(name, &object, columns, watermark, positions, Arc::clone(&clock), Arc::clone(&waker))
+            let letters = object.dead_letters.clone().map(|sink| {
+                let metrics = metrics.sink(&format!("dead letters of {name}"));
+                DeadLetters::start(&pipeline, name, sink, metrics, Arc::clone(&waker))
+            });
+            let context = ReaderContext { waker: Arc::clone(&waker), clock: Arc::clone(&clock) };
+            Reading::open(name, &object, columns, watermark, positions, context, letters)
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::change::ChangeBatch;
 use crate::error::Error;
 
 use super::database::Progress;
-use super::status::Counts;
+use super::status::{Counts, Running};
 
 /// Ticks between the database pipeline and a job, at most.
 const TICKS: usize = 1;
@@ -30,6 +30,7 @@ pub struct JobTick {
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     pub counts: Counts,
+    pub running: Option<Running>,
     pub failed: Option<Error>,
     pub trouble: Option<Error>,
     /// Bytes that its readers have prefetched.

@@ -333,6 +333,7 @@ impl Runner {
         let delivered = self.deliveries.iter().all(|d| d.outbox.is_empty());
         let mut status = self.status.lock();
         status.counts = standing.counts;
+        status.running.clone_from(&standing.running);
         status.buffered_bytes = standing.buffered_bytes;
         status.reason = standing.trouble.clone().or_else(|| self.deliveries.iter().find_map(|d| d.state().trouble));
         status.settled = delivered && at_end;

@@ -4,11 +4,12 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::catalog::ObjectId;
 use crate::change::{ChangeBatch, Changelog, Watermark};
 use crate::clock::Micros;
-use crate::dataflow::{Fragment, FragmentStats, ScanInput};
+use crate::dataflow::{Fragment, FragmentStats, OperatorStats, ScanInput};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::NodeIndex;
 use crate::table::{View, ViewSnapshot};
@@ -27,6 +28,8 @@ pub struct Member {
     /// Set when it failed: it no longer takes part.
     pub failed: Option<Error>,
     pub stats: MemberStats,
+    /// Of the plan's nodes, as of the last tick.
+    pub operators: Arc<[OperatorStats]>,
 }
 
 /// What feeds a scan of the plan.
@@ -158,7 +161,8 @@ impl Member {
             if let Some(view) = &mut self.view {
                 outputs.iter().try_for_each(|changes| view.apply(changes))?;
             }
-            self.stats.fragment = self.fragment.stats();
+            self.operators = self.fragment.operator_stats().into();
+            self.stats.fragment = self.fragment.stats(&self.operators);
             Ok(outputs)
         }))
         .unwrap_or_else(|panic| Err(Error::internal(format!("an operator panicked: {}", panic_text(&*panic)))))?;

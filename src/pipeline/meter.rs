@@ -32,15 +32,13 @@ impl Meter {
     }
 
     /// A tick that began at `began` has ended at `now`.
-    pub fn tick(&mut self, core: &mut Core, began: Micros, now: Micros) {
+    pub fn tick(&mut self, core: &Core, began: Micros, now: Micros) {
         self.pipeline.tick(now.saturating_sub(began) as f64 / MICROS_PER_SECOND as f64);
         for reading in core.readings() {
             self.partitions(reading, now);
         }
-        for member in core.members_mut() {
-            self.operators(member);
-        }
         let members = core.members();
+        members.iter().for_each(|member| self.operators(member));
         self.operators.retain(|(name, _), _| members.iter().any(|member| member.name == *name));
     }
 
@@ -62,9 +60,8 @@ impl Meter {
         }
     }
 
-    fn operators(&mut self, member: &mut Member) {
-        let plan = Arc::clone(member.fragment.plan());
-        for (index, (stats, node)) in member.fragment.operator_stats().into_iter().zip(&plan.nodes).enumerate() {
+    fn operators(&mut self, member: &Member) {
+        for (index, (stats, node)) in member.operators.iter().zip(&member.fragment.plan().nodes).enumerate() {
             let series = self.operators.entry((member.name.clone(), index));
             let (handle, last) = series.or_insert_with(|| {
                 let label = format!("{} {}", node.id.0, name_of(&node.op));
@@ -73,7 +70,7 @@ impl Meter {
             handle.output_rows.inc_by(stats.output_rows.saturating_sub(last.output_rows));
             handle.late_rows.inc_by(stats.late_rows.saturating_sub(last.late_rows));
             handle.set_state_bytes(stats.state_bytes);
-            *last = stats;
+            *last = *stats;
         }
     }
 }
@@ -90,6 +87,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::EarlyFiring { .. } => "early firing",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
+        Op::Normalize { .. } => "normalize",
         Op::Upsert { .. } => "upsert",
         Op::Join { .. } => "join",
         Op::Union => "union",

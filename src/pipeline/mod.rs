@@ -18,7 +18,8 @@
 
 pub mod core;
 pub mod database;
-pub mod delivery;
+pub mod dead_letters;
+mod delivery;
 pub mod engine;
 pub mod follow;
 mod input;

@@ -38,22 +38,31 @@ struct Queue {
 
 impl Outbox {
     /// Waits for room, then appends. A part larger than the whole box goes in alone.
-    pub async fn push(&self, part: Part) {
-        let bytes = part.bytes();
+    pub async fn push(&self, mut part: Part) {
         loop {
             let drained = self.drained.notified();
-            {
-                let mut queue = self.queue.lock();
-                if queue.bytes == 0 || queue.bytes + bytes <= OUTBOX_BYTES {
-                    queue.bytes += bytes;
-                    queue.rows += part.rows();
-                    queue.parts.push_back(part);
-                    break;
-                }
+            match self.try_push(part) {
+                Ok(()) => return,
+                Err(refused) => part = refused,
             }
             drained.await;
         }
+    }
+
+    /// Appends if there is room; if not, gives the part back.
+    pub fn try_push(&self, part: Part) -> Result<(), Part> {
+        let bytes = part.bytes();
+        {
+            let mut queue = self.queue.lock();
+            if queue.bytes > 0 && queue.bytes + bytes > OUTBOX_BYTES {
+                return Err(part);
+            }
+            queue.bytes += bytes;
+            queue.rows += part.rows();
+            queue.parts.push_back(part);
+        }
         self.filled.notify_one();
+        Ok(())
     }
 
     pub fn is_full(&self) -> bool {

@@ -6,13 +6,17 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::catalog::SourceObject;
 use crate::change::Watermark;
-use crate::clock::{MICROS_PER_SECOND, Micros, SharedClock};
-use crate::connector::{OnError, PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, Waker};
+use crate::clock::{MICROS_PER_SECOND, Micros};
+use crate::connector::dead_letter::DeadLetter;
+use crate::connector::{PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, place_column};
 use crate::dataflow::scan::Scan;
 use crate::dataflow::watermark::{Progress, SourceWatermarks};
 use crate::error::{Error, Result};
 use crate::plan::{Op, ScanWatermark, StreamPlan};
 use crate::types::Column;
+
+use super::dead_letters::DeadLetters;
+use super::delivery::Delivery;
 
 /// How far one partition may be read ahead of another, in event time, while both have something to read.
 const MAX_DRIFT: Micros = 30 * MICROS_PER_SECOND;
@@ -61,8 +65,8 @@ pub struct Reading {
     /// Where the next tick goes on.
     positions: Positions,
     pub watermarks: SourceWatermarks,
-    clock: SharedClock,
-    waker: Waker,
+    context: ReaderContext,
+    letters: Option<DeadLetters>,
     /// What was read of each partition, by its index.
     pub counts: Vec<PartitionCounts>,
     /// First partition looked at by the next cut, so that all get their turn.
@@ -76,11 +80,10 @@ impl Reading {
         columns: Vec<usize>,
         watermark: Option<ScanWatermark>,
         positions: Positions,
-        clock: SharedClock,
-        waker: Waker,
+        context: ReaderContext,
+        letters: Option<DeadLetters>,
     ) -> Result<Self> {
-        let context = ReaderContext { waker: Arc::clone(&waker), clock: Arc::clone(&clock) };
-        let reader = object.source.open(&columns, &positions, context)?;
+        let reader = object.source.open(&columns, &positions, context.clone())?;
         let scan = Arc::new(scan_of(object, &columns, watermark.as_ref())?);
         let watermarks = SourceWatermarks::new(object.idle_timeout);
         let (name, object) = (name.to_string(), object.clone());
@@ -92,8 +95,8 @@ impl Reading {
             reader,
             positions,
             watermarks,
-            clock,
-            waker,
+            context,
+            letters,
             counts: Vec::new(),
             turn: 0,
         })
@@ -116,7 +119,18 @@ impl Reading {
     }
 
     pub fn trouble(&self) -> Option<Error> {
-        self.reader.trouble()
+        self.reader.trouble().or_else(|| self.letters.as_ref()?.trouble())
+    }
+
+    /// Hands on messages of a partition that could not be decoded.
+    pub fn bury(&mut self, partition: usize, letters: &[DeadLetter]) -> Result<()> {
+        let Some(id) = self.reader.partitions().get(partition).filter(|_| !letters.is_empty()) else { return Ok(()) };
+        self.letters.as_mut().map_or(Ok(()), |all| all.push(id, letters))
+    }
+
+    /// Dead letters that wait to be delivered.
+    pub fn pending_letters(&self) -> Option<Arc<Delivery>> {
+        self.letters.as_ref()?.pending()
     }
 
     pub fn buffered_bytes(&self) -> usize {
@@ -125,9 +139,8 @@ impl Reading {
 
     /// Goes on from the same place with other columns.
     pub fn widen(&mut self, columns: Vec<usize>, watermark: Option<&ScanWatermark>) -> Result<()> {
-        let context = ReaderContext { waker: Arc::clone(&self.waker), clock: Arc::clone(&self.clock) };
         self.scan = Arc::new(scan_of(&self.object, &columns, watermark)?);
-        self.reader = self.object.source.open(&columns, &self.positions, context)?;
+        self.reader = self.object.source.open(&columns, &self.positions, self.context.clone())?;
         self.columns = columns;
         Ok(())
     }
@@ -135,6 +148,9 @@ impl Reading {
     /// Takes what is at hand, partition by partition in turn, within `policy`. `limits`: positions not to be passed, for
     /// those partitions that have one.
     pub fn cut(&mut self, policy: &CutPolicy, limits: &Positions, now: Micros) -> Result<Vec<CutChunk>> {
+        if let Some(failure) = self.letters.as_ref().and_then(DeadLetters::failure) {
+            return Err(failure);
+        }
         let ids: Vec<PartitionId> = self.reader.partitions().to_vec();
         self.watermarks.grow(ids.len());
         self.counts.resize_with(ids.len(), PartitionCounts::default);
@@ -207,17 +223,17 @@ impl Reading {
 }
 
 impl SourceObject {
-    /// The schema of the declared columns `columns`.
+    /// The schema of the columns `columns`: declared ones, and behind them the place of an upsert source's messages.
     fn schema_of(&self, columns: &[usize]) -> SchemaRef {
-        let picked = columns.iter().filter_map(|c| self.columns.get(*c)).map(Column::field);
-        Arc::new(Schema::new(picked.collect::<Vec<_>>()))
+        let field = |column: &usize| self.columns.get(*column).map_or_else(|| place_column().field(), Column::field);
+        Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
     }
 }
 
 fn scan_of(object: &SourceObject, columns: &[usize], watermark: Option<&ScanWatermark>) -> Result<Scan> {
     let source: &Arc<dyn Source> = &object.source;
     let decoder = source.decoder(columns)?;
-    Scan::new(object.schema_of(columns), decoder, watermark, object.on_error == OnError::Skip)
+    Scan::new(object.schema_of(columns), decoder, watermark, object.on_error)
 }
 
 /// What the plans in `plans` need of the source `name`: its columns, ascending, and the watermark over those columns.

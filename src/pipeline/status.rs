@@ -1,11 +1,14 @@
 //! What a pipeline tells of itself: SHOW JOBS, metrics, waiting for it to come to rest.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::catalog::ObjectId;
 use crate::change::Watermark;
 use crate::clock::Micros;
+use crate::dataflow::OperatorStats;
 use crate::error::Error;
+use crate::plan::StreamPlan;
 
 /// Where a streaming job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct JobStatus {
     pub parallelism: usize,
     pub started: Micros,
     pub counts: Counts,
+    /// `None` before its first tick, and when it does not run.
+    pub running: Option<Running>,
     /// Rows that sinks have confirmed.
     pub delivered_rows: u64,
     /// Bytes that wait for sinks.
@@ -70,6 +75,21 @@ pub struct ViewStatus {
     pub name: String,
     pub failed: Option<Error>,
     pub counts: Counts,
+    pub running: Running,
+}
+
+/// A running plan and how far each of its operators is: what EXPLAIN ANALYZE shows.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub plan: Arc<StreamPlan>,
+    /// Of the plan's nodes; empty before the first tick.
+    pub operators: Arc<[OperatorStats]>,
+}
+
+impl Running {
+    pub(super) fn of(member: &super::member::Member) -> Self {
+        Running { plan: Arc::clone(member.fragment.plan()), operators: Arc::clone(&member.operators) }
+    }
 }
 
 /// Counters since the start of the process.

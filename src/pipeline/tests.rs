@@ -108,6 +108,7 @@ impl Bench {
             source: Arc::new(Numbers { partitions, chunk }),
             idle_timeout: 0,
             on_error: OnError::Fail,
+            dead_letters: None,
         };
         self.sources.insert(name.into(), object);
     }
@@ -135,7 +136,8 @@ impl Bench {
             .add(ObjectId(member), "v", fragment, Some(view), |name, plan| {
                 let (columns, watermark) = needs(name, std::iter::once(plan));
                 let clock = Arc::new(ManualClock::default());
-                Reading::open(name, &object, columns, watermark, positions.clone(), clock, Arc::new(|| {}))
+                let context = ReaderContext { waker: Arc::new(|| {}), clock };
+                Reading::open(name, &object, columns, watermark, positions.clone(), context, None)
             })
             .unwrap();
     }

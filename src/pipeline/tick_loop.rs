@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 
 use super::core::{Core, TickResult};
 use super::meter::Meter;
+use super::reading::Reading;
 
 /// Longest sleep before the timers are looked at again: bounds what a jump of the wall clock can do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -61,7 +62,7 @@ impl TickLoop {
         });
         let (core, result) = receive.await.map_err(|_| Error::internal("a tick was lost with its worker"))?;
         self.core = core;
-        self.meter.tick(&mut self.core, began, self.clock.now());
+        self.meter.tick(&self.core, began, self.clock.now());
         Ok(Some(result))
     }
 
@@ -74,22 +75,31 @@ impl TickLoop {
             LONGEST_SLEEP.min(Duration::from_micros(micros.max(1_000)))
         });
         let wake = Arc::clone(&self.wake);
+        let letters = self.core.readings().filter_map(Reading::pending_letters).collect::<Vec<_>>();
+        let waiting = !letters.is_empty();
+        let delivered = async move {
+            for letters in letters {
+                letters.outbox.emptied().await;
+            }
+        };
         async move {
             tokio::select! {
                 () = wake.notified() => {}
+                () = delivered, if waiting => {}
                 () = tokio::time::sleep(sleep) => {}
             }
         }
     }
 
-    /// Whether all input that exists now has gone through: every partition is at its end.
+    /// Whether all input that exists now has gone through: every partition is at its end, and what could not be decoded
+    /// is delivered.
     pub fn is_at_end(&self) -> bool {
-        self.core.readings().all(|r| r.watermarks.all_at_end())
+        self.core.readings().all(|r| r.watermarks.all_at_end() && r.pending_letters().is_none())
     }
 
-    /// Whether no input will ever come again.
+    /// Whether no input will ever come again, likewise.
     pub fn is_finished(&self) -> bool {
-        self.core.readings().all(|r| r.watermarks.all_finished())
+        self.core.readings().all(|r| r.watermarks.all_finished() && r.pending_letters().is_none())
     }
 }
 

@@ -12,7 +12,12 @@ use super::stream::{
 
 /// The plan as people read it, one line after the other.
 pub fn explain(plan: &StreamPlan) -> String {
-    let mut tree = Tree { plan, out: String::new() };
+    explain_with(plan, &|_| None)
+}
+
+/// The same with figures behind each operator.
+pub fn explain_with(plan: &StreamPlan, figures: &dyn Fn(NodeIndex) -> Option<String>) -> String {
+    let mut tree = Tree { plan, figures, out: String::new() };
     for output in &plan.outputs {
         let Some(node) = plan.nodes.get(output.node) else { continue };
         let target = match &output.target {
@@ -33,6 +38,7 @@ pub fn explain(plan: &StreamPlan) -> String {
 
 struct Tree<'a> {
     plan: &'a StreamPlan,
+    figures: &'a dyn Fn(NodeIndex) -> Option<String>,
     out: String,
 }
 
@@ -53,7 +59,8 @@ impl Tree<'_> {
         let Some(node) = self.plan.nodes.get(index) else { return };
         let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| self.plan.nodes.get(i.node)).collect();
         let depth = depth + 1;
-        self.line(depth, &format!("{}  ({})", title(node, &inputs), changelog(node.changelog)));
+        let figures = (self.figures)(index).map(|figures| format!("  ({figures})")).unwrap_or_default();
+        self.line(depth, &format!("{}  ({}){figures}", title(node, &inputs), changelog(node.changelog)));
         for detail in details(node, &inputs) {
             self.detail(depth, &detail);
         }
@@ -102,6 +109,7 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
         Op::WindowAggregate { keys, .. } => format!("Window Aggregate by {}", keys_of(inputs, keys)),
+        Op::Normalize { key, .. } => format!("Normalize by {}", keys_of(inputs, key)),
         Op::Upsert { key, .. } => format!("Upsert by {}", keys_of(inputs, key)),
         Op::Join { kind, on, .. } => {
             let kind = match kind {
@@ -208,6 +216,7 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             }
             lines
         }
+        Op::Normalize { .. } => vec!["Emits: what a key's row was and what it is, once a tick".into()],
         Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
         Op::TopN { order, ranks, at_once, .. } => top_n(order, *ranks, *at_once, inputs),
         Op::IntervalJoin(join) => interval_join(join, inputs),

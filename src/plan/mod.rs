@@ -31,7 +31,7 @@ pub mod zone;
 #[cfg(test)]
 mod tests;
 
-pub use explain::explain;
+pub use explain::{explain, explain_with};
 pub use relations::{Relation, RelationKind, Relations};
 pub use scalar::Scalar;
 pub use state::{StateBound, StateInfo, state_of};

@@ -26,8 +26,15 @@ pub struct Relation {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelationKind {
-    Source { watermark: Option<WatermarkClause>, changelog: Changelog },
-    Sink { takes: Takes },
+    Source {
+        watermark: Option<WatermarkClause>,
+        changelog: Changelog,
+        /// Of a source of upserts: the columns by which its messages replace each other.
+        key: Vec<usize>,
+    },
+    Sink {
+        takes: Takes,
+    },
     View(ViewOutput),
     Job,
 }
@@ -44,9 +51,11 @@ impl Relations for CatalogSnapshot {
     fn relation(&self, name: &str) -> Result<Relation> {
         let object = CatalogSnapshot::relation(self, name)?;
         let kind = match &object.kind {
-            ObjectKind::Source(source) => {
-                RelationKind::Source { watermark: source.watermark.clone(), changelog: source.source.changelog() }
-            }
+            ObjectKind::Source(source) => RelationKind::Source {
+                watermark: source.watermark.clone(),
+                changelog: source.source.changelog(),
+                key: source.source.key().to_vec(),
+            },
             ObjectKind::Sink(sink) => RelationKind::Sink { takes: sink.sink.takes() },
             ObjectKind::View(view) => RelationKind::View(ViewOutput::of(&StreamPlan::from_text(&view.plan)?)?),
             ObjectKind::Job(_) => RelationKind::Job,

@@ -72,6 +72,11 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             })
         }
         Op::Upsert { keeps: Keeps::Nothing, .. } => None,
+        Op::Normalize { key, .. } => {
+            let columns = names(key);
+            let keeps = format!("one row for each ({})", columns.join(", "));
+            Some(StateInfo { keeps, bound: StateBound::Unbounded { columns } })
+        }
         Op::Join { kind, condition, .. } => {
             let alone = *kind != JoinKind::Inner && condition.is_some();
             let partners = if alone { ", and how many partners each has" } else { "" };

@@ -159,6 +159,13 @@ pub enum Op {
     },
     /// Two inputs, whose keys and times must agree.
     IntervalJoin(IntervalJoin),
+    /// Behind the scan of a source whose messages replace each other by `key`: takes back what a key's row was when another
+    /// comes or none is left. Output: the input's columns without `place`.
+    Normalize {
+        key: Vec<usize>,
+        /// The column that orders the messages of a key.
+        place: usize,
+    },
     /// In front of a sink that keeps one row for each `key`: by the tick's end at most one change of each, and none if
     /// what it shows did not change.
     Upsert {

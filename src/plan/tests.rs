@@ -50,9 +50,14 @@ fn catalog() -> Catalog {
                     column: columns.iter().position(|c| c.name == w.column.value).unwrap(),
                     expr: w.text,
                 });
-                let changing = source.options.iter().any(|o| o.value == "changelog");
-                let changelog = if changing { Changelog::Changing } else { Changelog::AppendOnly };
-                (source.name.value, columns, RelationKind::Source { watermark, changelog })
+                let changelog = match source.options[0].value.as_str() {
+                    "changelog" => Changelog::Changing,
+                    "upserts" => Changelog::Upsert,
+                    _ => Changelog::AppendOnly,
+                };
+                let place = |name: &crate::sql::ast::Name| columns.iter().position(|c| c.name == name.value).unwrap();
+                let key = source.table.primary_key.iter().map(place).collect();
+                (source.name.value, columns, RelationKind::Source { watermark, changelog, key })
             }
             StatementKind::CreateSink(sink) => {
                 let columns = columns(&sink.table);

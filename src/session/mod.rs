@@ -3,7 +3,7 @@
 //! 1. [`Session::parse`] reads a text (`sql/`), [`Session::describe`] tells a statement's parameters and columns,
 //!    [`Session::execute`] runs it.
 //! 2. [`statements`] sends what changes the catalog or what runs to the planner and the engine; [`select`] runs queries
-//!    over views; [`shown`] answers SHOW.
+//!    over views; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
 //! 3. [`settings`] and the transaction [`block`] are what a session remembers between statements.
 //! 4. Each answers with a [`response`].
 //!
@@ -14,6 +14,7 @@
 
 mod block;
 mod response;
+mod running;
 mod select;
 pub mod settings;
 mod shown;
@@ -111,7 +112,7 @@ impl Session {
             StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?.schema()),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?.schema()),
-            StatementKind::Explain(_) => rows(shown::plan("")?.schema()),
+            StatementKind::Explain(_) | StatementKind::ExplainAnalyze(..) => rows(shown::plan("")?.schema()),
             _ => Ok(Description { parameters: Vec::new(), columns: None }),
         }
     }
@@ -153,6 +154,7 @@ impl Session {
                 Ok(Response { notices: Vec::new(), body })
             }
             StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain)?)?),
+            StatementKind::ExplainAnalyze(class, name) => rows(shown::plan(&self.explain_analyze(*class, name)?)?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::objects(*class, &self.engine)?),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?),
@@ -181,7 +183,7 @@ impl Session {
         match &statement.kind {
             StatementKind::Query(_) => "SELECT",
             StatementKind::Show(_) => "SHOW",
-            StatementKind::Explain(_) => "EXPLAIN",
+            StatementKind::Explain(_) | StatementKind::ExplainAnalyze(..) => "EXPLAIN",
             StatementKind::Empty => "",
             other => other.command_tag().unwrap_or_default(),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::response::{Notice, Response};
+use super::running;
 use super::select::Select;
 use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind, Starts, ViewObject, Wanted, define};
 use crate::error::{Error, Result, SqlState};
@@ -138,6 +139,16 @@ impl Session {
             StatementKind::Query(query) => self.select(text, query).explain(explain.verbose),
             _ => Err(Error::internal("EXPLAIN of a statement that has no plan")),
         }
+    }
+
+    /// The plan of a job or view that runs, with figures.
+    pub(super) fn explain_analyze(&self, class: ObjectClass, name: &Name) -> Result<String> {
+        let id = self.engine.catalog().resolve(name, class)?.id;
+        match class {
+            ObjectClass::Job => running::job(&self.engine, id),
+            _ => running::view(&self.engine, id),
+        }
+        .map_err(|e| e.at(name.position))
     }
 
     pub(super) fn select<'a>(&'a self, text: &'a str, query: &'a crate::sql::ast::Query) -> Select<'a> {

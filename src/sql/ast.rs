@@ -30,6 +30,8 @@ pub enum StatementKind {
     Drop(DropObjects),
     /// Its inner statement is a query, an INSERT, or one of the CREATEs.
     Explain(Explain),
+    /// EXPLAIN ANALYZE of a job or a materialized view.
+    ExplainAnalyze(ObjectClass, Name),
     Show(Show),
     StopJob(Name),
     CancelJob(Name),
@@ -86,6 +88,17 @@ pub struct ColumnDef {
     pub name: Name,
     pub ty: SqlType,
     pub not_null: bool,
+    pub metadata: Option<MetadataDef>,
+}
+
+/// METADATA [FROM 'key'] [VIRTUAL].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetadataDef {
+    /// `None`: the column's name.
+    pub key: Option<String>,
+    /// It cannot be written.
+    pub is_virtual: bool,
+    pub position: usize,
 }
 
 impl ColumnDef {
@@ -291,7 +304,11 @@ impl StatementKind {
             StatementKind::Deallocate(Some(_)) => "DEALLOCATE",
             StatementKind::Deallocate(None) => "DEALLOCATE ALL",
             StatementKind::Release(tag) => tag,
-            StatementKind::Explain(_) | StatementKind::Show(_) | StatementKind::Query(_) | StatementKind::Empty => {
+            StatementKind::Explain(_)
+            | StatementKind::ExplainAnalyze(..)
+            | StatementKind::Show(_)
+            | StatementKind::Query(_)
+            | StatementKind::Empty => {
                 return None;
             }
         })

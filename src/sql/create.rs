@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{
-    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement, Length, Name,
-    StatementKind, TableDef, WatermarkDef, WithOption,
+    ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, InsertStatement, Length,
+    MetadataDef, Name, StatementKind, TableDef, WatermarkDef, WithOption,
 };
 use super::cursor::Cursor;
 use super::{names, refuse};
@@ -250,7 +250,7 @@ impl Cursor<'_> {
             )
             .at(name.position));
         }
-        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false };
+        let mut column = ColumnDef { ty: self.column_type()?, name, not_null: false, metadata: None };
         loop {
             let position = self.position();
             if self.take(&["NOT", "NULL"]) {
@@ -261,12 +261,8 @@ impl Cursor<'_> {
                 set_primary_key(table, vec![column.name.clone()], position)?;
             } else if self.take(&["COMMENT"]) {
                 self.string()?;
-            } else if self.at(&["METADATA"]) {
-                return Err(Error::unsupported(
-                    "METADATA columns are not supported yet",
-                    "Leave it out, or let the producer put the value into the message.",
-                )
-                .at(position));
+            } else if self.at(&["METADATA"]) && column.metadata.is_none() {
+                column.metadata = Some(self.metadata()?);
             } else if let Some(clause) = ["DEFAULT", "GENERATED", "UNIQUE", "REFERENCES", "CHECK", "COLLATE"]
                 .into_iter()
                 .find(|clause| self.at(&[clause]))
@@ -277,6 +273,14 @@ impl Cursor<'_> {
                 return Ok(column);
             }
         }
+    }
+
+    /// METADATA [FROM 'key'] [VIRTUAL].
+    fn metadata(&mut self) -> Result<MetadataDef> {
+        let position = self.position();
+        self.expect(&["METADATA"])?;
+        let key = if self.take(&["FROM"]) { Some(self.string()?) } else { None };
+        Ok(MetadataDef { key, is_virtual: self.take(&["VIRTUAL"]), position })
     }
 
     fn enforcement(&mut self) -> Result<()> {

@@ -235,7 +235,7 @@ impl Cursor<'_> {
             self.parenthesized(|cursor| cursor.explain_option(&mut verbose))?;
         } else {
             if self.at(&["ANALYZE"]) {
-                return Err(explain_analyze(self));
+                return self.explain_analyze();
             }
             verbose = self.take(&["VERBOSE"]);
             // Flink's.
@@ -252,6 +252,20 @@ impl Cursor<'_> {
             }
         }
         Ok(StatementKind::Explain(Explain { verbose, statement: Box::new(statement) }))
+    }
+
+    /// Of something that runs; statements are not run to be explained.
+    fn explain_analyze(&mut self) -> Result<StatementKind> {
+        let unsupported = explain_analyze(self);
+        self.next();
+        let class = if self.take(&["STREAMING", "JOB"]) || self.take(&["JOB"]) {
+            ObjectClass::Job
+        } else if self.take(&["MATERIALIZED", "VIEW"]) {
+            ObjectClass::View
+        } else {
+            return Err(unsupported);
+        };
+        Ok(StatementKind::ExplainAnalyze(class, self.object_name()?))
     }
 
     fn explain_option(&mut self, verbose: &mut bool) -> Result<()> {
@@ -291,6 +305,7 @@ impl Cursor<'_> {
 }
 
 fn explain_analyze(cursor: &Cursor) -> Error {
-    let hint = "Use EXPLAIN for the plan, SHOW JOBS and /metrics for what a running job does.";
-    refuse::unsupported(cursor, "EXPLAIN ANALYZE", hint)
+    let hint =
+        "Use EXPLAIN for the plan; EXPLAIN ANALYZE JOB name and EXPLAIN ANALYZE MATERIALIZED VIEW name show what runs.";
+    refuse::unsupported(cursor, "EXPLAIN ANALYZE of a statement", hint)
 }

@@ -38,7 +38,6 @@ const PLANNED: &[&str] = &[
     "DROP SNAPSHOT",
     "DECLARE",
     "DELETE",
-    "EXPLAIN ANALYZE",
     "FETCH",
     "MERGE",
     "SUBSCRIBE",

@@ -54,6 +54,7 @@ fn objects() -> Vec<Arc<Object>> {
         source: Arc::new(Nowhere),
         idle_timeout: 0,
         on_error: crate::catalog::OnError::Fail,
+        dead_letters: None,
     };
     let view = ViewObject {
         columns: vec![column("customer", SqlType::Text, false), column("total", SqlType::Numeric(38, 2), false)],

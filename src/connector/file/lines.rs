@@ -1,4 +1,4 @@
-//! A file's bytes become chunks of whole lines.
+//! A file's bytes become chunks of whole lines, or of CSV records, which may have line ends inside quotes.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::framing::Framing;
 use crate::error::{Error, Result, SqlState};
 use crate::format::RawChunk;
 
@@ -41,16 +42,19 @@ impl FileChunk {
 pub struct Lines {
     file: File,
     name: Arc<str>,
+    framing: Framing,
+    /// It begins with [`BYTE_ORDER_MARK`], seen just now.
+    has_mark: bool,
     /// Where in the file `rest` begins.
     offset: u64,
-    /// Bytes read that are not handed out: no line end among them after `next_chunk` has returned.
+    /// Bytes read that are not handed out: no whole line among them after `next_chunk` has returned.
     rest: Vec<u8>,
 }
 
 impl Lines {
     /// # Errors
     /// If the file cannot be opened, or has become shorter than `offset`.
-    pub fn open(name: Arc<str>, offset: u64) -> Result<Self> {
+    pub fn open(name: Arc<str>, offset: u64, framing: Framing) -> Result<Self> {
         let failed = |e: std::io::Error| Error::from(e).context(format!("file \"{name}\""));
         let mut file = File::open(&*name).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
@@ -61,7 +65,7 @@ impl Lines {
                 .with_hint("Files may grow, but must not be truncated or replaced while they are read."));
         }
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-        Ok(Lines { file, name, offset, rest: Vec::new() })
+        Ok(Lines { file, name, framing, has_mark: false, offset, rest: Vec::new() })
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -71,77 +75,75 @@ impl Lines {
     /// The next lines, up to about [`CHUNK_BYTES`]. `None`: no whole line is left now.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line is longer than [`MAX_LINE_BYTES`].
+    /// If the file cannot be read, a line is longer than [`MAX_LINE_BYTES`], or the header is not as it must be.
     pub fn next_chunk(&mut self) -> Result<Option<FileChunk>> {
         loop {
-            let known = self.rest.len();
-            let read = (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut self.rest);
-            let read = read.map_err(|e| Error::from(e).context(format!("file \"{}\"", self.name)))?;
-            self.skip_byte_order_mark();
-            let new = self.rest.get(known.min(self.rest.len())..).unwrap_or_default();
-            if let Some(last) = new.iter().rposition(|b| *b == b'\n') {
-                let end = self.rest.len() - new.len() + last + 1;
-                let chunk = self.cut(end);
-                if !chunk.lines.is_empty() {
-                    return Ok(Some(chunk));
-                }
+            // What was read before may hold more than one chunk.
+            if let Some(chunk) = self.cut(false)? {
+                return Ok(Some(chunk));
             }
             if self.rest.len() > MAX_LINE_BYTES {
                 let message = format!("a line of file \"{}\" is longer than {MAX_LINE_BYTES} bytes", self.name);
                 return Err(Error::new(SqlState::BadCopyFileFormat, message)
-                    .with_detail(format!("It begins at byte {}.", self.offset)));
+                    .with_detail(format!("It begins at byte {}.", self.offset))
+                    .with_hint(self.framing.long_line_hint()));
             }
+            let read = (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut self.rest);
+            let read = read.map_err(|e| Error::from(e).context(format!("file \"{}\"", self.name)))?;
             if read == 0 {
                 return Ok(None);
             }
+            self.skip_byte_order_mark();
         }
     }
 
     /// What stands behind the last line end, as a line. To be called when the file is finished.
-    pub fn last(&mut self) -> Option<FileChunk> {
-        let chunk = self.cut(self.rest.len());
-        (!chunk.lines.is_empty()).then_some(chunk)
+    ///
+    /// # Errors
+    /// If it is a header, and not as it must be.
+    pub fn last(&mut self) -> Result<Option<FileChunk>> {
+        self.cut(true)
     }
 
     fn skip_byte_order_mark(&mut self) {
         if self.offset == 0 && self.rest.starts_with(BYTE_ORDER_MARK) {
             self.rest.drain(..BYTE_ORDER_MARK.len());
             self.offset = BYTE_ORDER_MARK.len() as u64;
+            self.has_mark = true;
         }
     }
 
-    /// Takes `end` bytes off the rest. Blank lines are no messages: they belong to the message behind them, and vanish where
-    /// there is none.
-    fn cut(&mut self, end: usize) -> FileChunk {
-        let kept = self.rest.split_off(end);
-        let mut data = std::mem::replace(&mut self.rest, kept);
-        let base = self.offset;
-        self.offset += data.len() as u64;
+    /// Takes whole lines off the rest; at the file's end, all of it. A chunk is a run of messages: what is none (a header, a
+    /// comment) ends it, except for blank lines that a message may begin with.
+    fn cut(&mut self, at_end: bool) -> Result<Option<FileChunk>> {
         let (mut ends, mut offsets) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        while let Some(line) = data.get(start..).filter(|line| !line.is_empty()) {
-            let length = line_end(line).map_or(line.len(), |at| at + 1);
-            let line = line.get(..length).unwrap_or_default();
-            if !line.trim_ascii().is_empty() {
-                offsets.push(base + start as u64);
-                ends.push((start + length) as u32);
+        // Where the chunk begins, and how far we are.
+        let (mut begin, mut at) = (0, 0);
+        while let Some(rest) = self.rest.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(length) = self.framing.line_end(rest).or(at_end.then_some(rest.len())) else { break };
+            let line = rest.get(..length).unwrap_or_default();
+            let offset = self.offset + at as u64;
+            let is_first = offset == if self.has_mark { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+            let is_message = self.framing.is_message(line, is_first);
+            if is_message.map_err(|e| e.context(format!("file \"{}\"", self.name)))? {
+                offsets.push(offset);
+                ends.push((at + length - begin) as u32);
+            } else if !self.framing.may_lead(line) {
+                if !ends.is_empty() {
+                    break;
+                }
+                begin = at + length;
             }
-            start += length;
+            at += length;
         }
-        data.truncate(ends.last().map_or(0, |end| *end as usize));
-        let lines = RawChunk { data: Bytes::from(data), ends, offsets, nulls: Vec::new() };
-        FileChunk { file: Arc::clone(&self.name), base, lines }
+        let kept = self.rest.split_off(at);
+        let taken = std::mem::replace(&mut self.rest, kept);
+        let base = self.offset + begin as u64;
+        self.offset += at as u64;
+        let Some(end) = ends.last().map(|end| begin + *end as usize) else { return Ok(None) };
+        let data = Bytes::from(taken).slice(begin..end);
+        let file = Some(Arc::clone(&self.name));
+        let lines = RawChunk { data, ends, offsets, file, ..RawChunk::default() };
+        Ok(Some(FileChunk { file: Arc::clone(&self.name), base, lines }))
     }
-}
-
-/// Where the first line end is: blocks without one are passed in a few vector instructions.
-fn line_end(bytes: &[u8]) -> Option<usize> {
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    let is_end = |b: &u8| *b == b'\n';
-    for (i, block) in blocks.iter().enumerate() {
-        if block.iter().fold(false, |found, b| found | is_end(b)) {
-            return block.iter().position(is_end).map(|at| 32 * i + at);
-        }
-    }
-    rest.iter().position(is_end).map(|at| 32 * blocks.len() + at)
 }

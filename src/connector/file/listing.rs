@@ -27,6 +27,22 @@ impl Listing {
         }
     }
 
+    /// # Errors
+    /// 58P01 if there is no file now.
+    pub fn check_not_empty(&self) -> Result<()> {
+        if !self.files()?.is_empty() {
+            return Ok(());
+        }
+        let path = self.path();
+        let message = match self {
+            Listing::One(_) => format!("file \"{path}\" does not exist"),
+            Listing::Glob { .. } => format!("no file matches \"{path}\""),
+        };
+        Err(Error::new(SqlState::UndefinedFile, message).with_hint(
+            "Paths are relative to the directory that the server runs in; with 'mode' = 'watch' files may come later.",
+        ))
+    }
+
     /// As it was written.
     pub fn path(&self) -> &str {
         match self {

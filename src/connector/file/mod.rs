@@ -1,11 +1,12 @@
-//! Files of lines, one message each.
+//! Files of lines: one JSON object, CSV record or raw text each.
 //!
 //! Reading, in the order of the data path:
 //!
 //! 1. [`listing`]: a path or a glob becomes files in name order.
-//! 2. [`lines`]: a file's bytes become chunks of whole lines, with where each stands.
+//! 2. [`lines`]: a file's bytes become chunks of whole lines, with where each stands; [`framing`] says what is one.
 //! 3. [`scan`]: file after file, from a position on, bounded or watched.
 //! 4. [`reader`]: a thread scans ahead, bounded in bytes; the tick loop takes what is at hand.
+//! 5. [`layout`]: which columns a line holds, and which are metadata; the decoder of both.
 //!
 //! Writing: [`mod@sink`].
 //!
@@ -19,6 +20,8 @@
 //! - Paths are relative to the directory that the server runs in. Whether a file is there is asked when a job is created,
 //!   not when the source is declared.
 
+pub mod framing;
+pub mod layout;
 pub mod lines;
 pub mod listing;
 pub mod reader;
@@ -28,19 +31,19 @@ pub mod sink;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
-
+use self::layout::Layout;
 use self::listing::Listing;
 use self::reader::FileReader;
 use self::scan::{Mode, Scan};
 use self::sink::FileSink;
-use super::formats::{Format, FormatName};
+use super::declared::Declared;
+use super::format_options::{Carrier, check_metadata, no_format, read_format};
 use super::options::{Choice, OptionReader};
 use super::{PartitionId, Position, Positions, Reader, ReaderContext, Sink, Source};
 use crate::change::Changelog;
-use crate::error::{Error, Result, SqlState};
-use crate::format::Decoder;
-use crate::types::{Column, schema_of};
+use crate::error::{Error, Result};
+use crate::format::{Decoder, Format};
+use crate::types::schema_of;
 
 /// How often a watched directory is looked at, unless 'poll-interval' says otherwise.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,15 +64,15 @@ impl Choice for ModeName {
     const CHOICES: &'static [(&'static str, Self)] = &[("bounded", ModeName::Bounded), ("watch", ModeName::Watch)];
 }
 
-/// `'connector' = 'file'`, 'path', 'format', 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
-pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn Source>> {
+/// `'connector' = 'file'`, 'path', 'format' with its options, 'mode' = 'bounded' (the default) or 'watch' with 'poll-interval'.
+pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn Source>> {
     let path: String = options.required("path")?;
     let listing = Listing::new(&path).map_err(|problem| {
         options.error("path", format!("invalid pattern \"{path}\": {problem}")).with_hint(
             "* and ? stand for letters of a name, ** for directories; write [*] or [?] or [[] for these letters themselves.",
         )
     })?;
-    let format = Format::read(options, "format")?;
+    let format = file_format(options)?;
     let mode = options.choice("mode")?.unwrap_or(ModeName::Bounded);
     let poll_interval: Option<Duration> = options.optional_either("poll-interval", "source.monitor-interval")?;
     let mode = match mode {
@@ -81,47 +84,45 @@ pub fn source(columns: &[Column], options: &mut OptionReader) -> Result<Arc<dyn 
         ModeName::Bounded => Mode::Bounded,
         ModeName::Watch => Mode::Watch(poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL).max(MIN_POLL_INTERVAL)),
     };
-    let schema = schema_of(columns);
-    format.decoder(Arc::clone(&schema))?;
-    Ok(Arc::new(FileSource { listing, mode, schema, format }))
+    check_metadata(&format, declared)?;
+    let layout = Layout::new(declared, format)?;
+    layout.decoder(&(0..declared.columns.len()).collect::<Vec<_>>())?;
+    Ok(Arc::new(FileSource { listing, mode, layout }))
 }
 
-/// `'connector' = 'file'`, 'path', 'format'.
-pub fn sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+/// `'connector' = 'file'`, 'path', 'format' with its options.
+pub fn sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
     let path: String = options.required("path")?;
-    let format = Format::read(options, "format")?;
-    if format.name == FormatName::Json && !primary_key.is_empty() {
+    declared.resolve_metadata(&[], |_, _| None::<()>)?;
+    let format = file_format(options)?;
+    if format.changelog() == Changelog::AppendOnly && !primary_key.is_empty() {
         return Err(Error::unsupported(
-            "a file sink in format \"json\" cannot have a primary key",
-            "Plain JSON has no form for updates and deletions. Remove PRIMARY KEY, or use 'format' = 'debezium-json'.",
+            format!("a file sink in format \"{}\" cannot have a primary key", format.name()),
+            "Plain rows have no form for updates and deletions. Remove PRIMARY KEY, or use 'format' = 'debezium-json'.",
         ));
     }
-    Ok(Arc::new(FileSink::new(path, primary_key.to_vec(), &schema_of(columns), format)?))
+    Ok(Arc::new(FileSink::new(path, primary_key, &schema_of(declared.columns), format)?))
+}
+
+fn file_format(options: &mut OptionReader) -> Result<Format> {
+    read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))
 }
 
 #[derive(Debug)]
 struct FileSource {
     listing: Listing,
     mode: Mode,
-    schema: SchemaRef,
-    format: Format,
+    layout: Layout,
 }
 
 impl Source for FileSource {
     fn changelog(&self) -> Changelog {
-        self.format.changelog()
+        self.layout.changelog()
     }
 
     fn resolve_start(&self) -> Result<Positions> {
-        if self.mode == Mode::Bounded && self.listing.files()?.is_empty() {
-            let path = self.listing.path();
-            let message = match self.listing {
-                Listing::One(_) => format!("file \"{path}\" does not exist"),
-                Listing::Glob { .. } => format!("no file matches \"{path}\""),
-            };
-            return Err(Error::new(SqlState::UndefinedFile, message).with_hint(
-                "Paths are relative to the directory that the server runs in; with 'mode' = 'watch' files may come later.",
-            ));
+        if self.mode == Mode::Bounded {
+            self.listing.check_not_empty()?;
         }
         Ok(Positions::from([(PartitionId(PARTITION.into()), Position { offset: 0, file: None })]))
     }
@@ -129,13 +130,12 @@ impl Source for FileSource {
     fn open(&self, _columns: &[usize], positions: &Positions, context: ReaderContext) -> Result<Box<dyn Reader>> {
         let id = PartitionId(PARTITION.into());
         let start = positions.get(&id).cloned().unwrap_or(Position { offset: 0, file: None });
-        let scan = Scan::new(self.listing.clone(), self.mode, start);
+        let scan = Scan::new(self.listing.clone(), self.mode, self.layout.framing(), start);
         Ok(Box::new(FileReader::start(scan, id, context.waker)?))
     }
 
     fn decoder(&self, columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
-        let schema = Arc::new(self.schema.project(columns)?);
-        self.format.decoder(schema).map(Some)
+        self.layout.decoder(columns).map(Some)
     }
 }
 

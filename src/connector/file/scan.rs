@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::framing::Framing;
 use super::lines::{FileChunk, Lines};
 use super::listing::Listing;
+use super::reader::Ahead;
 use crate::connector::Position;
 use crate::error::{Error, Result, SqlState};
 
@@ -18,8 +20,8 @@ pub enum Mode {
 }
 
 #[derive(Debug)]
-pub enum Step {
-    Chunk(FileChunk),
+pub enum Step<C> {
+    Chunk(C),
     /// Nothing more now.
     AtEnd,
     /// Nothing more ever.
@@ -30,6 +32,7 @@ pub enum Step {
 pub struct Scan {
     listing: Listing,
     mode: Mode,
+    framing: Framing,
     /// Where to begin, until the first file is open.
     start: Option<Position>,
     current: Option<Lines>,
@@ -41,44 +44,20 @@ pub struct Scan {
 }
 
 impl Scan {
-    pub fn new(listing: Listing, mode: Mode, start: Position) -> Self {
-        Scan { listing, mode, start: Some(start), current: None, newest: None, ahead: VecDeque::new(), listed: false }
-    }
-
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// The next lines.
-    ///
-    /// # Errors
-    /// See [`Lines`] and [`Listing::files`]; and if the file of the start position is gone. The scan cannot go on then.
-    pub fn step(&mut self) -> Result<Step> {
-        loop {
-            if self.current.is_none() && !self.open_next()? {
-                return Ok(self.at_end());
-            }
-            let Some(lines) = &mut self.current else { continue };
-            if let Some(chunk) = lines.next_chunk()? {
-                return Ok(Step::Chunk(chunk));
-            }
-            // Listed before the file is read again: what was appended before the next file came is not missed.
-            if self.mode != Mode::Bounded && !self.look_ahead()? {
-                return Ok(Step::AtEnd);
-            }
-            let Some(lines) = &mut self.current else { continue };
-            if let Some(chunk) = lines.next_chunk()? {
-                return Ok(Step::Chunk(chunk));
-            }
-            let last = lines.last();
-            self.current = None;
-            if let Some(chunk) = last {
-                return Ok(Step::Chunk(chunk));
-            }
+    pub fn new(listing: Listing, mode: Mode, framing: Framing, start: Position) -> Self {
+        Scan {
+            listing,
+            mode,
+            framing,
+            start: Some(start),
+            current: None,
+            newest: None,
+            ahead: VecDeque::new(),
+            listed: false,
         }
     }
 
-    fn at_end(&self) -> Step {
+    fn at_end(&self) -> Step<FileChunk> {
         match self.mode {
             Mode::Bounded => Step::Finished,
             Mode::Watch(_) => Step::AtEnd,
@@ -99,7 +78,7 @@ impl Scan {
             None => 0,
         };
         self.newest = Some(Arc::clone(&name));
-        self.current = Some(Lines::open(name, offset)?);
+        self.current = Some(Lines::open(name, offset, self.framing.clone())?);
         Ok(true)
     }
 
@@ -122,7 +101,45 @@ impl Scan {
     }
 }
 
-fn gone(file: &str) -> Error {
+impl Ahead for Scan {
+    type Chunk = FileChunk;
+
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The next lines.
+    ///
+    /// # Errors
+    /// See [`Lines`] and [`Listing::files`]; and if the file of the start position is gone. The scan cannot go on then.
+    fn step(&mut self) -> Result<Step<FileChunk>> {
+        loop {
+            if self.current.is_none() && !self.open_next()? {
+                return Ok(self.at_end());
+            }
+            let Some(lines) = &mut self.current else { continue };
+            if let Some(chunk) = lines.next_chunk()? {
+                return Ok(Step::Chunk(chunk));
+            }
+            // Listed before the file is read again: what was appended before the next file came is not missed.
+            if self.mode != Mode::Bounded && !self.look_ahead()? {
+                return Ok(Step::AtEnd);
+            }
+            let Some(lines) = &mut self.current else { continue };
+            if let Some(chunk) = lines.next_chunk()? {
+                return Ok(Step::Chunk(chunk));
+            }
+            let last = lines.last()?;
+            self.current = None;
+            if let Some(chunk) = last {
+                return Ok(Step::Chunk(chunk));
+            }
+        }
+    }
+}
+
+/// The error for a file that must be read on and is not there.
+pub fn gone(file: &str) -> Error {
     Error::new(SqlState::UndefinedFile, format!("file \"{file}\" is gone, though it was not read to its end"))
         .with_hint("Put it back, or create the job anew to read the files that are there.")
 }

@@ -12,33 +12,44 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::listing::directory;
-use crate::connector::formats::{Format, FormatName};
 use crate::connector::{DeliveryError, Part, Sink, SinkWriter, Takes};
 use crate::error::{Error, Result};
+use crate::format::Format;
 use crate::format::changes::{ChangeEncoder, ChangeForm, Messages};
+use crate::format::csv::{CsvEncoder, Header};
 
 #[derive(Debug)]
 pub struct FileSink {
     path: Arc<str>,
-    primary_key: Vec<usize>,
     format: Format,
+    form: ChangeForm,
 }
 
 impl FileSink {
     /// # Errors
     /// 0A000 for a column that the format has no form for.
-    pub fn new(path: String, primary_key: Vec<usize>, schema: &Schema, format: Format) -> Result<Self> {
-        let sink = FileSink { path: path.into(), primary_key, format };
+    pub fn new(path: String, primary_key: &[usize], schema: &Schema, format: Format) -> Result<Self> {
+        let sink = FileSink { path: path.into(), form: format.form(primary_key), format };
         sink.encoder(schema)?;
         Ok(sink)
     }
 
     fn encoder(&self, schema: &Schema) -> Result<ChangeEncoder> {
-        let form = match self.format.name {
-            FormatName::Json => ChangeForm::Appends,
-            FormatName::DebeziumJson => ChangeForm::Debezium { key: self.primary_key.clone() },
-        };
-        self.format.encoder(form, schema, &(0..schema.fields().len()).collect::<Vec<_>>())
+        let every_column = (0..schema.fields().len()).collect::<Vec<_>>();
+        Ok(ChangeEncoder::new(self.form.clone(), self.format.encoder(schema, &every_column)?))
+    }
+
+    /// What a new file begins with.
+    fn header(&self, schema: &Schema) -> Option<Vec<u8>> {
+        match &self.format {
+            Format::Csv(options) if options.header != Header::None => {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let mut header = CsvEncoder::header(names, options);
+                header.push(b'\n');
+                Some(header)
+            }
+            _ => None,
+        }
     }
 
     /// Opens the file for appending; it is made if it is not there.
@@ -60,10 +71,7 @@ fn failed(path: &str, e: std::io::Error) -> Error {
 
 impl Sink for FileSink {
     fn takes(&self) -> Takes {
-        match self.format.name {
-            FormatName::Json => Takes::Appends,
-            FormatName::DebeziumJson => Takes::Changes { key: self.primary_key.clone() },
-        }
+        Takes::told_as(&self.form, &[])
     }
 
     fn notice(&self) -> Option<String> {
@@ -78,8 +86,9 @@ impl Sink for FileSink {
         let encoder = self.encoder(&schema)?;
         let mut file = self.append()?;
         let length = close_last_line(&mut file).map_err(|e| failed(&self.path, e))?;
+        let header = self.header(&schema).filter(|_| length == 0);
         let path = Arc::clone(&self.path);
-        Ok(Box::new(FileWriter { path, file, length, is_torn: false, encoder, messages: Messages::default() }))
+        Ok(Box::new(FileWriter { path, file, length, is_torn: false, header, encoder, messages: Messages::default() }))
     }
 }
 
@@ -106,6 +115,8 @@ struct FileWriter {
     length: u64,
     /// A failed write may have left bytes behind `length`.
     is_torn: bool,
+    /// Still to be written.
+    header: Option<Vec<u8>>,
     encoder: ChangeEncoder,
     /// Kept for its capacity.
     messages: Messages,
@@ -118,6 +129,11 @@ impl FileWriter {
             self.is_torn = false;
         }
         let mut written = 0;
+        if let Some(header) = &self.header {
+            self.is_torn = true;
+            self.file.write_all(header)?;
+            written += header.len() as u64;
+        }
         for batch in &part.batches {
             self.messages.clear();
             if let Err(e) = self.encoder.encode(batch, &mut self.messages) {
@@ -158,6 +174,7 @@ impl SinkWriter for FileWriter {
             Ok(Ok(written)) => {
                 self.length += written;
                 self.is_torn = false;
+                self.header = None;
                 Ok(())
             }
             Ok(Err(e)) => Err(DeliveryError::Fatal(e)),

@@ -6,13 +6,19 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use tempfile::TempDir;
 
+use super::framing::Framing;
+use super::reader::Ahead;
 use super::scan::Step;
 use super::*;
 use crate::change::ChangeBatch;
 use crate::clock::ManualClock;
 use crate::connector::options::WithOption;
 use crate::connector::{Chunk, DeliveryError, Part, PartId, Payload, Taken, Takes, registry};
-use crate::types::SqlType;
+use crate::error::Error;
+use crate::format::Format;
+use crate::format::csv::{CsvOptions, Header};
+use crate::format::json::JsonOptions;
+use crate::types::{Column, SqlType};
 
 const POLL: Mode = Mode::Watch(Duration::from_millis(1));
 
@@ -36,7 +42,12 @@ impl Folder {
 
     fn scan(&self, path: &str, mode: Mode, from: Option<(&str, u64)>) -> Scan {
         let (file, offset) = from.map_or((None, 0), |(file, offset)| (Some(self.path(file).into()), offset));
-        Scan::new(Listing::new(&self.path(path)).expect("a listing"), mode, Position { offset, file })
+        Scan::new(
+            Listing::new(&self.path(path)).expect("a listing"),
+            mode,
+            Framing::new(&Format::Json(JsonOptions::default()), vec!["id".into()]),
+            Position { offset, file },
+        )
     }
 }
 
@@ -67,6 +78,28 @@ fn files_come_in_name_order_and_their_ends_end_lines() {
     assert_eq!(lines_of(&mut folder.scan("c.txt", Mode::Bounded, None)), "c.txt@0:9 Finished");
     assert_eq!(lines_of(&mut folder.scan("[ab].json", Mode::Bounded, None)), all);
     assert_eq!(lines_of(&mut folder.scan("x*", Mode::Bounded, None)), "Finished");
+}
+
+#[test]
+fn what_is_no_message_is_in_no_chunk() {
+    let text = "\u{feff}id\n# \"c\n1\n\n2\n\"3\n3\"\n# d\n# e\n4\n#f";
+    let folder = Folder::new(&[("a", text), ("b", "id\n"), ("c", "id"), ("d", "")]);
+    let scan = |header: Header, offset: u64| {
+        let mut csv = CsvOptions::default().with_comments(true);
+        csv.header = header;
+        let framing = Framing::new(&Format::Csv(csv), vec!["id".into(), "name".into()]);
+        let listing = Listing::new(&folder.path("*")).expect("a listing");
+        lines_of(&mut Scan::new(
+            listing,
+            Mode::Bounded,
+            framing,
+            Position { offset, file: Some(folder.path("a").into()) },
+        ))
+    };
+    assert!(scan(Header::Match, 0).ends_with("wrong number of fields in header line"));
+    assert_eq!(scan(Header::Skip, 0), "a@11:1 a@14:2 a@16:\"3\n3\" a@30:4 Finished");
+    assert_eq!(scan(Header::Skip, 13), "a@14:2 a@16:\"3\n3\" a@30:4 Finished");
+    assert_eq!(scan(Header::Skip, 22), "a@30:4 Finished");
 }
 
 #[test]
@@ -146,7 +179,7 @@ struct Run {
 
 impl Run {
     fn new(options: &[(&str, &str)], positions: Option<Positions>) -> Run {
-        let source = registry::source(&columns(), with(options)).expect("a source").source;
+        let source = registry::source(&columns(), &[], with(options)).expect("a source").source;
         let positions = positions.unwrap_or_else(|| source.resolve_start().expect("positions"));
         let (wake, woken) = std::sync::mpsc::channel();
         let waker: crate::connector::Waker = Arc::new(move || wake.send(()).unwrap_or_default());
@@ -219,7 +252,7 @@ fn what_does_not_fit_is_refused() {
     let folder = Folder::new(&[]);
     let shown = |e: Error| format!("{} {} | {}", e.state().code(), e.message(), e.hint().unwrap_or(""));
     let check = |options: &[(&str, &str)], expected: &str| {
-        let refused = registry::source(&columns(), with(options)).map(|made| made.source.resolve_start());
+        let refused = registry::source(&columns(), &[], with(options)).map(|made| made.source.resolve_start());
         assert_eq!(shown(refused.and_then(|r| r).expect_err("refused")), expected);
     };
     check(&[], "22023 option \"path\" is required for connector \"file\" | Add 'path' = '...' to the WITH clause.");
@@ -242,7 +275,7 @@ fn what_does_not_fit_is_refused() {
         &[("path", &folder)],
         &format!("42809 \"{folder}\" is a directory | To read all files in it, use 'path' = '{folder}*'."),
     );
-    registry::source(&columns(), with(&[("path", &missing), ("mode", "watch")]))
+    registry::source(&columns(), &[], with(&[("path", &missing), ("mode", "watch")]))
         .expect("a source")
         .source
         .resolve_start()

@@ -156,7 +156,7 @@ mod tests {
             WithOption::new("fields.n.start", "0", 1),
         ];
         all.extend(options.iter().map(|(k, v)| WithOption::new(k, v, 1)));
-        registry::source(&columns, all).expect("a source").source
+        registry::source(&columns, &[], all).expect("a source").source
     }
 
     fn open(source: &Arc<dyn Source>, positions: &Positions) -> Run {

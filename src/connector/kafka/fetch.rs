@@ -14,9 +14,11 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::buffer::{Buffer, Limits};
 use super::client::{self, SharedContext};
-use super::offsets::{self, Wanted};
+use super::metadata::{About, Wanted};
+use super::offsets;
 use super::options::SourceOptions;
 use super::queue::{Fetched, PartitionQueue, Signal};
+use super::startup::Bound;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::connector::ReaderContext;
 use crate::error::{Error, Result, SqlState};
@@ -45,6 +47,8 @@ pub(super) struct Shared {
     /// Bytes in librdkafka's queues, estimated.
     pub queued_bytes: AtomicUsize,
     pub buffered_limit: AtomicUsize,
+    /// What is collected of each message beside its value.
+    pub wanted: Option<Arc<Wanted>>,
 }
 
 #[derive(Debug)]
@@ -69,8 +73,8 @@ pub(super) struct State {
 }
 
 impl Partition {
-    pub(super) fn new(number: i32, position: u64) -> Arc<Partition> {
-        let buffer = Buffer::default();
+    pub(super) fn new(number: i32, position: u64, wanted: Option<Arc<Wanted>>) -> Arc<Partition> {
+        let buffer = Buffer::new(wanted, number);
         let state = State { buffer, position, end: None, bound: None, complete: false, error: None };
         Arc::new(Partition { number, state: Mutex::new(state) })
     }
@@ -82,10 +86,10 @@ impl State {
         self.complete = self.position >= bound;
     }
 
-    fn message(&mut self, offset: u64, value: Option<&[u8]>) {
+    fn message(&mut self, offset: u64, value: Option<&[u8]>, about: &About) {
         self.end = None;
         if self.bound.is_none_or(|bound| offset < bound) {
-            self.buffer.push(offset, value);
+            self.buffer.push(offset, value, about);
         }
         self.complete |= self.bound.is_some_and(|bound| offset + 1 >= bound);
     }
@@ -155,7 +159,9 @@ impl Fetcher {
 
     /// Reads until the reader is gone.
     pub(super) fn run(mut self) {
-        if self.options.bounded && !self.resolve_bounds() {
+        if let Some(bound) = self.options.bound.clone()
+            && !self.resolve_bounds(&bound)
+        {
             return;
         }
         let partitions = self.shared.partitions.read().clone();
@@ -177,22 +183,28 @@ impl Fetcher {
         self.shared.stop.load(Ordering::Relaxed)
     }
 
-    /// Asks for the ends of all partitions until the broker answers; false: stopped meanwhile.
-    fn resolve_bounds(&mut self) -> bool {
+    /// Asks for the ends of all partitions until the broker answers; false: stopped meanwhile, or there are none.
+    fn resolve_bounds(&mut self, bound: &Bound) -> bool {
         loop {
             if self.stopped() {
                 return false;
             }
             let partitions = self.shared.partitions.read().clone();
             let numbers = partitions.iter().map(|p| p.number).collect::<Vec<_>>();
-            let servers = self.options.properties.servers();
-            match offsets::query(&self.consumer, &self.options.topic, servers, &numbers, Wanted::End) {
+            match offsets::resolve_bound(&self.consumer, &self.options, bound, &numbers) {
                 Ok(ends) => {
                     for (partition, end) in partitions.iter().zip(ends) {
-                        partition.state.lock().set_bound(end.unwrap_or(0));
+                        partition.state.lock().set_bound(end);
                     }
                     self.set_trouble(None);
                     return true;
+                }
+                // What only a person can change; a broker may come back.
+                Err(error)
+                    if error.state() != SqlState::ConnectionFailure && error.state() != SqlState::UndefinedTable =>
+                {
+                    self.fail_all(&error);
+                    return false;
                 }
                 Err(error) => self.set_trouble(Some(error)),
             }
@@ -244,8 +256,9 @@ impl Fetcher {
             let mut state = partition.state.lock();
             if state.buffer.bytes() < limit && state.error.is_none() && !state.complete {
                 let before = state.buffer.bytes();
-                let count = queue.consume(|fetched| match fetched {
-                    Fetched::Message { offset, value } => state.message(offset, value),
+                let wanted = self.shared.wanted.as_deref();
+                let count = queue.consume(wanted, |fetched| match fetched {
+                    Fetched::Message { offset, value, about } => state.message(offset, value, &about),
                     Fetched::End { offset } => state.reached(offset),
                     Fetched::Failed { code, reason } => {
                         match classify(&self.options, partition.number, state.position, code, &reason) {
@@ -275,7 +288,7 @@ impl Fetcher {
     /// Looks for partitions that the topic got since, first of all when reading begins.
     fn discover(&mut self) {
         let now = self.context.clock.now();
-        if self.options.bounded || now < self.next_discovery {
+        if self.options.bound.is_some() || now < self.next_discovery {
             return;
         }
         self.next_discovery = now.saturating_add(DISCOVERY_INTERVAL);
@@ -287,7 +300,7 @@ impl Fetcher {
         let known = self.shared.partitions.read().clone();
         let new = found.into_iter().filter(|number| known.iter().all(|p| p.number != *number));
         // A partition that did not exist when the job began has nothing but what the job must read.
-        let new = new.map(|number| Partition::new(number, 0)).collect::<Vec<_>>();
+        let new = new.map(|number| Partition::new(number, 0, self.shared.wanted.clone())).collect::<Vec<_>>();
         if new.is_empty() {
             return;
         }

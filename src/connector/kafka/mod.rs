@@ -2,10 +2,11 @@
 //!
 //! A source, in the order of the data path:
 //!
-//! 1. [`options`]: WITH options become types; what we must own of librdkafka's settings is refused.
-//! 2. [`offsets`]: the startup mode becomes an offset for each partition, once, by asking the broker.
+//! 1. [`options`]: WITH options become types; what we must own of librdkafka's settings is refused. [`fields`]: which columns
+//!    a message's value holds, and which its key.
+//! 2. [`startup`]: where to begin and to end; [`offsets`]: the startup mode becomes an offset for each partition, once, by asking the broker.
 //! 3. [`fetch`]: a thread of its own takes messages from librdkafka in batches ([`queue`], the one place with `unsafe`)
-//!    and copies their values into each partition's [`buffer`].
+//!    and copies their values into each partition's [`buffer`], with what is wanted of their [`metadata`].
 //! 4. [`mod@source`]: the tick loop takes chunks out of the buffers; `format/` decodes them elsewhere.
 //!
 //! A sink: [`mod@sink`] encodes a part's changes, hands them to an idempotent producer and waits until the outcome of each is
@@ -27,11 +28,14 @@
 mod buffer;
 mod client;
 mod fetch;
+mod fields;
+mod metadata;
 mod offsets;
 mod options;
 mod queue;
 mod sink;
 mod source;
+mod startup;
 
 pub use self::sink::{sink, upsert_sink};
-pub use self::source::source;
+pub use self::source::{source, upsert_source};

@@ -7,9 +7,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{self, SharedContext, TIMEOUT};
-use super::options::{Properties, SourceOptions, Startup};
+use super::options::{Properties, SourceOptions};
+use super::startup::{Bound, GroupReset, Offsets, Startup};
 use crate::connector::{PartitionId, Position, Positions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// The numbers of the topic's partitions.
 ///
@@ -121,21 +122,112 @@ pub(super) fn resolve_start(options: &SourceOptions) -> Result<Positions> {
     let consumer = consumer(&options.properties)?;
     let (topic, servers) = (&options.topic, options.properties.servers());
     let partitions = partitions(&consumer, topic, servers, TIMEOUT)?;
-    let wanted = match options.startup {
-        Startup::Earliest => Wanted::First,
-        Startup::Latest => Wanted::End,
-        Startup::Timestamp(millis) => Wanted::AtOrAfter(millis),
+    let ask = |wanted: Wanted| query(&consumer, topic, servers, &partitions, wanted);
+    let offsets = match &options.startup {
+        Startup::Earliest => ask(Wanted::First)?,
+        Startup::Latest => ask(Wanted::End)?,
+        Startup::Timestamp(millis) => or(ask(Wanted::AtOrAfter(*millis))?, ask(Wanted::End)?),
+        Startup::Specific(named) => or(specific(topic, &partitions, named)?, ask(Wanted::First)?),
+        Startup::Group(reset) => {
+            let committed = committed(&consumer, topic, servers, &partitions)?;
+            match reset {
+                GroupReset::Earliest => or(committed, ask(Wanted::First)?),
+                GroupReset::Latest => or(committed, ask(Wanted::End)?),
+                GroupReset::None => {
+                    all_committed(&options.properties, topic, &partitions, &committed)?;
+                    committed
+                }
+            }
+        }
     };
-    let mut offsets = query(&consumer, topic, servers, &partitions, wanted)?;
-    if offsets.contains(&None) {
-        let ends = query(&consumer, topic, servers, &partitions, Wanted::End)?;
-        offsets = offsets.into_iter().zip(ends).map(|(offset, end)| offset.or(end)).collect();
-    }
     let position = |(partition, offset): (&i32, Option<u64>)| match offset {
         Some(offset) => Ok((partition_id(*partition), Position { offset, file: None })),
         None => Err(Error::internal(format!("Kafka names no offset for partition {partition} of topic \"{topic}\""))),
     };
     partitions.iter().zip(offsets).map(position).collect()
+}
+
+/// Where bounded reading ends: for each of `partitions` the first offset that does not count.
+///
+/// # Errors
+/// As [`query`]; and `55000` for a partition that has no end.
+pub(super) fn resolve_bound(
+    consumer: &BaseConsumer<SharedContext>,
+    options: &SourceOptions,
+    bound: &Bound,
+    partitions: &[i32],
+) -> Result<Vec<u64>> {
+    let (topic, servers) = (&options.topic, options.properties.servers());
+    let ask = |wanted: Wanted| query(consumer, topic, servers, partitions, wanted);
+    let ends = match bound {
+        Bound::Latest => ask(Wanted::End)?,
+        Bound::Timestamp(millis) => or(ask(Wanted::AtOrAfter(*millis))?, ask(Wanted::End)?),
+        Bound::Specific(named) => {
+            let ends = specific(topic, partitions, named)?;
+            if let Some((partition, _)) = partitions.iter().zip(&ends).find(|(_, end)| end.is_none()) {
+                let message = format!("no end is given for partition {partition} of Kafka topic \"{topic}\"");
+                return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+                    .with_hint("Name every partition in 'scan.bounded.specific-offsets'."));
+            }
+            ends
+        }
+        Bound::Group => {
+            let committed = committed(consumer, topic, servers, partitions)?;
+            all_committed(&options.properties, topic, partitions, &committed)?;
+            committed
+        }
+    };
+    Ok(ends.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+fn or(offsets: Vec<Option<u64>>, others: Vec<Option<u64>>) -> Vec<Option<u64>> {
+    offsets.into_iter().zip(others).map(|(offset, other)| offset.or(other)).collect()
+}
+
+/// The named offsets.
+fn specific(topic: &str, partitions: &[i32], named: &Offsets) -> Result<Vec<Option<u64>>> {
+    if let Some(partition) = named.keys().find(|partition| !partitions.contains(partition)) {
+        let message = format!("Kafka topic \"{topic}\" has no partition {partition}");
+        return Err(Error::new(SqlState::InvalidParameterValue, message).with_hint(format!(
+            "Its partitions are {}.",
+            partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    Ok(partitions.iter().map(|partition| named.get(partition).copied()).collect())
+}
+
+/// What the consumer group has committed; `None` where it has not.
+fn committed(
+    consumer: &BaseConsumer<SharedContext>,
+    topic: &str,
+    servers: &str,
+    partitions: &[i32],
+) -> Result<Vec<Option<u64>>> {
+    let failed =
+        |e: KafkaError| client::call_failed("read a group's offsets of", topic, servers, &e, &consumer.context().0);
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    partitions.iter().for_each(|partition| {
+        list.add_partition(topic, *partition);
+    });
+    let answer = consumer.committed_offsets(list, TIMEOUT).map_err(failed)?;
+    let offset = |partition: &i32| match answer.find_partition(topic, *partition).map(|found| found.offset()) {
+        Some(Offset::Offset(offset)) => u64::try_from(offset).ok(),
+        _ => None,
+    };
+    Ok(partitions.iter().map(offset).collect())
+}
+
+fn all_committed(properties: &Properties, topic: &str, partitions: &[i32], committed: &[Option<u64>]) -> Result<()> {
+    let Some((partition, _)) = partitions.iter().zip(committed).find(|(_, offset)| offset.is_none()) else {
+        return Ok(());
+    };
+    let group = properties.iter().find(|(key, _)| *key == "group.id").map_or("", |(_, group)| group);
+    let message = format!(
+        "consumer group \"{group}\" has committed no offset for partition {partition} of Kafka topic \"{topic}\""
+    );
+    Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message).with_hint(
+        "Add 'properties.auto.offset.reset' = 'earliest' or 'latest', or choose another 'scan.startup.mode'.",
+    ))
 }
 
 pub(super) fn partition_id(partition: i32) -> PartitionId {

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use super::super::formats::{Format, FormatName};
+use super::super::declared::Declared;
+use super::super::format_options::check_metadata;
 use super::super::options::{Choice, OptionReader};
+use super::fields::{FORMAT, KEY_FIELDS, MessageFields, Role, VALUE_FORMAT, message_fields};
+use super::metadata::{Metadata, READABLE, WRITABLE};
+use super::startup::{self, Bound, Startup};
+use crate::change::Changelog;
 use crate::error::{Error, Result, SqlState};
+use crate::format::Format;
 use crate::format::changes::ChangeForm;
-use crate::format::json::JsonOptions;
-use crate::types::Column;
 
 /// Settings of librdkafka that the connector's promises rest on.
 const OWNED: &[(&str, &str)] = &[
@@ -58,86 +62,30 @@ impl fmt::Debug for Properties {
     }
 }
 
-/// Where to start reading, when a job is created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Startup {
-    Earliest,
-    Latest,
-    /// Milliseconds since 1970-01-01 UTC: the first record with this timestamp or a later one.
-    Timestamp(i64),
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceOptions {
     pub topic: String,
     pub properties: Properties,
     pub startup: Startup,
-    /// Read up to the offsets that are the last when reading begins, and end there.
-    pub bounded: bool,
-    pub format: Format,
+    /// `None`: reading never ends.
+    pub bound: Option<Bound>,
+    pub fields: MessageFields,
+    pub metadata: Vec<(usize, Metadata)>,
+    /// A message is its key's row from then on; one without a value says that none is left.
+    pub upserts: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SinkOptions {
     pub topic: String,
     pub properties: Properties,
-    /// Columns of the message's key, as an object in this order; none: messages have no key.
-    pub key: Vec<usize>,
-    pub key_json: JsonOptions,
-    /// Columns of the message's value.
-    pub value: Vec<usize>,
-    pub format: Format,
+    pub fields: MessageFields,
     /// How changes are told.
     pub form: ChangeForm,
-}
-
-/// Keys are objects of their columns.
-#[derive(Clone, Copy)]
-struct KeyFormat;
-
-impl Choice for KeyFormat {
-    const CHOICES: &'static [(&'static str, Self)] = &[("json", KeyFormat)];
-}
-
-#[derive(Clone, Copy)]
-enum StartupMode {
-    Earliest,
-    Latest,
-    Timestamp,
-    GroupOffsets,
-    SpecificOffsets,
-}
-
-impl Choice for StartupMode {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("earliest-offset", StartupMode::Earliest),
-        ("latest-offset", StartupMode::Latest),
-        ("timestamp", StartupMode::Timestamp),
-        ("group-offsets", StartupMode::GroupOffsets),
-        ("specific-offsets", StartupMode::SpecificOffsets),
-    ];
-}
-
-#[derive(Clone, Copy)]
-enum BoundedMode {
-    Unbounded,
-    Latest,
-}
-
-impl Choice for BoundedMode {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("unbounded", BoundedMode::Unbounded), ("latest-offset", BoundedMode::Latest)];
-}
-
-#[derive(Clone, Copy)]
-enum FieldsInclude {
-    All,
-    ExceptKey,
-}
-
-impl Choice for FieldsInclude {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("all", FieldsInclude::All), ("except_key", FieldsInclude::ExceptKey)];
+    /// The column that gives a message's timestamp.
+    pub timestamp: Option<usize>,
+    /// The column that gives a message's headers.
+    pub headers: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -151,89 +99,122 @@ impl Choice for Guarantee {
         &[("at-least-once", Guarantee::AtLeastOnce), ("exactly-once", Guarantee::ExactlyOnce)];
 }
 
-pub(super) fn read_source(options: &mut OptionReader) -> Result<SourceOptions> {
-    Ok(SourceOptions {
-        topic: topic(options)?,
-        properties: properties(options)?,
-        startup: startup(options)?,
-        bounded: matches!(options.choice("scan.bounded.mode")?, Some(BoundedMode::Latest)),
-        format: format(options)?,
-    })
+/// 'connector' = 'kafka'.
+pub(super) fn read_source(declared: Declared, options: &mut OptionReader) -> Result<SourceOptions> {
+    any_source(declared, &[], startup::startup, options, Role::Source)
+}
+
+/// 'connector' = 'upsert-kafka'.
+pub(super) fn read_upsert_source(
+    declared: Declared,
+    primary_key: &[usize],
+    options: &mut OptionReader,
+) -> Result<SourceOptions> {
+    check_upserts(primary_key, options, Role::UpsertSource)?;
+    let source = any_source(declared, primary_key, startup::whole, options, Role::UpsertSource)?;
+    check_upsert_format(&source.fields.value_format, options, Role::UpsertSource)?;
+    Ok(SourceOptions { upserts: true, ..source })
+}
+
+/// What both kinds of source have in common.
+fn any_source(
+    declared: Declared,
+    primary_key: &[usize],
+    startup: fn(&mut OptionReader) -> Result<Startup>,
+    options: &mut OptionReader,
+    role: Role,
+) -> Result<SourceOptions> {
+    let topic = topic(options)?;
+    let startup = startup(options)?;
+    let bound = startup::bound(options)?;
+    let reads_group = matches!(startup, Startup::Group(_));
+    let properties = properties(options, reads_group)?;
+    let metadata = declared.resolve_metadata(READABLE, Metadata::find)?;
+    let fields = message_fields(declared, primary_key, options, role)?;
+    check_metadata(&fields.value_format, declared)?;
+    Ok(SourceOptions { topic, properties, startup, bound, fields, metadata, upserts: false })
 }
 
 /// 'connector' = 'kafka'.
-pub(super) fn read_sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
-    let topic = topic(options)?;
-    let properties = properties(options)?;
-    let format = format(options)?;
-    let key = key_fields(columns, primary_key, options)?;
-    let form = match format.name {
-        FormatName::Json if !primary_key.is_empty() => {
-            return Err(Error::unsupported(
-                "a Kafka sink in format \"json\" cannot have a primary key",
-                "Plain JSON has no form for updates and deletions. Use 'connector' = 'upsert-kafka' or 'format' = \
+pub(super) fn read_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
+    let sink = any_sink(declared, primary_key, options)?;
+    let MessageFields { value_format, key, .. } = &sink.fields;
+    if value_format.changelog() == Changelog::AppendOnly {
+        return match primary_key {
+            [] => Ok(sink),
+            _ => Err(Error::unsupported(
+                format!("a Kafka sink in format \"{}\" cannot have a primary key", value_format.name()),
+                "Plain rows have no form for updates and deletions. Use 'connector' = 'upsert-kafka' or 'format' = \
                  'debezium-json'; or remove PRIMARY KEY: 'key.fields' sets the message key.",
-            ));
-        }
-        FormatName::Json => ChangeForm::Appends,
-        FormatName::DebeziumJson => {
-            if key.is_empty() {
-                let hint = "Declare PRIMARY KEY (...) NOT ENFORCED, or set 'key.fields'.";
-                return Err(options
-                    .error("format", "changes of rows need a message key in Kafka")
-                    .with_detail("Without one a deletion could overtake its row on another partition.")
-                    .with_hint(hint));
-            }
-            let alien = key.iter().find(|column| !primary_key.is_empty() && !primary_key.contains(column));
-            if let Some(column) = alien.and_then(|column| columns.get(*column)) {
-                let message = format!("column \"{}\" of \"key.fields\" is not in the primary key", column.name);
-                return Err(options
-                    .error("key.fields", message)
-                    .with_hint("All changes of one row must go to one partition: leave 'key.fields' out."));
-            }
-            ChangeForm::Debezium { key: primary_key.to_vec() }
-        }
-    };
-    finish_sink(
-        columns,
-        options,
-        SinkOptions { topic, properties, key, key_json: format.json, value: Vec::new(), format, form },
-    )
+            )),
+        };
+    }
+    if key.is_empty() {
+        return Err(options
+            .error("format", "changes of rows need a message key in Kafka")
+            .with_detail("Without one a deletion could overtake its row on another partition.")
+            .with_hint("Declare PRIMARY KEY (...) NOT ENFORCED, or set 'key.fields'."));
+    }
+    let alien = key.iter().find(|column| !primary_key.is_empty() && !primary_key.contains(column));
+    if let Some(column) = alien.and_then(|column| declared.columns.get(*column)) {
+        let message = format!("column \"{}\" of \"{KEY_FIELDS}\" is not in the primary key", column.name);
+        return Err(options
+            .error(KEY_FIELDS, message)
+            .with_hint("All changes of one row must go to one partition: leave 'key.fields' out."));
+    }
+    Ok(sink)
 }
 
 /// 'connector' = 'upsert-kafka'.
 pub(super) fn read_upsert_sink(
-    columns: &[Column],
+    declared: Declared,
     primary_key: &[usize],
     options: &mut OptionReader,
 ) -> Result<SinkOptions> {
-    let topic = topic(options)?;
-    let properties = properties(options)?;
-    let format = format(options)?;
-    if format.name == FormatName::DebeziumJson {
-        return Err(options
-            .error("format", "an upsert-kafka sink cannot write format \"debezium-json\"")
-            .with_hint("Use 'format' = 'json' here, or 'connector' = 'kafka' with 'format' = 'debezium-json'."));
-    }
+    check_upserts(primary_key, options, Role::Sink)?;
+    let sink = any_sink(declared, primary_key, options)?;
+    check_upsert_format(&sink.fields.value_format, options, Role::Sink)?;
+    Ok(SinkOptions { form: ChangeForm::Upserts, ..sink })
+}
+
+/// The primary key of 'upsert-kafka' is the message key.
+fn check_upserts(primary_key: &[usize], options: &OptionReader, role: Role) -> Result<()> {
+    let role = role.noun();
     if primary_key.is_empty() {
-        return Err(Error::new(SqlState::InvalidTableDefinition, "an upsert-kafka sink needs a primary key")
+        let message = format!("an upsert-kafka {role} needs a primary key");
+        return Err(Error::new(SqlState::InvalidTableDefinition, message)
             .with_hint("Add PRIMARY KEY (...) NOT ENFORCED: its columns are the message key."));
     }
-    if options.option("key.fields").is_some() {
+    if options.is_given(KEY_FIELDS) {
         return Err(options
-            .error("key.fields", "the key of an upsert-kafka sink is its primary key")
+            .error(KEY_FIELDS, format!("the key of an upsert-kafka {role} is its primary key"))
             .with_hint("Remove 'key.fields'."));
     }
-    options.choice::<KeyFormat>("key.format")?;
-    let own = options.choice("key.json.timestamp-format.standard")?;
-    let key_json = own.map_or(format.json, |timestamp_format| JsonOptions { timestamp_format });
-    let key = primary_key.to_vec();
-    let form = ChangeForm::Upserts;
-    finish_sink(columns, options, SinkOptions { topic, properties, key, key_json, value: Vec::new(), format, form })
+    Ok(())
+}
+
+fn check_upsert_format(format: &Format, options: &OptionReader, role: Role) -> Result<()> {
+    if format.changelog() == Changelog::AppendOnly {
+        return Ok(());
+    }
+    let (name, verb) = (format.name(), if role == Role::Sink { "write" } else { "read" });
+    let message = format!("an upsert-kafka {} cannot {verb} format \"{name}\"", role.noun());
+    let hint = format!("Use 'format' = 'json' here, or 'connector' = 'kafka' with 'format' = '{name}'.");
+    let option = if options.is_given(FORMAT) { FORMAT } else { VALUE_FORMAT };
+    Err(options.error(option, message).with_hint(hint))
 }
 
 /// What both kinds of sink have in common.
-fn finish_sink(columns: &[Column], options: &mut OptionReader, sink: SinkOptions) -> Result<SinkOptions> {
+fn any_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<SinkOptions> {
+    let topic = topic(options)?;
+    let properties = properties(options, false)?;
+    let metadata = declared.resolve_metadata(WRITABLE, Metadata::find)?;
+    if let Some(column) = declared.metadata.iter().find(|column| column.is_virtual) {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "a sink cannot have a VIRTUAL column")
+            .with_hint("Remove VIRTUAL to write the metadata, or the column.")
+            .at(column.position));
+    }
+    let fields = message_fields(declared, primary_key, options, Role::Sink)?;
     if let Some(Guarantee::ExactlyOnce) = options.choice("sink.delivery-guarantee")? {
         return Err(Error::unsupported(
             "delivery \"exactly-once\" is not supported yet",
@@ -241,11 +222,11 @@ fn finish_sink(columns: &[Column], options: &mut OptionReader, sink: SinkOptions
         )
         .at(options.position("sink.delivery-guarantee").unwrap_or(1)));
     }
-    let value = match options.choice("value.fields-include")? {
-        Some(FieldsInclude::ExceptKey) => (0..columns.len()).filter(|index| !sink.key.contains(index)).collect(),
-        Some(FieldsInclude::All) | None => (0..columns.len()).collect(),
-    };
-    Ok(SinkOptions { value, ..sink })
+    let of = |wanted: fn(&Metadata) -> bool| metadata.iter().find(|(_, m)| wanted(m)).map(|(column, _)| *column);
+    let timestamp = of(|m| matches!(m, Metadata::Timestamp { .. }));
+    let headers = of(|m| matches!(m, Metadata::Headers(_)));
+    let form = fields.value_format.form(primary_key);
+    Ok(SinkOptions { topic, properties, fields, form, timestamp, headers })
 }
 
 /// A topic's name, by Kafka's own rule.
@@ -263,56 +244,13 @@ fn topic(options: &mut OptionReader) -> Result<String> {
     Ok(topic)
 }
 
-/// 'format', or its other name 'value.format'.
-fn format(options: &mut OptionReader) -> Result<Format> {
-    if options.option("value.format").is_none() {
-        return Format::read(options, "format");
-    }
-    if options.option("format").is_some() {
-        return Err(options
-            .error("value.format", "options \"format\" and \"value.format\" are the same")
-            .with_hint("Remove one of the two."));
-    }
-    Format::read(options, "value.format")
-}
-
-fn startup(options: &mut OptionReader) -> Result<Startup> {
-    const MODE: &str = "scan.startup.mode";
-    const MILLIS: &str = "scan.startup.timestamp-millis";
-    let mode = options.choice(MODE)?;
-    let millis: Option<i64> = options.optional(MILLIS)?;
-    if millis.is_some() && !matches!(mode, Some(StartupMode::Timestamp)) {
-        return Err(options
-            .error(MILLIS, format!("option \"{MILLIS}\" needs startup mode \"timestamp\""))
-            .with_hint(format!("Add '{MODE}' = 'timestamp', or remove '{MILLIS}'.")));
-    }
-    match mode {
-        None => Err(options.missing(MODE).with_hint(
-            "Add 'scan.startup.mode' = 'earliest-offset' (all there is), 'latest-offset' (from now on) or 'timestamp'.",
-        )),
-        Some(StartupMode::Earliest) => Ok(Startup::Earliest),
-        Some(StartupMode::Latest) => Ok(Startup::Latest),
-        Some(StartupMode::Timestamp) => match millis {
-            Some(millis) if millis >= 0 => Ok(Startup::Timestamp(millis)),
-            Some(_) => Err(options.error(MILLIS, format!("option \"{MILLIS}\" must not be negative"))),
-            None => Err(options.missing(MILLIS)),
-        },
-        Some(StartupMode::GroupOffsets) => Err(unsupported_mode(options, "group-offsets")),
-        Some(StartupMode::SpecificOffsets) => Err(unsupported_mode(options, "specific-offsets")),
-    }
-}
-
-fn unsupported_mode(options: &OptionReader, mode: &str) -> Error {
-    Error::unsupported(
-        format!("startup mode \"{mode}\" is not supported yet"),
-        "Use 'earliest-offset', 'latest-offset' or 'timestamp'.",
-    )
-    .at(options.position("scan.startup.mode").unwrap_or(1))
-}
-
-fn properties(options: &mut OptionReader) -> Result<Properties> {
+/// `reads_group`: where a consumer group's missing offsets are is for the user to say.
+fn properties(options: &mut OptionReader, reads_group: bool) -> Result<Properties> {
     let mut properties = Vec::new();
     for (name, option) in options.prefixed("properties.") {
+        if reads_group && option.key.value == startup::RESET {
+            continue;
+        }
         let refusal = |what: String, hint: &str| {
             Error::new(SqlState::InvalidParameterValue, what).with_hint(hint).at(option.key.position)
         };
@@ -348,44 +286,18 @@ fn properties(options: &mut OptionReader) -> Result<Properties> {
     Ok(properties)
 }
 
-/// 'key.fields' = 'a;b' as indices into `columns`; the primary key if it is not given.
-fn key_fields(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Vec<usize>> {
-    const FIELDS: &str = "key.fields";
-    let fields: Option<String> = options.optional(FIELDS)?;
-    let format = options.choice::<KeyFormat>("key.format")?;
-    let Some(fields) = fields else {
-        return match format {
-            Some(_) if primary_key.is_empty() => Err(options.missing(FIELDS)),
-            _ => Ok(primary_key.to_vec()),
-        };
-    };
-    let mut key = Vec::new();
-    for name in fields.split(';').map(str::trim).filter(|name| !name.is_empty()) {
-        let Some(index) = columns.iter().position(|column| column.name == name) else {
-            let names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>();
-            let hint = super::super::options::one_of(name, &names);
-            return Err(options
-                .error(FIELDS, format!("column \"{name}\" of \"{FIELDS}\" does not exist"))
-                .with_hint(hint));
-        };
-        if key.contains(&index) {
-            return Err(options.error(FIELDS, format!("column \"{name}\" appears twice in \"{FIELDS}\"")));
-        }
-        key.push(index);
-    }
-    if key.is_empty() {
-        return Err(options.error(FIELDS, format!("option \"{FIELDS}\" names no column")));
-    }
-    Ok(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::super::options::WithOption;
+    use super::super::startup::GroupReset;
     use super::*;
-    use crate::types::SqlType;
+    use crate::types::{Column, SqlType};
 
     const BASE: &[(&str, &str)] = &[("topic", "t"), ("properties.bootstrap.servers", "h:1"), ("format", "json")];
+
+    fn columns() -> [Column; 3] {
+        ["a", "b", "c"].map(|name| Column { name: name.into(), ty: SqlType::BigInt, not_null: false })
+    }
 
     fn reader(extra: &[(&str, &str)]) -> OptionReader {
         let all = BASE.iter().filter(|(k, _)| !extra.iter().any(|(e, _)| e == k)).chain(extra);
@@ -399,7 +311,9 @@ mod tests {
 
     fn source(extra: &[(&str, &str)]) -> Result<SourceOptions, String> {
         let mut reader = reader(extra);
-        let read = read_source(&mut reader).and_then(|options| reader.finish().map(|()| options));
+        let columns = columns();
+        let read =
+            read_source(Declared::from(&columns), &mut reader).and_then(|options| reader.finish().map(|()| options));
         read.map_err(|e| shown(&e))
     }
 
@@ -407,12 +321,11 @@ mod tests {
         sink_with(read_sink, &[], extra)
     }
 
-    type ReadSink = fn(&[Column], &[usize], &mut OptionReader) -> crate::error::Result<SinkOptions>;
+    type ReadSink = fn(Declared, &[usize], &mut OptionReader) -> crate::error::Result<SinkOptions>;
 
     fn sink_with(read: ReadSink, key: &[usize], extra: &[(&str, &str)]) -> Result<SinkOptions, String> {
-        let column = |name: &str| Column { name: name.into(), ty: SqlType::BigInt, not_null: false };
         let mut reader = reader(extra);
-        let read = read(&[column("a"), column("b"), column("c")], key, &mut reader);
+        let read = read(Declared::from(&columns()), key, &mut reader);
         read.and_then(|options| reader.finish().map(|()| options)).map_err(|e| shown(&e))
     }
 
@@ -420,27 +333,35 @@ mod tests {
     fn changes_need_a_key() {
         let debezium = [("format", "debezium-json")];
         let keyed = sink_with(read_sink, &[1, 2], &debezium).unwrap();
-        assert_eq!((keyed.key, keyed.form), (vec![1, 2], ChangeForm::Debezium { key: vec![1, 2] }));
+        assert_eq!((keyed.fields.key, keyed.form), (vec![1, 2], ChangeForm::Debezium { key: vec![1, 2] }));
         let fields = sink_with(read_sink, &[1, 2], &[debezium[0], ("key.fields", "c")]).unwrap();
-        assert_eq!((fields.key, fields.form), (vec![2], ChangeForm::Debezium { key: vec![1, 2] }));
+        assert_eq!((fields.fields.key, fields.form), (vec![2], ChangeForm::Debezium { key: vec![1, 2] }));
         let keyless = sink(&[debezium[0], ("key.fields", "c")]).unwrap();
-        assert_eq!((keyless.key, keyless.form), (vec![2], ChangeForm::Debezium { key: vec![] }));
+        assert_eq!((keyless.fields.key, keyless.form), (vec![2], ChangeForm::Debezium { key: vec![] }));
         refused(sink(&debezium), "22023 changes of rows need a message key in Kafka");
         let alien = [debezium[0], ("key.fields", "a")];
         refused(sink_with(read_sink, &[1, 2], &alien), "column \"a\" of \"key.fields\" is not in the primary key");
-        refused(sink_with(read_sink, &[0], &[]), "0A000 a Kafka sink in format \"json\" cannot have a primary key");
+        for format in ["json", "csv", "raw"] {
+            let expected = format!("0A000 a Kafka sink in format \"{format}\" cannot have a primary key");
+            refused(sink_with(read_sink, &[0], &[("format", format)]), &expected);
+        }
+        let key = [debezium[0], ("key.format", "debezium-json")];
+        refused(sink_with(read_sink, &[0], &key), "22023 a message key cannot have format \"debezium-json\"");
     }
 
     #[test]
     fn upsert_sinks_are_keyed_by_their_primary_key() {
         let read = |key: &[usize], extra: &[(&str, &str)]| sink_with(read_upsert_sink, key, extra);
         let options = read(&[2, 0], &[("key.format", "json"), ("value.fields-include", "except_key")]).unwrap();
-        assert_eq!((options.key, options.value, options.form), (vec![2, 0], vec![1], ChangeForm::Upserts));
+        let SinkOptions { fields, form, .. } = options;
+        assert_eq!((fields.key, fields.value, form), (vec![2, 0], vec![1], ChangeForm::Upserts));
+        let csv = read(&[0], &[("format", "raw"), ("key.format", "csv"), ("key.csv.field-delimiter", ";")]).unwrap();
+        assert_eq!((csv.fields.value_format.name(), csv.fields.key_format.name()), ("raw", "csv"));
         refused(read(&[], &[]), "42P16 an upsert-kafka sink needs a primary key");
         refused(read(&[0], &[("key.fields", "a")]), "the key of an upsert-kafka sink is its primary key");
         refused(read(&[0], &[("format", "debezium-json")]), "cannot write format \"debezium-json\"");
         let iso = read(&[0], &[("key.json.timestamp-format.standard", "ISO-8601")]).unwrap();
-        assert_ne!(iso.key_json, iso.format.json);
+        assert_ne!(iso.fields.key_format, iso.fields.value_format);
     }
 
     #[track_caller]
@@ -458,10 +379,15 @@ mod tests {
         assert_eq!(mode(&timestamp), Ok(Startup::Timestamp(5)));
         refused(mode(&[]), "\"scan.startup.mode\" is required");
         refused(mode(&timestamp[..1]), "\"scan.startup.timestamp-millis\" is required");
-        refused(
-            mode(&[("scan.startup.mode", "group-offsets")]),
-            "0A000 startup mode \"group-offsets\" is not supported",
-        );
+        refused(mode(&[("scan.startup.mode", "group-offsets")]), "needs option \"properties.group.id\"");
+        let group = [("scan.startup.mode", "group-offsets"), ("properties.group.id", "g")];
+        assert_eq!(mode(&group), Ok(Startup::Group(GroupReset::None)));
+        let reset = [group[0], group[1], ("properties.auto.offset.reset", "latest")];
+        assert_eq!(mode(&reset), Ok(Startup::Group(GroupReset::Latest)));
+        let specific =
+            [("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "partition:1,offset:5")];
+        assert_eq!(mode(&specific), Ok(Startup::Specific([(1, 5)].into())));
+        refused(mode(&specific[..1]), "\"scan.startup.specific-offsets\" is required");
         refused(
             mode(&[("scan.startup.mode", "latest-offset"), ("scan.startup.timestamp-millis", "5")]),
             "needs startup mode \"timestamp\"",
@@ -477,17 +403,79 @@ mod tests {
         refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
         refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
         refused(with("topic", "a;b"), "A source reads one topic");
-        refused(with("format", "avro"), "Possible values are \"json\", \"debezium-json\"");
+        refused(with("format", "avro"), "Possible values are \"json\", \"debezium-json\", \"csv\", \"raw\"");
         let options = with("properties.sasl.password", "hunter2").unwrap();
         assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
         assert!(!format!("{options:?}").contains("hunter2"));
     }
 
     #[test]
+    fn bounded_modes() {
+        let bound = |extra: &[(&str, &str)]| {
+            source(&[&[("scan.startup.mode", "earliest-offset")], extra].concat()).map(|options| options.bound)
+        };
+        assert_eq!(bound(&[]), Ok(None));
+        assert_eq!(bound(&[("scan.bounded.mode", "latest-offset")]), Ok(Some(Bound::Latest)));
+        let timestamp = [("scan.bounded.mode", "timestamp"), ("scan.bounded.timestamp-millis", "7")];
+        assert_eq!(bound(&timestamp), Ok(Some(Bound::Timestamp(7))));
+        let specific =
+            [("scan.bounded.mode", "specific-offsets"), ("scan.bounded.specific-offsets", "partition:0,offset:9")];
+        assert_eq!(bound(&specific), Ok(Some(Bound::Specific([(0, 9)].into()))));
+        refused(bound(&timestamp[1..]), "needs bounded mode \"timestamp\"");
+        refused(bound(&[("scan.bounded.mode", "group-offsets")]), "needs option \"properties.group.id\"");
+    }
+
+    #[test]
+    fn upsert_sources_are_keyed_by_their_primary_key() {
+        let read = |key: &[usize], extra: &[(&str, &str)]| {
+            let mut reader = reader(extra);
+            let columns = columns();
+            let read = read_upsert_source(Declared::from(&columns), key, &mut reader);
+            read.and_then(|read| reader.finish().map(|()| read)).map_err(|e| shown(&e))
+        };
+        let options = read(&[2, 0], &[]).unwrap();
+        assert_eq!(
+            (options.fields.key, options.fields.value, options.startup),
+            (vec![2, 0], vec![0, 1, 2], Startup::Earliest)
+        );
+        assert!(options.upserts && options.bound.is_none());
+        let options = read(&[2], &[("key.format", "raw"), ("value.fields-include", "EXCEPT_KEY")]).unwrap();
+        assert_eq!((options.fields.key_format.name(), options.fields.value), ("raw", vec![0, 1]));
+        assert!(
+            read(&[0], &[("scan.startup.mode", "earliest-offset"), ("scan.bounded.mode", "latest-offset")]).is_ok()
+        );
+        refused(read(&[], &[]), "42P16 an upsert-kafka source needs a primary key");
+        refused(read(&[0], &[("key.fields", "a")]), "the key of an upsert-kafka source is its primary key");
+        refused(read(&[0], &[("scan.startup.mode", "latest-offset")]), "is read from the topic's beginning");
+        refused(
+            read(&[0], &[("format", "debezium-json")]),
+            "an upsert-kafka source cannot read format \"debezium-json\"",
+        );
+        refused(read(&[0], &[("key.format", "debezium-json")]), "22023 a message key cannot have format");
+    }
+
+    #[test]
+    fn keys_of_sources() {
+        let fields = |extra: &[(&str, &str)]| {
+            source(&[&[("scan.startup.mode", "earliest-offset")], extra].concat()).map(|options| options.fields)
+        };
+        let key = [("key.format", "raw"), ("key.fields", "b"), ("value.fields-include", "EXCEPT_KEY")];
+        let found = fields(&key).unwrap();
+        assert_eq!((found.key, found.value), (vec![1], vec![0, 2]));
+        let found = fields(&key[..2]).unwrap();
+        assert_eq!((found.key, found.value), (vec![], vec![0, 1, 2]));
+        refused(fields(&key[..1]), "\"key.fields\" is required");
+        refused(fields(&key[1..]), "\"key.format\" is required");
+        let whole = [("format", "debezium-json"), key[0], key[1], key[2]];
+        refused(fields(&whole), "22023 messages of format \"debezium-json\" hold whole rows");
+        refused(fields(&[("format", "csv"), ("csv.header", "true")]), "option \"csv.header\" is for files");
+    }
+
+    #[test]
     fn keys_of_sinks() {
-        assert_eq!(sink(&[]).unwrap().key, [] as [usize; 0]);
+        assert_eq!(sink(&[]).unwrap().fields.key, [] as [usize; 0]);
         let options = sink(&[("key.fields", "c; a"), ("value.fields-include", "EXCEPT_KEY")]).unwrap();
-        assert_eq!((options.key, options.value), (vec![2, 0], vec![1]));
+        assert_eq!((options.fields.key, options.fields.value), (vec![2, 0], vec![1]));
         refused(sink(&[("key.fields", "d")]), "column \"d\" of \"key.fields\" does not exist");
         refused(sink(&[("key.fields", "a;a")]), "appears twice");
         refused(sink(&[("key.format", "json")]), "\"key.fields\" is required");

@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::SharedContext;
+use super::metadata::{About, TimestampType, Wanted};
 
 /// Messages taken from librdkafka at once: enough that the call does not count.
 const BATCH: usize = 1024;
@@ -49,6 +50,7 @@ pub(super) enum Fetched<'a> {
     Message {
         offset: u64,
         value: Option<&'a [u8]>,
+        about: About<'a>,
     },
     /// The partition's present end: the offset that the next message will have at least.
     End {
@@ -99,8 +101,9 @@ impl PartitionQueue {
         Some(PartitionQueue { queue, batch: Vec::with_capacity(BATCH), signal, _consumer: Arc::clone(consumer) })
     }
 
-    /// Hands what is at hand, at most one batch, to `each`; says how much it was. Does not block.
-    pub(super) fn consume(&mut self, mut each: impl FnMut(Fetched<'_>)) -> usize {
+    /// Hands what is at hand, at most one batch, to `each`; says how much it was. Does not block. Of a message's metadata
+    /// there is what is `wanted`.
+    pub(super) fn consume(&mut self, wanted: Option<&Wanted>, mut each: impl FnMut(Fetched<'_>)) -> usize {
         self.batch.clear();
         // SAFETY: the vector has room for BATCH pointers; librdkafka writes as many as it returns, each to a message that
         // is ours from then on.
@@ -112,7 +115,7 @@ impl PartitionQueue {
         };
         for message in self.batch.drain(..).filter_map(NonNull::new) {
             let message = Message(message);
-            each(message.fetched());
+            each(message.fetched(wanted));
         }
         count
     }
@@ -147,7 +150,7 @@ unsafe extern "C" fn raise_signal(_client: *mut rd::rd_kafka_t, opaque: *mut c_v
 struct Message(NonNull<rd::rd_kafka_message_t>);
 
 impl Message {
-    fn fetched(&self) -> Fetched<'_> {
+    fn fetched(&self, wanted: Option<&Wanted>) -> Fetched<'_> {
         // SAFETY: librdkafka hands out initialised messages that stay unchanged until they are destroyed.
         let message = unsafe { self.0.as_ref() };
         let offset = u64::try_from(message.offset).unwrap_or(0);
@@ -157,10 +160,64 @@ impl Message {
                     // SAFETY: `payload` points to `len` bytes that live as long as the message.
                     unsafe { std::slice::from_raw_parts(message.payload.cast::<u8>(), message.len) }
                 });
-                Fetched::Message { offset, value }
+                let about = wanted.map_or_else(About::default, |wanted| self.about(wanted));
+                Fetched::Message { offset, value, about }
             }
             rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Fetched::End { offset },
             code => Fetched::Failed { code: code.into(), reason: self.reason() },
+        }
+    }
+
+    fn about(&self, wanted: &Wanted) -> About<'_> {
+        // SAFETY: librdkafka hands out initialised messages that stay unchanged until they are destroyed.
+        let message = unsafe { self.0.as_ref() };
+        let key = (!message.key.is_null()).then(|| {
+            // SAFETY: `key` points to `key_len` bytes that live as long as the message.
+            unsafe { std::slice::from_raw_parts(message.key.cast::<u8>(), message.key_len) }
+        });
+        let timestamp = if wanted.timestamp() { self.timestamp() } else { None };
+        let headers = if wanted.headers() { self.headers() } else { Vec::new() };
+        About { key, timestamp, headers }
+    }
+
+    fn timestamp(&self) -> Option<(i64, TimestampType)> {
+        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive; librdkafka writes the type to `kind`.
+        let millis = unsafe { rd::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
+        match kind {
+            rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME => Some((millis, TimestampType::CreateTime)),
+            rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => {
+                Some((millis, TimestampType::LogAppendTime))
+            }
+            _ => None,
+        }
+    }
+
+    /// In the order in which they were written; a name may come twice.
+    fn headers(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+        let mut found = Vec::new();
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive; the headers that librdkafka points us to are the message's own.
+        let code = unsafe { rd::rd_kafka_message_headers(self.0.as_ptr(), &raw mut headers) };
+        if code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || headers.is_null() {
+            return found;
+        }
+        loop {
+            let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: `headers` is alive; librdkafka writes to the three places only if there is a header of that index.
+            let code = unsafe {
+                let (name, value, length) = (&raw mut name, &raw mut value, &raw mut length);
+                rd::rd_kafka_header_get_all(headers, found.len(), name, value, length)
+            };
+            if code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+                return found;
+            }
+            // SAFETY: a C string, and `length` bytes, that live as long as the message.
+            let (name, value) = unsafe {
+                let bytes = |at: *const c_void| std::slice::from_raw_parts(at.cast::<u8>(), length);
+                (CStr::from_ptr(name).to_bytes(), (!value.is_null()).then(|| bytes(value)))
+            };
+            found.push((name, value));
         }
     }
 

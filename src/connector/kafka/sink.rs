@@ -7,15 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
+use super::super::declared::Declared;
 use super::super::options::OptionReader;
 use super::super::{DeliveryError, Part, Sink, SinkWriter, Takes};
 use super::client::{self, SharedContext, TIMEOUT};
@@ -23,9 +24,8 @@ use super::options::{SinkOptions, read_sink, read_upsert_sink};
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Encoder;
-use crate::format::changes::{ChangeEncoder, ChangeForm, Messages};
-use crate::format::json::JsonEncoder;
-use crate::types::{Column, schema_of};
+use crate::format::changes::{ChangeEncoder, Message, Messages};
+use crate::types::schema_of;
 
 /// How long a record may be under way before it counts as failed (and its part is tried again).
 const MESSAGE_TIMEOUT_MS: &str = "30000";
@@ -43,20 +43,20 @@ const CREATION_ATTEMPTS: u32 = 3;
 ///
 /// # Errors
 /// `22023` for options that are missing, ill-typed or ours; `0A000` for what is not supported. The broker is not asked.
-pub fn sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
-    declared(columns, read_sink(columns, primary_key, options)?)
+pub fn sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+    new_sink(declared, read_sink(declared, primary_key, options)?)
 }
 
 /// `'connector' = 'upsert-kafka'` in CREATE SINK: keys set, and tombstones where nothing is left of a key.
 ///
 /// # Errors
 /// As [`sink`]; `42P16` without a primary key.
-pub fn upsert_sink(columns: &[Column], primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
-    declared(columns, read_upsert_sink(columns, primary_key, options)?)
+pub fn upsert_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+    new_sink(declared, read_upsert_sink(declared, primary_key, options)?)
 }
 
-fn declared(columns: &[Column], options: SinkOptions) -> Result<Arc<dyn Sink>> {
-    encoders(&options, &schema_of(columns))?;
+fn new_sink(declared: Declared, options: SinkOptions) -> Result<Arc<dyn Sink>> {
+    Encoders::new(&options, &schema_of(declared.columns))?;
     Ok(Arc::new(KafkaSink { options }))
 }
 
@@ -67,11 +67,7 @@ struct KafkaSink {
 
 impl Sink for KafkaSink {
     fn takes(&self) -> Takes {
-        match &self.options.form {
-            ChangeForm::Appends => Takes::Appends,
-            ChangeForm::Upserts => Takes::Upserts { key: self.options.key.clone() },
-            ChangeForm::Debezium { key } => Takes::Changes { key: key.clone() },
-        }
+        Takes::told_as(&self.options.form, &self.options.fields.key)
     }
 
     fn notice(&self) -> Option<String> {
@@ -102,13 +98,12 @@ impl Sink for KafkaSink {
     }
 
     fn open(&self, job: &str, schema: SchemaRef) -> Result<Box<dyn SinkWriter>> {
-        let (value, key) = encoders(&self.options, &schema)?;
+        let encoders = Encoders::new(&self.options, &schema)?;
         tracing::debug!(target: "kafka", "job \"{job}\" writes topic \"{}\"", self.options.topic);
         let options = self.options.clone();
         Ok(Box::new(KafkaWriter {
             options,
-            value,
-            key,
+            encoders,
             producer: None,
             messages: Messages::default(),
             keys: Encoded::default(),
@@ -116,11 +111,20 @@ impl Sink for KafkaSink {
     }
 }
 
-/// The encoders of values and, if there are any, keys.
-fn encoders(options: &SinkOptions, schema: &SchemaRef) -> Result<(ChangeEncoder, Option<JsonEncoder>)> {
-    let value = options.format.encoder(options.form.clone(), schema, &options.value)?;
-    let key = (!options.key.is_empty()).then(|| JsonEncoder::with_columns(schema, &options.key, options.key_json));
-    Ok((value, key.transpose()?))
+struct Encoders {
+    value: ChangeEncoder,
+    /// None: messages have no key.
+    key: Option<Box<dyn Encoder>>,
+}
+
+impl Encoders {
+    fn new(options: &SinkOptions, schema: &SchemaRef) -> Result<Encoders> {
+        let fields = &options.fields;
+        let value = fields.value_format.encoder(schema, &fields.value)?;
+        let value = ChangeEncoder::new(options.form.clone(), value);
+        let key = (!fields.key.is_empty()).then(|| fields.key_format.encoder(schema, &fields.key));
+        Ok(Encoders { value, key: key.transpose()? })
+    }
 }
 
 fn producer(options: &SinkOptions, context: Context) -> Result<BaseProducer<Context>, KafkaError> {
@@ -148,7 +152,7 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn fill(&mut self, encoder: &JsonEncoder, rows: &RecordBatch) -> Result<()> {
+    fn fill(&mut self, encoder: &dyn Encoder, rows: &RecordBatch) -> Result<()> {
         self.data.clear();
         self.ends.clear();
         encoder.encode(rows, &mut self.data, &mut self.ends)
@@ -162,8 +166,7 @@ impl Encoded {
 
 struct KafkaWriter {
     options: SinkOptions,
-    value: ChangeEncoder,
-    key: Option<JsonEncoder>,
+    encoders: Encoders,
     /// Made when first needed, and anew after it failed for good.
     producer: Option<BaseProducer<Context>>,
     messages: Messages,
@@ -201,26 +204,27 @@ impl KafkaWriter {
     /// Hands the messages of `batch` to the producer.
     fn send(&mut self, producer: &BaseProducer<Context>, batch: &ChangeBatch) -> Result<(), DeliveryError> {
         self.messages.clear();
-        self.value.encode(batch, &mut self.messages).map_err(DeliveryError::Fatal)?;
-        if let Some(key) = &self.key {
-            self.keys.fill(key, batch.rows()).map_err(DeliveryError::Fatal)?;
+        self.encoders.value.encode(batch, &mut self.messages).map_err(DeliveryError::Fatal)?;
+        if let Some(key) = &self.encoders.key {
+            self.keys.fill(&**key, batch.rows()).map_err(DeliveryError::Fatal)?;
         }
-        self.messages.iter().try_for_each(|message| {
-            let key = self.key.is_some().then(|| self.keys.get(message.row));
-            self.send_record(producer, key, message.value)
-        })
+        self.messages.iter().try_for_each(|message| self.send_message(producer, batch, &message))
     }
 
     /// A record without value is a tombstone.
-    fn send_record(
+    fn send_message(
         &self,
         producer: &BaseProducer<Context>,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
+        batch: &ChangeBatch,
+        &Message { row, value }: &Message,
     ) -> Result<(), DeliveryError> {
+        let about = |column: Option<usize>| column.and_then(|column| batch.rows().columns().get(column));
+        let timestamp = about(self.options.timestamp).and_then(|column| timestamp_millis(column, row));
+        let headers = about(self.options.headers).and_then(|column| headers(column, row));
+        let key = self.encoders.key.is_some().then(|| self.keys.get(row));
         let value_bytes = value.map_or(0, <[u8]>::len);
-        let mut record = BaseRecord::with_opaque_to(&self.options.topic, value_bytes);
-        (record.key, record.payload) = (key, value);
+        let record = BaseRecord::with_opaque_to(&self.options.topic, value_bytes);
+        let mut record = BaseRecord { key, payload: value, timestamp, headers, ..record };
         loop {
             // Once one record has failed the whole part will be sent again: the rest is spared.
             if producer.context().outcomes.lock().failure.is_some() {
@@ -278,6 +282,24 @@ impl KafkaWriter {
     fn failed(&self, code: RDKafkaErrorCode) -> Error {
         client::failed("write", &self.options.topic, code)
     }
+}
+
+/// A METADATA column's timestamp; none: the producer's clock is taken.
+fn timestamp_millis(column: &ArrayRef, row: usize) -> Option<i64> {
+    let micros = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    micros.is_valid(row).then(|| micros.value(row).div_euclid(1000))
+}
+
+/// A METADATA column's headers.
+fn headers(column: &ArrayRef, row: usize) -> Option<OwnedHeaders> {
+    let list = column.as_list_opt::<i32>().filter(|list| list.is_valid(row))?.value(row);
+    let rows = list.as_struct_opt()?;
+    let (names, values) = (rows.columns().first()?.as_string_view_opt()?, rows.columns().get(1)?.as_binary_view_opt()?);
+    let mut headers = OwnedHeaders::new_with_capacity(rows.len());
+    for (name, value) in names.iter().zip(values) {
+        headers = headers.insert(Header { key: name.unwrap_or_default(), value });
+    }
+    Some(headers)
 }
 
 /// What became of the records of the part at hand.

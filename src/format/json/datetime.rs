@@ -195,7 +195,7 @@ fn civil_from_days(days: i64) -> (i64, u64, u64) {
     (year, month as u64, day as u64)
 }
 
-pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
     if year < 0 {
         out.push(b'-');
@@ -212,7 +212,13 @@ pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
 }
 
 /// With as many digits of a second as `precision` says.
-pub(super) fn write_timestamp(micros: i64, precision: u8, zoned: bool, format: TimestampFormat, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_timestamp(
+    micros: i64,
+    precision: u8,
+    zoned: bool,
+    format: TimestampFormat,
+    out: &mut Vec<u8>,
+) {
     let seconds = micros.div_euclid(MICROS_PER_SECOND);
     let fraction = micros.rem_euclid(MICROS_PER_SECOND) as u64;
     write_date(seconds.div_euclid(SECONDS_PER_DAY), out);

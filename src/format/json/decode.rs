@@ -42,7 +42,7 @@ pub(super) fn decode_messages(
     chunk: &RawChunk,
     mut read: impl FnMut(Input, (usize, usize), &mut Object) -> Scan<()>,
 ) -> Result<(RecordBatch, Vec<BadMessage>)> {
-    let input = Input { chunk: &chunk.data, utf8: is_utf8(&chunk.data) };
+    let input = Input::new(&chunk.data);
     let mut columns = Object::new(schema.fields(), chunk.len());
     let mut bad = Vec::new();
     let mut tombstones = chunk.nulls.iter().peekable();
@@ -83,15 +83,8 @@ pub(super) fn open_message<'a>(input: Input<'a>, start: usize, end: usize) -> Sc
     Ok(scanner)
 }
 
-/// Text that is ASCII, as most is, is found to be so several times faster.
-fn is_utf8(bytes: &[u8]) -> bool {
-    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
-}
-
-/// A whole chunk of UTF-8 is whole messages of UTF-8, unless a character lies across a message's end.
 fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
-    let is_boundary = |at: usize| input.chunk.get(at).is_none_or(|byte| byte & 0xc0 != 0x80);
-    if input.utf8 && is_boundary(start) && is_boundary(end) {
+    if input.is_utf8(start, end) {
         return Ok(());
     }
     let message = input.chunk.get(start..end).unwrap_or_default();

@@ -6,10 +6,10 @@ use crate::error::{Error, SqlState};
 const SHOWN_BYTES: usize = 40;
 
 /// Boxed, so that the results of the hot path stay small.
-pub(super) type Scan<T> = Result<T, Box<Failure>>;
+pub(in crate::format) type Scan<T> = Result<T, Box<Failure>>;
 
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(in crate::format) struct Failure {
     state: SqlState,
     what: String,
     hint: Option<&'static str>,
@@ -25,31 +25,31 @@ enum Step {
 }
 
 impl Failure {
-    pub(super) fn new(state: SqlState, what: impl Into<String>) -> Box<Failure> {
+    pub(in crate::format) fn new(state: SqlState, what: impl Into<String>) -> Box<Failure> {
         Box::new(Failure { state, what: what.into(), hint: None, path: Vec::new() })
     }
 
     /// The bytes are not JSON.
-    pub(super) fn syntax(what: impl std::fmt::Display) -> Box<Failure> {
+    pub(in crate::format) fn syntax(what: impl std::fmt::Display) -> Box<Failure> {
         Failure::new(SqlState::BadCopyFileFormat, format!("invalid JSON: {what}"))
     }
 
-    pub(super) fn with_hint(mut self: Box<Self>, hint: &'static str) -> Box<Failure> {
+    pub(in crate::format) fn with_hint(mut self: Box<Self>, hint: &'static str) -> Box<Failure> {
         self.hint = Some(hint);
         self
     }
 
-    pub(super) fn in_field(mut self: Box<Self>, name: &str) -> Box<Failure> {
+    pub(in crate::format) fn in_field(mut self: Box<Self>, name: &str) -> Box<Failure> {
         self.path.push(Step::Field(name.to_string()));
         self
     }
 
-    pub(super) fn in_element(mut self: Box<Self>, index: usize) -> Box<Failure> {
+    pub(in crate::format) fn in_element(mut self: Box<Self>, index: usize) -> Box<Failure> {
         self.path.push(Step::Element(index + 1));
         self
     }
 
-    pub(super) fn into_error(self) -> Error {
+    pub(in crate::format) fn into_error(self) -> Error {
         let mut path = String::new();
         for step in self.path.iter().rev() {
             match step {
@@ -71,7 +71,7 @@ impl Failure {
 }
 
 /// A piece of a message as an error text shows it.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
+pub(in crate::format) fn excerpt(bytes: &[u8]) -> String {
     match bytes.get(..SHOWN_BYTES) {
         Some(start) if bytes.len() > SHOWN_BYTES => format!("{}...", String::from_utf8_lossy(start)),
         _ => String::from_utf8_lossy(bytes).into_owned(),

@@ -27,15 +27,17 @@
 //! - A message without a value (a Kafka tombstone) is no row, and is not an error.
 //! - What the encoder writes, the decoder reads back to the same values.
 //! - Nothing is allocated for a message, only for a chunk.
+//!
+//! CSV shares what is not JSON's alone: the growing columns, and the text of numbers, dates and timestamps.
 
 mod base64;
-mod column;
-mod datetime;
+pub(super) mod column;
+pub(super) mod datetime;
 mod debezium;
 mod decode;
 mod encode;
-mod failure;
-mod number;
+pub(super) mod failure;
+pub(super) mod number;
 mod object;
 mod scan;
 mod special;
@@ -43,13 +45,11 @@ mod special;
 mod tests;
 mod texts;
 
-use std::str::FromStr;
-
 pub use debezium::DebeziumDecoder;
 pub use decode::JsonDecoder;
 pub use encode::JsonEncoder;
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// How a source or a sink wants its JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,19 +65,6 @@ pub enum TimestampFormat {
     Sql,
     /// "2024-01-01T12:30:00.000", likewise.
     Iso8601,
-}
-
-impl FromStr for TimestampFormat {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "SQL" => Ok(TimestampFormat::Sql),
-            "ISO-8601" => Ok(TimestampFormat::Iso8601),
-            other => Err(Error::new(SqlState::InvalidParameterValue, format!("unknown timestamp format \"{other}\""))
-                .with_hint("Use 'SQL' or 'ISO-8601'.")),
-        }
-    }
 }
 
 /// Refuses what JSON has no form for.

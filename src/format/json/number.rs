@@ -203,7 +203,7 @@ impl<const N: usize> Backwards<N> {
     }
 }
 
-pub(super) fn write_integer(value: i64, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_integer(value: i64, out: &mut Vec<u8>) {
     let mut text = Backwards::<20>::new();
     text.put_digits(value.unsigned_abs(), 1);
     if value < 0 {
@@ -220,7 +220,7 @@ pub(super) fn write_padded(value: u64, width: usize, out: &mut Vec<u8>) {
 }
 
 /// Exact decimal text with all the digits of the scale: 12.50.
-pub(super) fn write_numeric(unscaled: i128, scale: i8, out: &mut Vec<u8>) {
+pub(in crate::format) fn write_numeric(unscaled: i128, scale: i8, out: &mut Vec<u8>) {
     /// The most digits that a u64 always holds.
     const STEP: usize = 19;
     let step = POWERS_OF_TEN[STEP] as u128;
@@ -255,7 +255,7 @@ pub(super) fn write_numeric(unscaled: i128, scale: i8, out: &mut Vec<u8>) {
 }
 
 /// The shortest text that reads back as the same value; NaN and the infinities, which JSON lacks, as strings.
-pub(super) fn write_float<T>(value: T, magnitude: f64, out: &mut Vec<u8>)
+pub(in crate::format) fn write_float<T>(value: T, magnitude: f64, out: &mut Vec<u8>)
 where
     T: std::fmt::Display + std::fmt::LowerExp,
 {

@@ -26,7 +26,7 @@ fn chunk<T: AsRef<[u8]>>(messages: &[T]) -> RawChunk {
         ends.push(data.len() as u32);
     }
     let offsets = (0..ends.len() as u64).collect();
-    RawChunk { data: data.into(), ends, offsets, nulls: Vec::new() }
+    RawChunk { data: data.into(), ends, offsets, ..RawChunk::default() }
 }
 
 fn decode<T: AsRef<[u8]>>(schema: &SchemaRef, messages: &[T]) -> Decoded {

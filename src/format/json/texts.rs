@@ -25,18 +25,20 @@ const UNESCAPED: u32 = 1;
 /// A text column under construction.
 ///
 /// Invariant: every view is of whole characters. What it shows lies between two quotes of a message that is UTF-8, or was
-/// written by [`unescape`] from such.
+/// written by [`unescape`] from such; or it is checked in the end.
 pub(super) struct Texts {
     /// Arrow's views: the length, then the text itself, or its first four bytes, its buffer, and its place there.
     views: Vec<u128>,
     unescaped: Vec<u8>,
     /// VARCHAR(n)'s n.
     max_characters: Option<u32>,
+    /// Some views are of what others say is UTF-8, and where they say it stands: they are checked in the end.
+    unchecked: bool,
 }
 
 impl Texts {
     pub(super) fn new(rows: usize, max_characters: Option<u32>) -> Texts {
-        Texts { views: Vec::with_capacity(rows), unescaped: Vec::new(), max_characters }
+        Texts { views: Vec::with_capacity(rows), unescaped: Vec::new(), max_characters, unchecked: false }
     }
 
     pub(super) fn truncate(&mut self, rows: usize) {
@@ -57,13 +59,28 @@ impl Texts {
         } else {
             (scanner.bytes(), text.start, text.end, CHUNK)
         };
-        let Some(view) = view(bytes, start, end, buffer) else {
-            return Err(Failure::new(SqlState::ConfigurationLimitExceeded, "more than 2 GiB of text in one chunk"));
-        };
+        let view = view(bytes.get(start..).unwrap_or_default(), end - start, start, buffer).ok_or_else(too_much)?;
         if let Some(max) = self.max_characters {
             check_length(bytes.get(start..end).unwrap_or_default(), max, ty)?;
         }
         self.views.push(view);
+        Ok(())
+    }
+
+    /// Appends a text that was read elsewhere. `place`: where in the chunk it begins; `None`: it does not stand there.
+    pub(super) fn push(&mut self, text: &[u8], place: Option<usize>, ty: &SqlType) -> Scan<()> {
+        if let Some(max) = self.max_characters {
+            check_length(text, max, ty)?;
+        }
+        let (start, buffer) = match place {
+            Some(place) => (place, CHUNK),
+            None => (self.unescaped.len(), UNESCAPED),
+        };
+        self.views.push(view(text, text.len(), start, buffer).ok_or_else(too_much)?);
+        if place.is_none() {
+            self.unescaped.extend_from_slice(text);
+        }
+        self.unchecked = true;
         Ok(())
     }
 
@@ -73,20 +90,29 @@ impl Texts {
         if !self.unescaped.is_empty() {
             buffers.push(Buffer::from(self.unescaped));
         }
-        // SAFETY: there is a view for each row; each was made by `view` from bytes of these buffers, which have only grown
+        if self.unchecked {
+            return Ok(Arc::new(StringViewArray::try_new(self.views.into(), buffers, nulls)?));
+        }
+        // SAFETY: there is a view for each row; each was made in `read` from bytes of these buffers, which have only grown
         // since, and shows whole characters by the invariant of `Texts`.
         let array = unsafe { StringViewArray::new_unchecked(self.views.into(), buffers, nulls) };
         Ok(Arc::new(array))
     }
 }
 
-/// The view of `bytes[start..end]`, which is in buffer `buffer`; `None`: out of `bytes`, or of a view's 31 bits.
+#[cold]
+fn too_much() -> Box<Failure> {
+    Failure::new(SqlState::ConfigurationLimitExceeded, "more than 2 GiB of text in one chunk")
+}
+
+/// The view of the first `length` of `bytes`, which begin at `start` of buffer `buffer`; `None`: there are not so many, or it
+/// is out of a view's 31 bits.
 #[inline]
-fn view(bytes: &[u8], start: usize, end: usize, buffer: u32) -> Option<u128> {
-    let text = bytes.get(start..end)?;
+fn view(bytes: &[u8], length: usize, start: usize, buffer: u32) -> Option<u128> {
+    let text = bytes.get(..length)?;
     let length = i32::try_from(text.len()).ok()? as u128;
     if text.len() <= INLINE_BYTES {
-        let shown = match bytes.get(start..).and_then(|rest| rest.first_chunk()) {
+        let shown = match bytes.first_chunk() {
             Some(block) => u128::from_le_bytes(*block) & !(u128::MAX << (8 * text.len())),
             None => text.iter().rev().fold(0, |shown, byte| shown << 8 | u128::from(*byte)),
         };

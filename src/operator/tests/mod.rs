@@ -2,6 +2,7 @@
 
 mod interval_join;
 mod join;
+mod normalize;
 mod random;
 mod script;
 mod sessions;

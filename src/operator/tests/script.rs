@@ -1,7 +1,7 @@
 //! Scripts: an operator, what is pushed into it, and what comes out by the end of each tick.
 //!
 //! ```text
-//! input k:text v:bigint ts:timestamp(3) [changing]
+//! input k:text v:bigint ts:timestamp(3) [changing | upserts]
 //! operator aggregate keys=k calls=count(*),sum(v),max(v)?flag
 //! push
 //! a | 1 | 1000
@@ -284,6 +284,11 @@ impl<'a> Script<'a> {
                 let changelog = if with_before { Changelog::Changing } else { Changelog::Upsert };
                 (Op::Upsert { key: self.keys(), keeps, latest, with_before }, input, changelog)
             }
+            "normalize" => {
+                let place = self.index(self.option("place").unwrap());
+                let columns = input.into_iter().enumerate().filter(|(at, _)| *at != place).map(|(_, column)| column);
+                (Op::Normalize { key: self.keys(), place }, columns.collect(), Changelog::Changing)
+            }
             "top_n" => {
                 let op = self.top_n();
                 let ranked = self.operator.contains(&"ranked").then(|| ("rank".to_string(), SqlType::BigInt));
@@ -300,7 +305,10 @@ impl<'a> Script<'a> {
 fn parse_input(words: &str) -> (SchemaRef, Changelog) {
     let (words, changelog) = match words.strip_suffix(" changing") {
         Some(words) => (words, Changelog::Changing),
-        None => (words, Changelog::AppendOnly),
+        None => match words.strip_suffix(" upserts") {
+            Some(words) => (words, Changelog::Upsert),
+            None => (words, Changelog::AppendOnly),
+        },
     };
     let columns: Vec<_> = words.split(' ').map(|w| w.split_once(':').unwrap()).map(|(n, t)| (n, sql_type(t))).collect();
     (schema(&columns), changelog)
@@ -396,4 +404,4 @@ macro_rules! scripts {
 }
 
 scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update,
-window_aggregate_late, sliding_aggregate, session_aggregate, top_n, upsert, early_firing, late_rows, }
+window_aggregate_late, sliding_aggregate, session_aggregate, top_n, upsert, normalize, early_firing, late_rows, }

@@ -227,6 +227,7 @@ impl Lowering<'_> {
             },
             Op::TopN { .. } | Op::EarlyFiring { .. } | Op::LateRows { .. } => self.window_column_of(input(0)?, column),
             Op::Scan { .. }
+            | Op::Normalize { .. }
             | Op::ViewScan { .. }
             | Op::Aggregate { .. }
             | Op::Join { .. }

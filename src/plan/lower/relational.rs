@@ -11,6 +11,7 @@ use super::build::{Facts, plain};
 use super::top_n::{RankedRows, unbounded};
 use super::{Lowering, Rows, Slot, Window, WindowColumn};
 use crate::catalog::WatermarkClause;
+use crate::connector::place_column;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::aggregate_in_where;
 use crate::plan::query::late_rows::LateRowsNode;
@@ -60,7 +61,10 @@ impl Lowering<'_> {
         };
         let wanted = self.wanted.get(name).cloned().unwrap_or_default();
         let (node, columns) = match &relation.kind {
-            RelationKind::Source { watermark, changelog } => {
+            RelationKind::Source { watermark, changelog: Changelog::Upsert, key } => {
+                self.upsert_scan(&relation, watermark.as_ref(), key, wanted)?
+            }
+            RelationKind::Source { watermark, changelog, .. } => {
                 self.source_scan(&relation, watermark.as_ref(), *changelog, wanted)?
             }
             RelationKind::View(output) => self.view_scan(&relation, output, wanted)?,
@@ -83,7 +87,12 @@ impl Lowering<'_> {
         if let Some(watermark) = &planned {
             wanted.extend(&watermark.columns);
         }
-        let columns = some_column(wanted);
+        let mut columns = some_column(wanted);
+        let mut fields = fields_of(relation, &columns)?;
+        if changelog == Changelog::Upsert {
+            columns.push(relation.columns.len());
+            fields.push(place_column().field());
+        }
         let watermark = match planned {
             Some(planned) => {
                 let column = columns.iter().position(|c| *c == planned.time).ok_or_else(lost_column)?;
@@ -92,14 +101,33 @@ impl Lowering<'_> {
             }
             None => None,
         };
-        let facts = Facts {
-            fields: fields_of(relation, &columns)?,
-            changelog,
-            event_time: watermark.as_ref().map(|w| w.event_time),
-            unique_key: None,
-        };
+        let facts = Facts { fields, changelog, event_time: watermark.as_ref().map(|w| w.event_time), unique_key: None };
         let op = Op::Scan { source: relation.name.clone(), columns: columns.clone(), watermark };
         Ok((self.builder.add(op, Vec::new(), facts), columns))
+    }
+
+    /// The same of a source of upserts, whose messages replace each other by `key`.
+    fn upsert_scan(
+        &mut self,
+        relation: &Relation,
+        watermark: Option<&WatermarkClause>,
+        key: &[usize],
+        mut wanted: BTreeSet<usize>,
+    ) -> Result<(usize, Vec<usize>)> {
+        wanted.extend(key);
+        let (scan, mut columns) = self.source_scan(relation, watermark, Changelog::Upsert, wanted)?;
+        let key = key.iter().map(|column| columns.iter().position(|c| c == column));
+        let key: Vec<usize> = key.collect::<Option<_>>().ok_or_else(lost_column)?;
+        let place = columns.len().saturating_sub(1);
+        columns.truncate(place);
+        let facts = Facts {
+            fields: fields_of(relation, &columns)?,
+            changelog: Changelog::Changing,
+            event_time: self.builder.node(scan).event_time,
+            unique_key: Some(key.clone()),
+        };
+        let op = Op::Normalize { key: key.clone(), place };
+        Ok((self.builder.add(op, vec![(scan, Distribution::Hash(key))], facts), columns))
     }
 
     /// The same of a materialized view: what is known of its rows stays known of the columns that are read.

@@ -35,3 +35,5 @@ CREATE SINK wide (
 CREATE SOURCE payments (
     order_id INTEGER, amount NUMERIC(12,2), paid TIMESTAMP(3), note TEXT, WATERMARK FOR paid AS paid
 ) WITH ('connector' = 'test');
+CREATE SOURCE profiles (note TEXT, customer TEXT, city TEXT, seen TIMESTAMP(3), PRIMARY KEY (customer) NOT ENFORCED)
+    WITH ('connector' = 'upserts');

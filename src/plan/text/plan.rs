@@ -152,6 +152,7 @@ fn op_text(op: &Op) -> Result<String> {
             lateness_text(*lateness),
             assigned.map(|column| format!(" assigned {column}")).unwrap_or_default(),
         ),
+        Op::Normalize { key, place } => format!("normalize key {key:?} place {place}"),
         Op::Upsert { key, keeps, latest, with_before } => format!(
             "upsert key {key:?} keeps {}{}{}",
             match keeps {

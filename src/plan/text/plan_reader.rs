@@ -136,6 +136,10 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
                 && is_time(input, time)
                 && output_width == 3 + keys.len() + aggregates.len()
         }
+        Op::Normalize { key, place } => {
+            let of_place = input.and_then(|schema| schema.fields().get(*place)).map(|field| field.data_type());
+            within(key) && !key.contains(place) && of_place == Some(&DataType::Int64) && output_width + 1 == width
+        }
         Op::Upsert { key, latest, .. } => {
             let is_time = |column| is_time(input, &EventTime { column, unit: 1 });
             within(key) && latest.is_none_or(is_time) && output_width == width
@@ -365,6 +369,12 @@ impl Reader<'_> {
             let lateness = self.lateness()?;
             let assigned = if self.lexer.word("assigned") { Some(self.lexer.integer()?) } else { None };
             return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned });
+        }
+        if lexer.word("normalize") {
+            lexer.require_word("key")?;
+            let key = self.columns()?;
+            self.lexer.require_word("place")?;
+            return Ok(Op::Normalize { key, place: self.lexer.integer()? });
         }
         if lexer.word("upsert") {
             lexer.require_word("key")?;

@@ -8,8 +8,8 @@ use datafusion::common::ScalarValue;
 
 use super::encode::Format;
 use super::encode::datetime::{date_from_binary, timestamp_from_binary};
-use super::parse;
 use crate::error::{Error, Result, SqlState};
+use crate::format::postgres as parse;
 use crate::types::{SqlType, UTC};
 
 /// A parameter's value; `bytes` `None` is null. `zone` reads a timestamp without an offset.

@@ -6,7 +6,7 @@
 //!    ([`cancel`]) or opens a session.
 //! 2. [`message`] reads the client's messages, trusting no length in them; [`socket`] buffers.
 //! 3. [`connection`] runs them against the session ([`conversation`]); [`extended`] keeps prepared statements and portals,
-//!    whose parameters [`decode`] (and [`parse`], for text) reads.
+//!    whose parameters [`decode`] reads (text by [`crate::format::postgres`], as CSV does).
 //! 4. [`rows`] sends results in bounded pieces, [`encode`] writes values, [`wire_type`] announces them, [`reply`] writes
 //!    every other answer.
 //!
@@ -22,7 +22,6 @@ mod decode;
 pub mod encode;
 mod extended;
 mod message;
-mod parse;
 mod reply;
 mod rows;
 mod socket;

@@ -3,7 +3,6 @@
 use chrono::{DateTime, LocalResult, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use super::encode::datetime::days_from_civil;
 use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 
 /// Any unambiguous beginning of true, false, yes, no, on, off; 1 and 0.
@@ -152,6 +151,16 @@ fn days(text: &str, before_christ: bool) -> Option<i64> {
         _ => return None,
     };
     (1..=length).contains(&day).then(|| days_from_civil(year, month, day))
+}
+
+/// Days from 1970-01-01 (Howard Hinnant's days_from_civil).
+pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let shifted_month = i64::from(if month > 2 { month - 3 } else { month + 9 });
+    let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 fn digits(text: &str, least: usize, most: usize) -> Option<i64> {
