@@ -19,7 +19,7 @@
 //!   `wall_clock` of a zone, if told so), `sweep` lays slices out window by window.
 //! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
 //! - `upsert` stands in front of sinks that keep one row a key, `normalize` behind sources whose messages replace each
-//!   other by key; `early_firing` holds back what open windows answer. What these gather in a tick are `tick_changes`.
+//!   other by key; `early_firing` holds back what open windows answer (`upsert` and it gather `tick_changes`).
 //! - `join` matches the rows of two inputs by key.
 //! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
 //! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.

@@ -149,7 +149,7 @@ impl Slices {
 
     fn slice_by(&self, clock: WallClock, time: i64) -> Option<Slice> {
         let start = self.start_shown(clock.shown_at(time)?);
-        let (first, end) = (clock.first_at(start)?, clock.last_at(start.checked_add(self.size)?)?);
+        let (first, end) = (clock.first_at(start)?, clock.settled_at(start.checked_add(self.size)?)?);
         let is_even = end - first == self.size && self.size <= MAX_EVEN_MICROS;
         let (from, to) = if is_even { (first, end) } else { (time, time + 1) };
         Some(Slice { from, to, first: end, last: end })

@@ -29,11 +29,17 @@ impl WallClock {
         }
     }
 
-    /// The last such instant: from it on clocks show `shown` or later for ever.
-    pub fn last_at(self, shown: i64) -> Option<i64> {
+    /// The first instant from which on clocks show `shown` or later for ever.
+    pub fn settled_at(self, shown: i64) -> Option<i64> {
         match self.0.from_local_datetime(&naive(shown)?) {
             MappedLocalTime::Single(time) => Some(time.timestamp_micros()),
-            MappedLocalTime::Ambiguous(first, second) => Some(first.timestamp_micros().max(second.timestamp_micros())),
+            MappedLocalTime::Ambiguous(first, second) => {
+                let (first, second) = (first.timestamp_micros(), second.timestamp_micros());
+                let (first, second) = (first.min(second), first.max(second));
+                // Clocks that are set back to just this time show no earlier one again.
+                let comes_again = self.shown_at(second.checked_sub(1)?)? < shown;
+                Some(if comes_again { second } else { first })
+            }
             MappedLocalTime::None => self.jump_over(shown),
         }
     }
@@ -61,11 +67,11 @@ mod tests {
         NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").unwrap().and_utc().timestamp_micros()
     }
 
-    /// What a New York clock shows, and the first and last instants at which it does, in UTC.
+    /// What a New York clock shows, the first instant at which it does, and the one from which on it shows nothing earlier.
     #[test]
     fn clocks_jump_and_are_set_back() {
         let clock = WallClock(chrono_tz::America::New_York);
-        for (shown, first, last) in [
+        for (shown, first, settled) in [
             ("2021-01-01 00:00", "2021-01-01 05:00", "2021-01-01 05:00"),
             ("2021-03-14 01:59", "2021-03-14 06:59", "2021-03-14 06:59"),
             ("2021-03-14 02:00", "2021-03-14 07:00", "2021-03-14 07:00"),
@@ -73,12 +79,13 @@ mod tests {
             ("2021-03-14 03:00", "2021-03-14 07:00", "2021-03-14 07:00"),
             ("2021-07-01 00:00", "2021-07-01 04:00", "2021-07-01 04:00"),
             ("2021-11-07 00:59", "2021-11-07 04:59", "2021-11-07 04:59"),
-            ("2021-11-07 01:00", "2021-11-07 05:00", "2021-11-07 06:00"),
+            ("2021-11-07 01:00", "2021-11-07 05:00", "2021-11-07 05:00"),
+            ("2021-11-07 01:01", "2021-11-07 05:01", "2021-11-07 06:01"),
             ("2021-11-07 01:59", "2021-11-07 05:59", "2021-11-07 06:59"),
             ("2021-11-07 02:00", "2021-11-07 07:00", "2021-11-07 07:00"),
         ] {
             assert_eq!(clock.first_at(micros(shown)), Some(micros(first)), "first {shown}");
-            assert_eq!(clock.last_at(micros(shown)), Some(micros(last)), "last {shown}");
+            assert_eq!(clock.settled_at(micros(shown)), Some(micros(settled)), "settled {shown}");
         }
         assert_eq!(clock.shown_at(micros("2021-11-07 05:30")), Some(micros("2021-11-07 01:30")));
         assert_eq!(clock.shown_at(micros("2021-11-07 06:30")), Some(micros("2021-11-07 01:30")));
