@@ -3,7 +3,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.LocalDateTime;
-import java.time.ZoneOffset;
+import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeFormatterBuilder;
 import java.time.temporal.ChronoField;
@@ -28,6 +28,11 @@ public class Oracle {
           .appendPattern("yyyy-MM-dd HH:mm:ss")
           .appendFraction(ChronoField.NANO_OF_SECOND, 0, 9, true)
           .toFormatter();
+  private static final DateTimeFormatter INSTANT =
+      new DateTimeFormatterBuilder().append(TIMESTAMP).appendOffset("+HH", "+00").toFormatter();
+
+  /** Of the session: instants are shown as its clocks show them. */
+  private static ZoneId zone = ZoneId.of("UTC");
 
   public static void main(String[] arguments) throws Exception {
     Configuration configuration = new Configuration();
@@ -68,6 +73,7 @@ public class Oracle {
       if (sql.startsWith("SET ")) {
         String[] pair = sql.substring("SET ".length()).replace("'", "").split("=");
         flink.getConfig().set(pair[0].strip(), pair[1].strip());
+        zone = flink.getConfig().getLocalTimeZone();
       } else if (name == null) {
         flink.executeSql(sql);
       } else {
@@ -101,7 +107,7 @@ public class Oracle {
     } else if (value instanceof LocalDateTime local) {
       return TIMESTAMP.format(local);
     } else if (value instanceof Instant instant) {
-      return TIMESTAMP.format(instant.atOffset(ZoneOffset.UTC)) + "+00";
+      return INSTANT.format(instant.atZone(zone));
     } else if (value instanceof Double || value instanceof Float) {
       return new BigDecimal(value.toString()).stripTrailingZeros().toPlainString();
     } else if (value instanceof BigDecimal decimal) {

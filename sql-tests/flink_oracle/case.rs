@@ -13,7 +13,7 @@ use std::path::Path;
 pub struct Script {
     /// The file's name without `.sql`.
     pub name: String,
-    /// Statements that declare what the cases read.
+    /// Statements that declare what the cases read, and settings.
     pub sources: Vec<String>,
     pub cases: Vec<Case>,
 }
@@ -53,7 +53,10 @@ impl Script {
                 match last {
                     Statement::Source => script.sources.last_mut().map(|source| *source = ours),
                     Statement::Case => script.cases.last_mut().map(|case| case.query = with_views(&views, &ours)),
-                    Statement::Setting => None,
+                    Statement::Setting => {
+                        script.sources.push(ours);
+                        Some(())
+                    }
                 }
                 .ok_or_else(|| format!("nothing stands before: {body}"))?;
             } else if let Some(name) = header.iter().find_map(|line| line.strip_prefix("-- case ")) {

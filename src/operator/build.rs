@@ -4,10 +4,12 @@ use arrow::datatypes::SchemaRef;
 
 use super::Operator;
 use super::aggregate::Aggregate;
+use super::early_firing::EarlyFiring;
 use super::filter::Filter;
 use super::group::Calls;
 use super::interval_join::IntervalJoin;
 use super::join::Join;
+use super::late_rows::LateRows;
 use super::normalize::Normalize;
 use super::processing_time::ProcessingTime;
 use super::project::Project;
@@ -48,6 +50,10 @@ pub fn build(
             Box::new(Project::new(exprs, &node.schema))
         }
         Op::Window { window, time } => Box::new(Window::new(Slices::new(window)?, *time, &node.schema)),
+        Op::LateRows { window, time, lateness } => Box::new(LateRows::new(Slices::new(window)?, *time, *lateness)),
+        Op::EarlyFiring { every, time, keys } => {
+            Box::new(EarlyFiring::new(table, *every, *time, keys, &node.schema, state)?)
+        }
         Op::Aggregate { keys, aggregates } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, keys.len())?;
             Box::new(Aggregate::new(table, keys, &calls, input, (&node.schema, node.changelog), state)?)

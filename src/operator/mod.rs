@@ -12,14 +12,15 @@
 //! Where things are:
 //!
 //! - [`build()`] makes the operator of a plan's node; [`Checked`] holds any operator to the contract, in tests.
-//! - `filter`, `project`, `window`, `union` work on each batch as it comes, in `chunks`.
+//! - `filter`, `project`, `window`, `late_rows`, `union` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
-//!   CUMULATE that answer once. `slices` cuts event time, `sweep` lays slices out window by window.
+//!   CUMULATE that answer once. `slices` cuts event time (by the
+//!   `wall_clock` of a zone, if told so), `sweep` lays slices out window by window.
 //! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
 //! - `processing_time` appends the tick's reading of the clock.
-//! - `upsert` stands in front of sinks that keep one row a key; `normalize` behind sources whose messages replace each
-//!   other by key.
+//! - `upsert` stands in front of sinks that keep one row a key, `normalize` behind sources whose messages replace each
+//!   other by key; `early_firing` holds back what open windows answer (`upsert` and it gather `tick_changes`).
 //! - `join` matches the rows of two inputs by key.
 //! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
 //! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.
@@ -37,10 +38,12 @@ mod build;
 mod checked;
 mod chunks;
 mod combine;
+mod early_firing;
 mod filter;
 mod group;
 mod interval_join;
 mod join;
+mod late_rows;
 mod multiset;
 mod net;
 mod normalize;
@@ -52,9 +55,11 @@ mod sessions;
 mod slices;
 mod sliding_aggregate;
 mod sweep;
+mod tick_changes;
 mod top_n;
 mod union;
 mod upsert;
+mod wall_clock;
 mod window;
 mod window_aggregate;
 

@@ -6,12 +6,20 @@
 //! Krishnamurthy et al., On-the-fly sharing for streamed aggregation, 2006: paired windows; slices of gcd(size, slide)
 //! would be finer without being of more use). A row that comes late for some of its windows has a shorter span: nothing
 //! else sets it apart.
+//!
+//! Windows that follow the clocks of a zone are cut in what the clocks show, and are named by instants all the same: where
+//! clocks are set back, a window goes on until they show its end for the last time, and may last longer than its size.
 
 use arrow::array::BooleanArray;
 
+use super::wall_clock::WallClock;
 use crate::change::{ChangeBatch, Watermark};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::WindowSpec;
+
+/// Between clocks that jump and are set back lies more than this: windows of this size, if they last as long as they should,
+/// have neither in them.
+const MAX_EVEN_MICROS: i64 = 7 * 24 * 3_600_000_000;
 
 /// The windows of one window function.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +30,8 @@ pub struct Slices {
     offset: i64,
     /// CUMULATE: windows of a size share their start, and the last one ends at it even if the steps do not.
     nested: bool,
+    /// Windows that do not overlap may be cut in what these clocks show.
+    clock: Option<WallClock>,
 }
 
 /// The first and the last window of each row, by their ends. A row that is in no window has its last before its first.
@@ -54,8 +64,12 @@ impl Slices {
     /// # Errors
     /// `22023` for windows that have no length; sessions are none of these.
     pub fn new(window: &WindowSpec) -> Result<Self> {
+        let clock = match *window {
+            WindowSpec::Local { zone, .. } => Some(WallClock(zone)),
+            _ => None,
+        };
         let (size, step, offset, nested) = match *window {
-            WindowSpec::Tumble { size, offset } => (size, size, offset, false),
+            WindowSpec::Tumble { size, offset } | WindowSpec::Local { size, offset, .. } => (size, size, offset, false),
             WindowSpec::Hop { size, slide, offset } => (size, slide, offset, false),
             WindowSpec::Cumulate { size, step, offset } => (size, step.min(size), offset, true),
             WindowSpec::Session { .. } => return Err(Error::internal("sessions have no slices")),
@@ -64,7 +78,7 @@ impl Slices {
             return Err(Error::new(SqlState::InvalidParameterValue, "a window's size must be greater than zero"));
         }
         let period = if nested { size } else { step };
-        Ok(Slices { size, step, offset: offset.rem_euclid(period), nested })
+        Ok(Slices { size, step, offset: offset.rem_euclid(period), nested, clock })
     }
 
     /// Each row is in one window.
@@ -74,6 +88,11 @@ impl Slices {
 
     /// Where the window that ends at `end` starts.
     pub fn start(&self, end: i64) -> i64 {
+        if let Some(clock) = self.clock {
+            // The instant before its end is always one of the window's.
+            let started = clock.shown_at(end.wrapping_sub(1)).map(|shown| self.start_shown(shown));
+            return started.and_then(|shown| clock.first_at(shown)).unwrap_or(end.wrapping_sub(self.size));
+        }
         if self.nested {
             let last = end.wrapping_sub(1);
             last.wrapping_sub(last.wrapping_sub(self.offset).rem_euclid(self.size))
@@ -123,7 +142,23 @@ impl Slices {
         Ok(())
     }
 
+    /// What clocks show when the window starts in which they show `shown`.
+    fn start_shown(&self, shown: i64) -> i64 {
+        shown.wrapping_sub(shown.wrapping_sub(self.offset).rem_euclid(self.size))
+    }
+
+    fn slice_by(&self, clock: WallClock, time: i64) -> Option<Slice> {
+        let start = self.start_shown(clock.shown_at(time)?);
+        let (first, end) = (clock.first_at(start)?, clock.settled_at(start.checked_add(self.size)?)?);
+        let is_even = end - first == self.size && self.size <= MAX_EVEN_MICROS;
+        let (from, to) = if is_even { (first, end) } else { (time, time + 1) };
+        Some(Slice { from, to, first: end, last: end })
+    }
+
     fn slice(&self, time: i64) -> Option<Slice> {
+        if let Some(clock) = self.clock {
+            return self.slice_by(clock, time);
+        }
         let first = self.end_behind(time).ok()?;
         if self.nested {
             let start = self.start(first);
@@ -139,12 +174,8 @@ impl Slices {
         Some(Slice { from, to, first, last })
     }
 
-    /// Shortens the spans of a batch's rows to the windows that each row still enters, and leaves out the rows that are
-    /// in none: the answer says which are left (none: all), and how many of the others are late.
-    ///
-    /// A window takes a row unless it would have been gone at the row's judge (its partition's watermark from just before
-    /// it, if it was behind), or is gone at `watermark`, the last tick's. It is gone `lateness` after its last instant,
-    /// which is one `unit` before its end.
+    /// The rows of a batch that enter a window (none: all), with how many of the others are late. Their spans are
+    /// shortened to the windows that each still enters; see [`Slices::judge`].
     pub fn admit(
         &self,
         batch: &ChangeBatch,
@@ -153,35 +184,82 @@ impl Slices {
         unit: i64,
         lateness: i64,
     ) -> Result<Admitted> {
+        let fates = self.judge(batch, spans, watermark, unit, lateness)?;
+        if fates.iter().all(|fate| *fate == Fate::Enters) {
+            return Ok(Admitted::All);
+        }
+        let late = fates.iter().filter(|fate| **fate == Fate::Late).count() as u64;
+        let kept: BooleanArray = fates.iter().map(|fate| Some(*fate == Fate::Enters)).collect();
+        spans.retain(&kept);
+        Ok(Admitted::Some { rows: batch.filter(&kept)?, late })
+    }
+
+    /// The rows of a batch that are late, if any is.
+    pub fn late(
+        &self,
+        batch: &ChangeBatch,
+        spans: &mut Spans,
+        watermark: Watermark,
+        unit: i64,
+        lateness: i64,
+    ) -> Result<Option<ChangeBatch>> {
+        let fates = self.judge(batch, spans, watermark, unit, lateness)?;
+        if !fates.contains(&Fate::Late) {
+            return Ok(None);
+        }
+        let late: BooleanArray = fates.iter().map(|fate| Some(*fate == Fate::Late)).collect();
+        batch.filter(&late).map(Some)
+    }
+
+    /// Shortens the spans of a batch's rows to the windows that each row still enters, and tells what becomes of each
+    /// row (nothing: all enter theirs).
+    ///
+    /// A window takes a row unless it would have been gone at the row's judge (its partition's watermark from just before
+    /// it, if it was behind), or is gone at `watermark`, the last tick's. It is gone `lateness` after its last instant,
+    /// which is one `unit` before its end.
+    fn judge(
+        &self,
+        batch: &ChangeBatch,
+        spans: &mut Spans,
+        watermark: Watermark,
+        unit: i64,
+        lateness: i64,
+    ) -> Result<Vec<Fate>> {
         let gone = |watermark: i64| match watermark {
             i64::MIN => i64::MIN,
             watermark => watermark.saturating_add(unit).saturating_sub(lateness),
         };
-        let Some(earliest) = spans.firsts.iter().copied().min() else { return Ok(Admitted::All) };
+        let Some(earliest) = spans.firsts.iter().copied().min() else { return Ok(Vec::new()) };
         let judges = batch.judges().filter(|judges| judges.iter().any(|judge| gone(*judge) >= earliest));
         let has_gaps = self.size < self.step;
         if judges.is_none() && gone(watermark.0) < earliest && !has_gaps {
-            return Ok(Admitted::All);
+            return Ok(Vec::new());
         }
-        let mut late = 0;
-        let mut kept = Vec::with_capacity(spans.firsts.len());
+        let mut fates = Vec::with_capacity(spans.firsts.len());
         for (row, (first, last)) in spans.firsts.iter_mut().zip(&spans.lasts).enumerate() {
             let judge = judges.and_then(|judges| judges.get(row)).copied().unwrap_or(i64::MIN);
             let gone = gone(judge.max(watermark.0));
-            let in_any = *first <= *last;
-            if in_any && *first <= gone {
-                *first = if gone >= *last { i64::MAX } else { self.end_behind(gone)? };
-                late += u64::from(*first > *last);
+            if *first > *last {
+                fates.push(Fate::InNone);
+                continue;
             }
-            kept.push(*first <= *last);
+            if *first <= gone {
+                *first = if gone >= *last { i64::MAX } else { self.end_behind(gone)? };
+            }
+            fates.push(if *first > *last { Fate::Late } else { Fate::Enters });
         }
-        if kept.iter().all(|kept| *kept) {
-            return Ok(Admitted::All);
-        }
-        let kept = BooleanArray::from(kept);
-        spans.retain(&kept);
-        Ok(Admitted::Some { rows: batch.filter(&kept)?, late })
+        Ok(fates)
     }
+}
+
+/// What becomes of a row in front of its windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Enters,
+    /// Every window that would hold it is gone.
+    Late,
+    /// It lies between two windows.
+    InNone,
 }
 
 /// Which rows of a batch enter a window.

@@ -14,15 +14,14 @@ use std::sync::Arc;
 
 use super::aggregate::retracted_too_often;
 use super::bags::Bags;
-use super::combine::KEYS_KEPT;
+use super::tick_changes::TickChanges;
 use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
 use crate::change::key::{KeyCodec, Keys};
 use crate::change::row::{decode_rows, encode_rows};
 use crate::error::{Error, Result};
-use crate::memory::Account;
 use crate::plan::Keeps;
-use crate::state::{KeyIndex, KeyedTable, StateContext, StateTable, TableId, Values};
+use crate::state::{KeyedTable, StateContext, StateTable, TableId};
 
 /// Keys settled at once: each gives at most two rows.
 pub(super) const KEYS_AT_ONCE: u32 = CHUNK_ROWS as u32 / 2;
@@ -53,13 +52,6 @@ pub struct Upsert {
     slots: Vec<u32>,
 }
 
-/// A tick's changes by key, in the order in which keys first appear.
-struct TickChanges {
-    index: KeyIndex,
-    rows: Bags,
-    account: Account,
-}
-
 /// Rows on their way out, encoded.
 #[derive(Default)]
 pub(super) struct Out {
@@ -78,11 +70,7 @@ impl Upsert {
             latest: plan.latest,
             keeps: plan.keeps,
             with_before: plan.with_before,
-            tick: TickChanges {
-                index: KeyIndex::new(stride),
-                rows: Bags::default(),
-                account: context.budget.account(),
-            },
+            tick: TickChanges::new(stride, context),
             kept: keeps_rows.then(|| KeyedTable::open(context, id, stride, false, Bags::default())),
             codec,
             settling: None,
@@ -206,14 +194,13 @@ impl Operator for Upsert {
         let rows = self.kept_form(&batch)?;
         let tick = &mut self.tick;
         for (row, hash) in hashes.iter().enumerate() {
-            let slot = tick.index.find_or_insert(*hash, keys.get(row));
-            tick.rows.grow(tick.index.slots());
+            let slot = tick.slot(*hash, keys.get(row));
             match self.keeps {
                 Keeps::Shown => keep_last(&mut tick.rows, slot, rows.get(row)),
                 Keeps::Nothing | Keeps::All => tick.rows.add(slot, rows.get(row), batch.weight(row)),
             }
         }
-        tick.account.set(tick.index.bytes() + tick.rows.bytes());
+        tick.settle();
         Ok(())
     }
 
@@ -227,9 +214,7 @@ impl Operator for Upsert {
             let keys = self.tick.index.slots() as u32;
             let to = (from + KEYS_AT_ONCE).min(keys);
             if from == to {
-                self.tick.index.clear(KEYS_KEPT);
-                self.tick.rows.clear();
-                self.tick.account.set(self.tick.index.bytes());
+                self.tick.clear();
                 self.settling = None;
                 break;
             }

@@ -86,6 +86,8 @@ fn name_of(op: &Op) -> &'static str {
         Op::Project { .. } => "project",
         Op::Window { .. } => "window",
         Op::ProcessingTime => "processing time",
+        Op::LateRows { .. } => "late rows",
+        Op::EarlyFiring { .. } => "early firing",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",
         Op::Normalize { .. } => "normalize",

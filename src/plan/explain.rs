@@ -104,6 +104,8 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Project { .. } => "Project".into(),
         Op::Window { .. } => "Window".into(),
         Op::ProcessingTime => "Processing Time".into(),
+        Op::LateRows { .. } => "Late Rows".into(),
+        Op::EarlyFiring { .. } => "Early Firing".into(),
         Op::Aggregate { keys, .. } if keys.is_empty() => "Aggregate".into(),
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
         Op::WindowAggregate { keys, .. } if keys.is_empty() => "Window Aggregate".into(),
@@ -185,6 +187,16 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             vec![format!("Output: {}", output.join(", "))]
         }
         Op::Window { window, time: t } => vec![format!("Window: {}", window_text(window, &time(t.column)))],
+        Op::LateRows { window, time: t, lateness } => {
+            let mut lines = vec![format!("Of: {}", window_text(window, &time(t.column)))];
+            if *lateness > 0 {
+                lines.push(format!("Late: {} after a window's end", duration(*lateness)));
+            }
+            lines
+        }
+        Op::EarlyFiring { every, .. } => {
+            vec![format!("Emits: open windows every {} of event time, each again when it closes", duration(*every))]
+        }
         Op::Aggregate { aggregates, .. } => calls(aggregates, inputs),
         Op::Join { on, condition, .. } => {
             let condition = condition.iter().map(|c| format!("Condition: {}", readable(c)));
@@ -298,6 +310,9 @@ fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {
 fn window_text(window: &WindowSpec, time: &str) -> String {
     let (text, offset) = match window {
         WindowSpec::Tumble { size, offset } => (format!("TUMBLE of {}", duration(*size)), *offset),
+        WindowSpec::Local { size, offset, zone } => {
+            (format!("TUMBLE of {} by the clocks of {zone}", duration(*size)), *offset)
+        }
         WindowSpec::Hop { size, slide, offset } => {
             (format!("HOP of {} every {}", duration(*size), duration(*slide)), *offset)
         }

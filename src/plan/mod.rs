@@ -42,7 +42,7 @@ pub use stream::{
     Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn, StreamPlan, Target,
     WindowSpec, pair_schema,
 };
-pub use zone::check_zone;
+pub use zone::in_zone;
 
 use crate::catalog::{ComputedColumn, WatermarkClause};
 use crate::error::{Error, Result};

@@ -57,6 +57,12 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let keeps = format!("one entry for each ({}){distinct}", columns.join(", "));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
+        Op::EarlyFiring { keys, .. } => {
+            let mut columns = names(keys);
+            columns.insert(0, "open window".into());
+            let keeps = format!("changes since the last firing, one entry for each ({})", columns.join(", "));
+            Some(StateInfo { keeps, bound: StateBound::Watermark })
+        }
         Op::Upsert { key, keeps: keeps @ (Keeps::Shown | Keeps::All), .. } => {
             let columns = names(key);
             let of = format!("for each ({}), which is not known to be unique", columns.join(", "));
@@ -82,6 +88,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         | Op::Project { .. }
         | Op::Window { .. }
         | Op::ProcessingTime
+        | Op::LateRows { .. }
         | Op::Union => None,
         Op::IntervalJoin(join) => {
             let column = |input: usize, at: usize| {

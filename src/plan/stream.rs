@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use chrono_tz::Tz;
 
 use super::scalar::Scalar;
 pub use crate::change::Changelog;
@@ -105,6 +106,22 @@ pub enum Op {
     },
     /// Appends the time at which the tick runs.
     ProcessingTime,
+    /// The rows that are late for all of their windows, as they are.
+    LateRows {
+        window: WindowSpec,
+        time: EventTime,
+        /// How long after its last instant a window still takes rows, in microseconds.
+        lateness: i64,
+    },
+    /// Behind a window aggregate that emits on update: lets its changes out when the watermark passes a multiple of
+    /// `every` microseconds, those of a closed window at once.
+    EarlyFiring {
+        every: i64,
+        /// window_time.
+        time: EventTime,
+        /// What else names a group.
+        keys: Vec<usize>,
+    },
     /// GROUP BY without a window. Output: keys, then one column an aggregate.
     Aggregate {
         keys: Vec<usize>,
@@ -356,6 +373,8 @@ pub struct ScanWatermark {
 pub enum WindowSpec {
     /// start = t - floormod(t - offset, size)
     Tumble { size: i64, offset: i64 },
+    /// TUMBLE in what the clocks of a zone show: a day may have 23 or 25 hours.
+    Local { size: i64, offset: i64, zone: Tz },
     /// A window of `size` begins at each multiple of `slide`, moved by the offset. Any slide: with one greater than the
     /// size there are instants in no window.
     Hop { size: i64, slide: i64, offset: i64 },

@@ -60,8 +60,7 @@ impl Session {
         let inserts = self.settled_inserts(statement, &create.inserts).await?;
         // What they read and write may only be there since.
         let catalog = self.engine.catalog();
-        let plan = plan::plan_job(&*catalog, &statement.text, &inserts)?;
-        self.check_zone(&plan)?;
+        let plan = self.in_zone(plan::plan_job(&*catalog, &statement.text, &inserts)?)?;
         let job = JobObject {
             plan: plan.to_text()?.into(),
             parallelism: options.parallelism,
@@ -84,7 +83,7 @@ impl Session {
         let catalog = self.engine.catalog();
         let text = &*statement.text;
         let (plan, columns) = plan::plan_view(&*catalog, text, &query, &create.columns, &create.emit)?;
-        self.check_zone(&plan)?;
+        let plan = self.in_zone(plan)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         let definition = definition(statement, || print::create_view(&CreateView { query, ..create.clone() }));
@@ -92,8 +91,8 @@ impl Session {
         Ok(Response::command(tag))
     }
 
-    pub(super) fn check_zone(&self, plan: &StreamPlan) -> Result<()> {
-        plan::check_zone(plan, &self.settings.lock().show("TimeZone")?)
+    pub(super) fn in_zone(&self, plan: StreamPlan) -> Result<StreamPlan> {
+        plan::in_zone(plan, &self.settings.lock().show("TimeZone")?)
     }
 
     async fn create(
@@ -156,8 +155,7 @@ impl Session {
             }
             _ => return Err(Error::internal("EXPLAIN of a statement that has no plan")),
         };
-        self.check_zone(&plan)?;
-        Ok(plan::explain(&plan))
+        Ok(plan::explain(&self.in_zone(plan)?))
     }
 
     async fn plan_of(&self, statement: &Statement, inserts: &[InsertStatement]) -> Result<StreamPlan> {

@@ -242,19 +242,22 @@ pub struct CreateView {
 pub struct EmitClause {
     /// None: as the statement has it by itself.
     pub when: Option<EmitWhen>,
-    pub lateness: Option<Lateness>,
+    /// ALLOWED LATENESS.
+    pub lateness: Option<Length>,
     pub position: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EmitWhen {
     OnWindowClose,
     OnUpdate,
+    /// EMIT EVERY: open windows now and then.
+    Every(Length),
 }
 
-/// ALLOWED LATENESS.
+/// An interval of an EMIT clause, and where what it belongs to begins.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lateness {
+pub struct Length {
     pub interval: Box<Expr>,
     pub position: usize,
 }

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{
     ColumnDef, CreateJob, CreateSink, CreateSource, CreateView, EmitClause, EmitWhen, Generated, InsertStatement,
-    Lateness, MetadataDef, Name, StatementKind, TableDef, WatermarkDef, WithOption,
+    Length, MetadataDef, Name, StatementKind, TableDef, WatermarkDef, WithOption,
 };
 use super::cursor::Cursor;
 use super::{names, refuse};
@@ -137,26 +137,26 @@ impl Cursor<'_> {
         Ok(InsertStatement { target, columns, query, emit })
     }
 
-    /// `[EMIT ON WINDOW CLOSE | EMIT ON UPDATE] [ALLOWED LATENESS INTERVAL ...]`.
+    /// `[EMIT ON WINDOW CLOSE | EMIT ON UPDATE | EMIT EVERY INTERVAL ...] [ALLOWED LATENESS INTERVAL ...]`.
     fn emit_clause(&mut self) -> Result<EmitClause> {
-        let mut clause = EmitClause { position: self.position(), ..EmitClause::default() };
+        let position = self.position();
+        let mut clause = EmitClause { position, ..EmitClause::default() };
         if self.take(&["EMIT"]) {
-            if self.at(&["EVERY"]) {
-                let hint = "EMIT ON UPDATE shows the answers of open windows as they change; EMIT ON WINDOW CLOSE each \
-                            window once.";
-                return Err(Error::unsupported("EMIT EVERY is not supported yet", hint).at(self.position()));
-            }
-            let clauses =
-                [(&["ON", "UPDATE"][..], EmitWhen::OnUpdate), (&["ON", "WINDOW", "CLOSE"], EmitWhen::OnWindowClose)];
-            let Some((_, when)) = clauses.into_iter().find(|(words, _)| self.take(words)) else {
+            clause.when = Some(if self.take(&["ON", "UPDATE"]) {
+                EmitWhen::OnUpdate
+            } else if self.take(&["ON", "WINDOW", "CLOSE"]) {
+                EmitWhen::OnWindowClose
+            } else if self.take(&["EVERY"]) {
+                EmitWhen::Every(Length { interval: self.expr()?, position })
+            } else {
                 let _ = self.take(&["ON"]) && self.take(&["WINDOW"]);
-                return Err(self.unexpected().with_hint("Write EMIT ON WINDOW CLOSE or EMIT ON UPDATE."));
-            };
-            clause.when = Some(when);
+                let hint = "Write EMIT ON WINDOW CLOSE, EMIT ON UPDATE or EMIT EVERY INTERVAL '1' MINUTE.";
+                return Err(self.unexpected().with_hint(hint));
+            });
         }
         let position = self.position();
         if self.take(&["ALLOWED", "LATENESS"]) {
-            clause.lateness = Some(Lateness { interval: self.expr()?, position });
+            clause.lateness = Some(Length { interval: self.expr()?, position });
         }
         Ok(clause)
     }

@@ -292,7 +292,7 @@ fn windows_of(spec: WindowSpec, time: i64) -> Vec<(i64, i64)> {
                 (1..).map(|k| k * step).take_while(|into| *into < size).chain([size]).map(move |i| (s, s + i))
             })
             .collect(),
-        WindowSpec::Session { .. } => Vec::new(),
+        WindowSpec::Session { .. } | WindowSpec::Local { .. } => Vec::new(),
     };
     all.into_iter().filter(|(start, end)| *start <= time && time < *end).collect()
 }

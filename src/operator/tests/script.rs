@@ -244,6 +244,16 @@ impl<'a> Script<'a> {
                 let columns = input.into_iter().chain(window_columns()).collect();
                 (Op::Window { window, time }, columns, self.input_changelog)
             }
+            "late_rows" => {
+                let (window, time) = self.window();
+                let lateness = self.number("lateness") * time.unit;
+                (Op::LateRows { window, time, lateness }, input, self.input_changelog)
+            }
+            "early_firing" => {
+                let (_, time) = self.window();
+                let every = self.number("every") * time.unit;
+                (Op::EarlyFiring { every, time, keys: self.keys() }, input, Changelog::Changing)
+            }
             "aggregate" => {
                 let (aggregates, types) = self.calls();
                 let columns = self.keys().iter().map(column).chain(types).collect();
@@ -394,4 +404,4 @@ macro_rules! scripts {
 }
 
 scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update,
-window_aggregate_late, sliding_aggregate, session_aggregate, top_n, upsert, normalize, }
+window_aggregate_late, sliding_aggregate, session_aggregate, top_n, upsert, normalize, early_firing, late_rows, }

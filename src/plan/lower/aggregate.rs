@@ -212,6 +212,10 @@ impl Lowering<'_> {
     fn check_session(&self, window: &Window, aggregate: &Aggregate, rows: &Rows) -> Result<()> {
         let WindowSpec::Session { .. } = window.spec else { return Ok(()) };
         let here = |error: Error| window.position.map_or(error.clone(), |p| error.at(p));
+        if self.every.is_some() {
+            let hint = "A session that grows is another one. Use EMIT ON UPDATE, or EMIT ON WINDOW CLOSE.";
+            return Err(here(Error::unsupported("EMIT EVERY over a SESSION is not supported", hint)));
+        }
         if self.lateness > 0 {
             let hint = "A late row may join sessions that were closed. Delay the source's WATERMARK instead.";
             return Err(here(Error::unsupported("ALLOWED LATENESS of a SESSION is not supported", hint)));
@@ -267,12 +271,17 @@ impl Lowering<'_> {
         };
         let names_window =
             if matches!(window.spec, WindowSpec::Cumulate { .. }) { WindowColumn::End } else { WindowColumn::Start };
-        let unique_key = [names_window.index()].into_iter().chain(3..first_result).collect();
+        let unique_key: Vec<usize> = [names_window.index()].into_iter().chain(3..first_result).collect();
         // A window function that has put its columns into the rows has repeated them.
         let repeats = matches!(window.spec, WindowSpec::Hop { .. } | WindowSpec::Cumulate { .. });
         let assigned = window.columns[WindowColumn::End.index()].filter(|_| repeats);
         let event_time = EventTime { column: WindowColumn::Time.index(), unit: window.time.unit };
-        let facts = Facts { fields, changelog, event_time: Some(event_time), unique_key: Some(unique_key) };
+        let facts = || Facts {
+            fields: fields.clone(),
+            changelog,
+            event_time: Some(event_time),
+            unique_key: Some(unique_key.clone()),
+        };
         let distribution = Distribution::Hash(inputs.keys.clone());
         let op = Op::WindowAggregate {
             window: window.spec,
@@ -283,7 +292,11 @@ impl Lowering<'_> {
             lateness: self.lateness,
             assigned,
         };
-        let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);
+        let mut node = self.builder.add(op, vec![(inputs.node, distribution)], facts());
+        if let Some(every) = self.every {
+            let op = Op::EarlyFiring { every, time: event_time, keys: (3..first_result).collect() };
+            node = self.builder.add(op, vec![(node, Distribution::Any)], facts());
+        }
         self.has_window = true;
         let slots = keys.iter().map(|key| match key {
             Key::Plain(index) => Slot::Column(3 + index),
@@ -297,7 +310,7 @@ impl Lowering<'_> {
 /// Which window columns a GROUP BY must name: of a TUMBLE or HOP either border gives the other.
 fn check_keys(keys: &[Key], window: &Window) -> Result<()> {
     let (name, either) = match window.spec {
-        WindowSpec::Tumble { .. } | WindowSpec::Hop { .. } => return Ok(()),
+        WindowSpec::Tumble { .. } | WindowSpec::Local { .. } | WindowSpec::Hop { .. } => return Ok(()),
         WindowSpec::Cumulate { .. } => ("CUMULATE", "Windows of a CUMULATE share their start"),
         WindowSpec::Session { .. } => ("SESSION", "A session has no fixed length"),
     };

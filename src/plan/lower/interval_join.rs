@@ -187,7 +187,9 @@ impl Lowering<'_> {
         // Of windows of one size a border gives the other; of one that grows its end does.
         let ends = same(WindowColumn::End) || same(WindowColumn::Time);
         let determined = match spec {
-            WindowSpec::Tumble { .. } | WindowSpec::Hop { .. } => same(WindowColumn::Start) || ends,
+            WindowSpec::Tumble { .. } | WindowSpec::Local { .. } | WindowSpec::Hop { .. } => {
+                same(WindowColumn::Start) || ends
+            }
             WindowSpec::Cumulate { .. } => ends,
             WindowSpec::Session { .. } => same(WindowColumn::Start) && ends,
         };
@@ -223,7 +225,7 @@ impl Lowering<'_> {
                 }
                 _ => None,
             },
-            Op::TopN { .. } => self.window_column_of(input(0)?, column),
+            Op::TopN { .. } | Op::EarlyFiring { .. } | Op::LateRows { .. } => self.window_column_of(input(0)?, column),
             Op::Scan { .. }
             | Op::Normalize { .. }
             | Op::ViewScan { .. }

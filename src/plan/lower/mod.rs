@@ -44,6 +44,8 @@ pub struct Lowering<'a> {
     outputs: Vec<Output>,
     /// When windows of the query being lowered show their answer.
     emit: Emit,
+    /// How often open windows do, in microseconds of event time; none: at every tick, if at all.
+    every: Option<i64>,
     /// How long after closing they take late rows, in microseconds.
     lateness: i64,
     /// Whether that query groups by a window.
@@ -114,6 +116,7 @@ impl<'a> Lowering<'a> {
             builder: Builder::default(),
             outputs: Vec::new(),
             emit: Emit::OnClose,
+            every: None,
             lateness: 0,
             has_window: false,
             join_times: Vec::new(),

@@ -100,8 +100,12 @@ impl Lowering<'_> {
         self.has_window = false;
         self.emit = match emit.when {
             Some(EmitWhen::OnWindowClose) => Emit::OnClose,
-            Some(EmitWhen::OnUpdate) => Emit::OnUpdate,
+            Some(EmitWhen::OnUpdate | EmitWhen::Every(_)) => Emit::OnUpdate,
             None => default,
+        };
+        self.every = match &emit.when {
+            Some(EmitWhen::Every(every)) => Some(query::window::every(text, every)?),
+            _ => None,
         };
         self.lateness = emit.lateness.as_ref().map_or(Ok(0), |lateness| query::window::lateness(text, lateness))?;
         Ok(())
@@ -112,6 +116,7 @@ impl Lowering<'_> {
             _ if self.has_window => return Ok(()),
             EmitClause { lateness: Some(_), .. } => "ALLOWED LATENESS",
             EmitClause { when: Some(EmitWhen::OnWindowClose), .. } => "EMIT ON WINDOW CLOSE",
+            EmitClause { when: Some(EmitWhen::Every(_)), .. } => "EMIT EVERY",
             _ => return Ok(()),
         };
         let hint = "Leave it out, or GROUP BY window_start, window_end over TABLE(TUMBLE(...)).";

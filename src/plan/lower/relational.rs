@@ -16,6 +16,7 @@ use crate::connector::place_column;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::aggregate_in_where;
 use crate::plan::functions::clock::{PROCTIME, PROCTIME_TYPE};
+use crate::plan::query::late_rows::LateRowsNode;
 use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::query::typing;
 use crate::plan::relations::{Relation, RelationKind, ViewOutput};
@@ -39,10 +40,16 @@ impl Lowering<'_> {
             // Without a LIMIT an order says nothing: rows of a result have none.
             LogicalPlan::Sort(sort) => self.lower(&sort.input),
             LogicalPlan::Window(window) => Err(unbounded(window)),
-            LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<WindowNode>() {
-                Some(window) => self.window(window),
-                None => Err(unsupported(plan)),
-            },
+            LogicalPlan::Extension(Extension { node }) => {
+                let node = node.as_any();
+                if let Some(window) = node.downcast_ref::<WindowNode>() {
+                    self.window(window)
+                } else if let Some(late) = node.downcast_ref::<LateRowsNode>() {
+                    self.late_rows(late)
+                } else {
+                    Err(unsupported(plan))
+                }
+            }
             other => Err(unsupported(other)),
         }
     }
@@ -264,15 +271,44 @@ impl Lowering<'_> {
     }
 
     fn window(&mut self, node: &WindowNode) -> Result<Rows> {
-        if let Expr::Column(time) = &node.time
-            && let Some(column) = node.input.schema().maybe_index_of_column(time)
+        let (rows, time) = self.timed(&node.input, &node.time, node.position)?;
+        let partition = node.partition.iter().map(|column| match slot_of(column, node.input.schema(), &rows) {
+            Some(Slot::Column(column)) => Ok(column),
+            _ => Err(lost_column()),
+        });
+        let partition = partition.collect::<Result<Vec<_>>>()?;
+        let window = Window { spec: node.window, partition, position: node.position, time, columns: [None; 3] };
+        let mut slots = rows.slots;
+        slots.extend(WindowColumn::ALL.map(Slot::Virtual));
+        Ok(Rows { node: rows.node, slots, window: Some(window) })
+    }
+
+    /// Late rows have no event time: the watermark says nothing about them.
+    fn late_rows(&mut self, node: &LateRowsNode) -> Result<Rows> {
+        let (rows, time) = self.timed(&node.input, &node.time, node.position)?;
+        let input = self.builder.node(rows.node);
+        let facts = Facts {
+            fields: input.schema.fields().iter().map(|f| f.as_ref().clone()).collect(),
+            changelog: input.changelog,
+            event_time: None,
+            unique_key: input.unique_key.clone(),
+        };
+        let op = Op::LateRows { window: node.window, time, lateness: node.lateness };
+        let late = self.builder.add(op, vec![(rows.node, Distribution::Any)], facts);
+        Ok(Rows { node: late, slots: rows.slots, window: None })
+    }
+
+    /// The rows of a window function's table, and their event time, which must be the column that it names.
+    fn timed(&mut self, input: &LogicalPlan, time: &Expr, position: Option<usize>) -> Result<(Rows, EventTime)> {
+        if let Expr::Column(time) = time
+            && let Some(column) = input.schema().maybe_index_of_column(time)
         {
-            self.note_time(&node.input, column);
+            self.note_time(input, column);
         }
-        let rows = self.lower(&node.input)?;
+        let rows = self.lower(input)?;
         let rows = self.put_windows(rows)?;
-        let here = |error: Error| node.position.map_or(error.clone(), |p| error.at(p));
-        let Some(Slot::Column(column)) = slot_of(&node.time, node.input.schema(), &rows) else {
+        let here = |error: Error| position.map_or(error.clone(), |p| error.at(p));
+        let Some(Slot::Column(column)) = slot_of(time, input.schema(), &rows) else {
             return Err(lost_column());
         };
         let input = self.builder.node(rows.node);
@@ -305,15 +341,7 @@ impl Lowering<'_> {
             let error = Error::unsupported("a window over a changing result is not supported yet", hint);
             return Err(here(error.with_detail(self.why_it_changes(rows.node))));
         }
-        let partition = node.partition.iter().map(|column| match slot_of(column, node.input.schema(), &rows) {
-            Some(Slot::Column(column)) => Ok(column),
-            _ => Err(lost_column()),
-        });
-        let partition = partition.collect::<Result<Vec<_>>>()?;
-        let window = Window { spec: node.window, partition, position: node.position, time, columns: [None; 3] };
-        let mut slots = rows.slots;
-        slots.extend(WindowColumn::ALL.map(Slot::Virtual));
-        Ok(Rows { node: rows.node, slots, window: Some(window) })
+        Ok((rows, time))
     }
 
     /// The rows as the window function in front gives them, if an aggregate does not do its work: with its columns, if

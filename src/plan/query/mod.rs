@@ -3,7 +3,8 @@
 //! 1. [`refuse`] walks the syntax tree, which still knows its places, and refuses what streaming queries cannot do.
 //! 2. [`naming`] gives output columns PostgreSQL's names.
 //! 3. DataFusion's `SqlToRel` resolves names against a [`context`]; operators get PostgreSQL's types on the way
-//!    ([`typing`], [`containers`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes.
+//!    ([`typing`], [`containers`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes, or
+//!    [`late_rows`].
 //! 4. [`distinct_on`] says DISTINCT ON by row numbers, [`average`] Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
 //!    coercion.
 //! 5. Some of DataFusion's optimizer rules, by name: sub-queries become joins ([`subquery`] refuses those that cannot),
@@ -16,6 +17,7 @@ pub mod average;
 pub mod containers;
 pub mod context;
 pub mod distinct_on;
+pub mod late_rows;
 pub mod locate;
 pub mod naming;
 pub mod refuse;

@@ -17,12 +17,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::late_rows::LATE_ROWS;
 use super::settle::fold;
 use super::typing::{literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
 use crate::plan::stream::WindowSpec;
-use crate::sql::ast::Lateness;
+use crate::sql::ast::Length;
 use crate::sql::names::nearest;
 use crate::sql::places::Places;
 use crate::types::SqlType;
@@ -143,7 +144,7 @@ impl WindowFunctions {
         WindowFunctions { text: text.to_string() }
     }
 
-    fn position(&self, span: Span) -> Option<usize> {
+    pub(super) fn position(&self, span: Span) -> Option<usize> {
         (span.start.line > 0).then(|| Places::new(&self.text).position(span.start))
     }
 
@@ -153,12 +154,20 @@ impl WindowFunctions {
         alias: Option<TableAlias>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
+        let plan = match call.name == LATE_ROWS {
+            true => self.late_rows(call, context)?,
+            false => LogicalPlan::Extension(Extension { node: Arc::new(self.window(call, context)?) }),
+        };
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+
+    pub(super) fn window(&self, call: Call, context: &mut dyn RelationPlannerContext) -> Result<WindowNode> {
         let here = |error: Error| through(place(error, self.position(call.span)));
         let Some(kind) = Kind::by_name(&call.name) else {
             let name = &call.name;
             let error = Error::new(SqlState::UndefinedFunction, format!("table function {name} does not exist"));
-            let near =
-                nearest(name, Kind::ALL.map(Kind::name)).map(|n| format!("Perhaps you meant the function \"{n}\"."));
+            let near = nearest(name, Kind::ALL.map(Kind::name).into_iter().chain([LATE_ROWS]))
+                .map(|n| format!("Perhaps you meant the function \"{n}\"."));
             let hint =
                 near.unwrap_or_else(|| "The table functions known are TUMBLE, HOP, CUMULATE and SESSION.".into());
             return Err(here(error.with_hint(hint)));
@@ -176,22 +185,21 @@ impl WindowFunctions {
         let partition = arguments.partition.into_iter().map(column).collect::<Result<Vec<_>>>()?;
         let mut lengths = Vec::new();
         for (what, length) in kind.lengths().iter().zip(arguments.lengths) {
-            let length = interval(context, length, what).map_err(here)?;
+            let length = constant_interval(context, length, what).map_err(here)?;
             if length <= 0 {
                 let message = format!("the {what} of a window must be positive");
                 return Err(here(Error::new(SqlState::InvalidParameterValue, message)));
             }
             lengths.push(length);
         }
-        let offset = arguments.offset.map(|o| interval(context, o, "offset")).transpose().map_err(here)?.unwrap_or(0);
+        let offset =
+            arguments.offset.map(|o| constant_interval(context, o, "offset")).transpose().map_err(here)?.unwrap_or(0);
         let finer = |unit: &i64| offset % unit != 0 || lengths.iter().any(|length| length % unit != 0);
         if let Some(unit) = input_unit(&input, &time).filter(finer) {
             return Err(here(finer_than_its_time(unit)));
         }
         let window = kind.window(&lengths, offset).map_err(here)?;
-        let node = WindowNode::try_new(input, time, window, partition, self.position(call.span))?;
-        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+        WindowNode::try_new(input, time, window, partition, self.position(call.span))
     }
 }
 
@@ -342,14 +350,14 @@ fn last_name(name: &ObjectName) -> String {
     name.0.last().and_then(|p| p.as_ident()).map(|i| i.value.to_ascii_lowercase()).unwrap_or_default()
 }
 
-struct Call {
-    name: String,
-    args: Vec<FunctionArg>,
-    span: Span,
+pub(super) struct Call {
+    pub name: String,
+    pub args: Vec<FunctionArg>,
+    pub span: Span,
 }
 
 impl Call {
-    fn of(function: Function, span: Span) -> Result<Call, Error> {
+    pub fn of(function: Function, span: Span) -> Result<Call, Error> {
         let name = last_name(&function.name);
         match function.args {
             FunctionArguments::List(list) => Ok(Call { name, args: list.args, span }),
@@ -481,18 +489,31 @@ fn time_argument(kind: Kind, expr: ast::Expr) -> Result<Ident, Error> {
 }
 
 /// Microseconds of an ALLOWED LATENESS. `text` is what its place refers to.
-pub fn lateness(text: &str, lateness: &Lateness) -> Result<i64, Error> {
-    let shown = lateness.interval.to_string();
-    let expr = super::plan_expr(text, lateness.interval.as_ref().clone(), &DFSchema::empty());
-    let micros = expr.and_then(|expr| micros(expr, "allowed lateness", &shown)).and_then(|micros| match micros {
-        0.. => Ok(micros),
-        _ => Err(Error::new(SqlState::InvalidParameterValue, "the allowed lateness of a window must not be negative")),
+pub fn lateness(text: &str, lateness: &Length) -> Result<i64, Error> {
+    clause_length(text, lateness, "allowed lateness", 0, "the allowed lateness of a window must not be negative")
+}
+
+/// Microseconds of an EMIT EVERY.
+pub fn every(text: &str, every: &Length) -> Result<i64, Error> {
+    clause_length(text, every, "early firing", 1, "the interval of EMIT EVERY must be positive")
+}
+
+fn clause_length(text: &str, length: &Length, what: &str, least: i64, refusal: &str) -> Result<i64, Error> {
+    let shown = length.interval.to_string();
+    let expr = super::plan_expr(text, length.interval.as_ref().clone(), &DFSchema::empty());
+    let micros = expr.and_then(|expr| micros(expr, what, &shown)).and_then(|micros| match micros >= least {
+        true => Ok(micros),
+        false => Err(Error::new(SqlState::InvalidParameterValue, refusal)),
     });
-    micros.map_err(|e| if e.position().is_some() { e } else { e.at(lateness.position) })
+    micros.map_err(|e| if e.position().is_some() { e } else { e.at(length.position) })
 }
 
 /// Microseconds of a constant interval without months.
-fn interval(context: &mut dyn RelationPlannerContext, expr: ast::Expr, what: &str) -> Result<i64, Error> {
+pub(super) fn constant_interval(
+    context: &mut dyn RelationPlannerContext,
+    expr: ast::Expr,
+    what: &str,
+) -> Result<i64, Error> {
     let shown = expr.to_string();
     let planned = context.sql_to_expr(expr, &DFSchema::empty()).map_err(|e| match e.find_root() {
         DataFusionError::SchemaError(..) => not_constant(what, &shown),

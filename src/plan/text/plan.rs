@@ -101,10 +101,17 @@ fn time_text(time: EventTime) -> String {
 fn window_text(window: &WindowSpec) -> String {
     match window {
         WindowSpec::Tumble { size, offset } => format!("tumble {size} offset {offset}"),
+        WindowSpec::Local { size, offset, zone } => {
+            format!("tumble {size} offset {offset} zone {}", name(zone.name()))
+        }
         WindowSpec::Hop { size, slide, offset } => format!("hop {size} slide {slide} offset {offset}"),
         WindowSpec::Cumulate { size, step, offset } => format!("cumulate {size} step {step} offset {offset}"),
         WindowSpec::Session { gap } => format!("session {gap}"),
     }
+}
+
+fn lateness_text(lateness: i64) -> String {
+    if lateness == 0 { String::new() } else { format!(" lateness {lateness}") }
 }
 
 fn op_text(op: &Op) -> Result<String> {
@@ -126,6 +133,12 @@ fn op_text(op: &Op) -> Result<String> {
             format!("project [{}]", exprs?.join(", "))
         }
         Op::Window { window, time } => format!("window {} {}", window_text(window), time_text(*time)),
+        Op::LateRows { window, time, lateness } => {
+            format!("late_rows {} {}{}", window_text(window), time_text(*time), lateness_text(*lateness))
+        }
+        Op::EarlyFiring { every, time, keys } => {
+            format!("early_firing every {every} {} keys {keys:?}", time_text(*time))
+        }
         Op::Aggregate { keys, aggregates } => format!("aggregate keys {keys:?} {}", calls_text(aggregates)),
         Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => format!(
             "window_aggregate {} {} keys {keys:?} {} emit {}{}{}",
@@ -136,7 +149,7 @@ fn op_text(op: &Op) -> Result<String> {
                 Emit::OnClose => "on_close",
                 Emit::OnUpdate => "on_update",
             },
-            if *lateness == 0 { String::new() } else { format!(" lateness {lateness}") },
+            lateness_text(*lateness),
             assigned.map(|column| format!(" assigned {column}")).unwrap_or_default(),
         ),
         Op::Normalize { key, place } => format!("normalize key {key:?} place {place}"),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chrono_tz::Tz;
 
 use super::expr_reader::read_expr;
 use super::lexer::{Lexer, Token};
@@ -124,6 +125,10 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         Op::Filter { .. } => output_width == width,
         Op::Project { exprs } => exprs.len() == output_width,
         Op::Window { time, .. } => output_width == width + 3 && is_time(input, time),
+        Op::LateRows { time, .. } => output_width == width && is_time(input, time),
+        Op::EarlyFiring { every, time, keys } => {
+            *every > 0 && within(keys) && output_width == width && is_time(input, time)
+        }
         Op::Aggregate { keys, aggregates } => {
             within(keys) && calls(aggregates) && output_width == keys.len() + aggregates.len()
         }
@@ -277,7 +282,11 @@ impl Reader<'_> {
             WindowSpec::Cumulate { size, step: self.length()?, offset: self.offset()? }
         } else {
             self.lexer.require_word("tumble")?;
-            WindowSpec::Tumble { size: self.length()?, offset: self.offset()? }
+            let (size, offset) = (self.length()?, self.offset()?);
+            match self.zone()? {
+                Some(zone) => WindowSpec::Local { size, offset, zone },
+                None => WindowSpec::Tumble { size, offset },
+            }
         };
         Ok(window)
     }
@@ -288,6 +297,24 @@ impl Reader<'_> {
             return Err(self.lexer.error("a window without size"));
         }
         Ok(length)
+    }
+
+    fn zone(&mut self) -> Result<Option<Tz>> {
+        if !self.lexer.word("zone") {
+            return Ok(None);
+        }
+        let mark = self.lexer.mark();
+        match self.lexer.name()?.parse() {
+            Ok(zone) => Ok(Some(zone)),
+            Err(_) => {
+                self.lexer.reset(mark);
+                Err(self.lexer.error("no such time zone"))
+            }
+        }
+    }
+
+    fn lateness(&mut self) -> Result<i64> {
+        if self.lexer.word("lateness") { self.length() } else { Ok(0) }
     }
 
     fn offset(&mut self) -> Result<i64> {
@@ -322,6 +349,14 @@ impl Reader<'_> {
         if lexer.word("window") {
             return Ok(Op::Window { window: self.window()?, time: self.time()? });
         }
+        if lexer.word("late_rows") {
+            return Ok(Op::LateRows { window: self.window()?, time: self.time()?, lateness: self.lateness()? });
+        }
+        if lexer.word("early_firing") {
+            lexer.require_word("every")?;
+            let every = self.length()?;
+            return Ok(Op::EarlyFiring { every, time: self.time()?, keys: self.keys()? });
+        }
         if lexer.word("aggregate") {
             return Ok(Op::Aggregate { keys: self.keys()?, aggregates: self.calls()? });
         }
@@ -338,7 +373,7 @@ impl Reader<'_> {
             let (window, time) = (self.window()?, self.time()?);
             let (keys, aggregates) = (self.keys()?, self.calls()?);
             let emit = self.emit()?;
-            let lateness = if self.lexer.word("lateness") { self.length()? } else { 0 };
+            let lateness = self.lateness()?;
             let assigned = if self.lexer.word("assigned") { Some(self.lexer.integer()?) } else { None };
             return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned });
         }
