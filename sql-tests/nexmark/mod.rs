@@ -209,7 +209,7 @@ async fn execute(session: &mut Session, sql: &str) -> Result<Vec<RecordBatch>, S
     let mut rows = Vec::new();
     for statement in session.parse(sql).map_err(shown)? {
         rows.clear();
-        if let Body::Rows { mut stream, .. } = session.execute(&statement, &[]).await.map_err(shown)?.body {
+        if let Body::Rows(RowSet { mut stream, .. }) = session.execute(&statement, &[]).await.map_err(shown)?.body {
             while let Some(batch) = stream.next().await {
                 rows.push(batch.map_err(|e| e.to_string())?);
             }

@@ -346,6 +346,8 @@ impl WindowSpec {
             WindowSpec::Hop { size, slide, offset } => gcd(gcd(size, slide), offset),
             WindowSpec::Cumulate { size, step, offset } => gcd(gcd(size, step), offset),
             WindowSpec::Session { gap } => gcd(gap, MICROS_PER_SECOND),
+            // Clocks are set by whole seconds.
+            WindowSpec::Local { size, offset, .. } => gcd(gcd(size, offset), MICROS_PER_SECOND),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Session {
     fn plan_watched(&self, text: &str, query: &Query) -> Result<(StreamPlan, SchemaRef)> {
         let catalog = self.engine.catalog();
         let (plan, columns) = plan::plan_view(&*catalog, text, query, &[], &Default::default())?;
-        self.check_zone(&plan)?;
+        let plan = self.in_zone(plan)?;
         let source = plan.nodes.iter().find_map(|node| match &node.op {
             Op::Scan { source, .. } => Some(source),
             _ => None,

@@ -40,10 +40,11 @@ fn insert(insert: &InsertStatement) -> String {
 }
 
 fn emit(clause: &EmitClause) -> String {
-    let when = match clause.when {
-        None => "",
-        Some(EmitWhen::OnWindowClose) => " EMIT ON WINDOW CLOSE",
-        Some(EmitWhen::OnUpdate) => " EMIT ON UPDATE",
+    let when = match &clause.when {
+        None => String::new(),
+        Some(EmitWhen::OnWindowClose) => " EMIT ON WINDOW CLOSE".into(),
+        Some(EmitWhen::OnUpdate) => " EMIT ON UPDATE".into(),
+        Some(EmitWhen::Every(every)) => format!(" EMIT EVERY {}", every.interval),
     };
     let lateness = clause.lateness.as_ref().map(|l| format!(" ALLOWED LATENESS {}", l.interval));
     format!("{when}{}", lateness.unwrap_or_default())

@@ -168,17 +168,32 @@ impl Column {
         }
     }
 
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Column::Oid(a) => a.is_null(row),
+            Column::Of(cells) => cells.is_null(row),
+        }
+    }
+
     fn put(&self, row: usize, format: Format, zone: Tz, out: &mut BytesMut) {
         match self {
-            Column::Oid(a) if a.is_null(row) => out.put_i32(-1),
+            _ if self.is_null(row) => out.put_i32(-1),
             Column::Oid(a) if format == Format::Binary => {
                 out.put_i32(4);
                 out.put_u32(a.value(row) as u32);
             }
-            Column::Oid(a) => put_measured(out, |out| {
-                let _ = write!(out, "{}", a.value(row));
-            }),
+            Column::Oid(_) => put_measured(out, |out| self.put_text(row, zone, out)),
             Column::Of(cells) => put_value(cells, row, format, zone, out),
+        }
+    }
+
+    /// A value that is not null, as text alone.
+    fn put_text(&self, row: usize, zone: Tz, out: &mut BytesMut) {
+        match self {
+            Column::Oid(a) => {
+                let _ = write!(out, "{}", a.value(row));
+            }
+            Column::Of(cells) => cells.text(row, zone, out),
         }
     }
 }
