@@ -62,7 +62,7 @@ impl TickLoop {
         });
         let (core, result) = receive.await.map_err(|_| Error::internal("a tick was lost with its worker"))?;
         self.core = core;
-        self.meter.tick(&mut self.core, began, self.clock.now());
+        self.meter.tick(&self.core, began, self.clock.now());
         Ok(Some(result))
     }
 
