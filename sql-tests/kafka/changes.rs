@@ -147,9 +147,8 @@ fn groups_are_upserted_and_read_back_compacted(broker: &mut Broker) -> Outcome {
     shows(broker, "upsert-out", |found| *found == expected(3_100)).map(drop)
 }
 
-/// The sink's key is how many orders a customer has: several customers share one, and they leave it.
 fn upserts_have_formats(broker: &mut Broker) -> Outcome {
-    broker.create_topic("upsert-formats-in", 1, &[])?;
+    broker.create_topic("upsert-formats-in", 3, &[])?;
     broker.create_topic("upsert-formats-out", 2, &[("cleanup.policy", "compact")])?;
     let server = Server::start(broker)?;
     source(&server, "upsert-formats-in")?;
@@ -268,6 +267,7 @@ fn upserts_without_a_key_are_bad(broker: &mut Broker) -> Outcome {
     answers(&server, reason, &[why.to_string()])
 }
 
+/// The sink's key is how many orders a customer has: several customers share one, and they leave it.
 fn a_tombstone_comes_when_nothing_remains(broker: &mut Broker) -> Outcome {
     broker.create_topic("counts-in", 3, &[])?;
     broker.create_topic("counts-out", 3, &[("cleanup.policy", "compact")])?;

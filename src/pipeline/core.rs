@@ -76,10 +76,6 @@ impl Core {
         self.tick
     }
 
-    pub fn members_mut(&mut self) -> &mut [Member] {
-        &mut self.members
-    }
-
     pub fn readings(&self) -> impl Iterator<Item = &Reading> {
         self.readings.iter().map(|(_, reading)| reading)
     }
