@@ -209,8 +209,8 @@ async fn execute(session: &mut Session, sql: &str) -> Result<Vec<RecordBatch>, S
     let mut rows = Vec::new();
     for statement in session.parse(sql).map_err(shown)? {
         rows.clear();
-        if let Body::Rows(RowSet { mut stream, .. }) = session.execute(&statement, &[]).await.map_err(shown)?.body {
-            while let Some(batch) = stream.next().await {
+        if let Body::Rows(mut set) = session.execute(&statement, &[]).await.map_err(shown)?.body {
+            while let Some(batch) = set.stream.next().await {
                 rows.push(batch.map_err(|e| e.to_string())?);
             }
         }

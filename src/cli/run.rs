@@ -72,12 +72,7 @@ pub fn read(file: &Path) -> Result<String> {
 }
 
 /// Runs the statements in order, up to the first that fails, and waits for what they have started.
-async fn run_script(
-    script: &Script<'_>,
-    dialect: Option<&str>,
-    engine: &Arc<Engine>,
-    progress: &Progress,
-) -> Exit {
+async fn run_script(script: &Script<'_>, dialect: Option<&str>, engine: &Arc<Engine>, progress: &Progress) -> Exit {
     let mut client = LocalClient::new(engine);
     let statements = match client.set_dialect(dialect).and_then(|()| client.parse(script.text)) {
         Ok(statements) => statements,

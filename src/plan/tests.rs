@@ -18,8 +18,8 @@ use crate::connector::Takes;
 use crate::error::Error;
 use crate::error::SqlState;
 use crate::plan::relations::ViewOutput;
-use crate::sql::ast::{Statement, StatementKind, TableDef};
 use crate::sql::Dialect;
+use crate::sql::ast::{Statement, StatementKind, TableDef};
 use crate::sql::parse::{parse_script, parse_statement};
 use crate::types::SqlType;
 

@@ -8,8 +8,8 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::ast::Name;
-use super::names;
 use super::dialect::Dialect;
+use super::names;
 use super::places::Places;
 use super::{dialect, flink, refuse, syntax};
 use crate::error::{Error, Result, SqlState};

@@ -195,7 +195,8 @@ pub(super) fn in_query(error: Error, tokens: &[TokenWithSpan], places: &Places) 
     }
     let starts = tokens.iter().take(index).rev().find(|t| !matches!(t.token, Token::Whitespace(_)));
     if let Some(starts) = starts.filter(|t| word(t, "FOR") && word(token, "SYSTEM_TIME")) {
-        let hint = "A join without it matches rows whenever they come, and takes a match back when the other side changes.";
+        let hint =
+            "A join without it matches rows whenever they come, and takes a match back when the other side changes.";
         let refused = Error::unsupported("FOR SYSTEM_TIME AS OF is not supported yet", hint);
         return refused.at(places.position(starts.span.start));
     }

@@ -119,7 +119,8 @@ fn options(options: &[WithOption]) -> String {
 fn long_chains() {
     let chain = |terms: usize| format!("SELECT {}", vec!["true"; terms].join(" OR "));
     let thread = std::thread::Builder::new().stack_size(64 << 20);
-    let read = thread.spawn(move || parse_script(&chain(4_999), Dialect::Postgres).map(|statements| statements.clone().len()));
+    let read =
+        thread.spawn(move || parse_script(&chain(4_999), Dialect::Postgres).map(|statements| statements.clone().len()));
     assert_eq!(read.unwrap().join().unwrap().unwrap(), 1);
     for text in
         [format!("SELECT {}", vec!["true"; 100_000].join(" OR ")), format!("SELECT {}", vec!["1"; 100_000].join("+"))]
@@ -128,6 +129,7 @@ fn long_chains() {
         assert_eq!((error.state(), error.message()), (SqlState::StatementTooComplex, "stack depth limit exceeded"));
         assert!(error.position().is_some_and(|place| place > 1));
     }
-    let error = parse_script(&format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000)), Dialect::Postgres).unwrap_err();
+    let error =
+        parse_script(&format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000)), Dialect::Postgres).unwrap_err();
     assert_eq!(error.state(), SqlState::StatementTooComplex);
 }

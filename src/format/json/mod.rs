@@ -50,7 +50,6 @@ pub use debezium::DebeziumDecoder;
 pub use decode::JsonDecoder;
 pub use encode::JsonEncoder;
 
-
 /// How a source or a sink wants its JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JsonOptions {

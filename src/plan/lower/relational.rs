@@ -17,8 +17,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::aggregate_in_where;
 use crate::plan::functions::clock::{PROCTIME, PROCTIME_TYPE};
 use crate::plan::query::late_rows::LateRowsNode;
-use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::query::typing;
+use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::relations::{Relation, RelationKind, ViewOutput};
 use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark, WindowSpec};
 use crate::types::{Column, schema_of};
@@ -233,9 +233,8 @@ impl Lowering<'_> {
             return Err(error.with_detail(self.why_it_changes(rows.node)));
         }
         let column = input.schema.fields().len();
-        let goes_on = |time: &EventTime| {
-            exprs.iter().any(|expr| slot_of(expr, schema, &rows) == Some(Slot::Column(time.column)))
-        };
+        let goes_on =
+            |time: &EventTime| exprs.iter().any(|expr| slot_of(expr, schema, &rows) == Some(Slot::Column(time.column)));
         let event_time = input.event_time.filter(goes_on).unwrap_or(EventTime { column, unit: 1 });
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.push(PROCTIME_TYPE.field(PROCTIME));

@@ -25,14 +25,14 @@ use super::{aggregate, no_parameter, parameters};
 use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
 use crate::plan::functions::{arithmetic, functions};
-use crate::plan::query::locate::locate;
 use crate::plan::query::average::exact_averages;
-use crate::sql::flink::query::FLINK_AVG;
+use crate::plan::query::locate::locate;
 use crate::plan::query::naming::with_names;
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
 use crate::plan::query::typing::{PostgresOperators, interval_length};
 use crate::sql::ast::Query;
+use crate::sql::flink::query::FLINK_AVG;
 use crate::types::SqlType;
 
 /// A query with its types settled, ready to be optimised and run.
