@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::Session;
 use super::block::Block;
 use super::response::{Body, Response, RowSet};
+use crate::clock::deadline;
 use crate::connector::options::OptionReader;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{Declare, Fetch, Name, Retrieval};
@@ -156,7 +157,7 @@ impl Session {
         let wait = match (cursor.live, timeout) {
             (false, _) => Wait::ForAll,
             (true, None) => Wait::ForOne,
-            (true, Some(timeout)) => Wait::Until(deadline(timeout)),
+            (true, Some(timeout)) => Wait::Until(Instant::from_std(deadline(timeout))),
         };
         let piece = Piece { rows: Arc::clone(&cursor.rows), left: fetch.count.map(|n| n as usize), wait };
         if fetch.moves {
@@ -179,11 +180,6 @@ enum Wait {
     /// What is ready is taken.
     ForNone,
     Until(Instant),
-}
-
-#[expect(clippy::disallowed_methods, reason = "whoever says a time-out waits by the clock")]
-fn deadline(timeout: Duration) -> Instant {
-    Instant::now() + timeout
 }
 
 /// What one FETCH takes.

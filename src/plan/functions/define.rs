@@ -12,8 +12,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
+use super::array::list_of;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::{through, type_name};
+use crate::plan::query::settle::wider;
 use crate::plan::query::typing::{cast, literal_as, unknown};
 use crate::types::{NUMERIC_DEFAULT, SqlType, UTC, uuid};
 
@@ -202,8 +204,33 @@ impl Defined {
                 None => Ok(cast(argument, parameter.data_type())),
             }
         });
-        settled.collect()
+        level(form, settled.collect::<DfResult<_>>()?, schema)
     }
+}
+
+/// An item beside an array, and the array, brought to the wider of their types: `integer = ANY (smallint[])`.
+fn level(form: &Form, mut arguments: Vec<Expr>, schema: &DFSchema) -> DfResult<Vec<Expr>> {
+    let place = |wanted| form.parameters.iter().position(|parameter| *parameter == wanted);
+    let (Some(item), Some(array)) = (place(Parameter::Any), place(Parameter::Array)) else { return Ok(arguments) };
+    let (Some(one), Some(many)) = (arguments.get(item), arguments.get(array)) else { return Ok(arguments) };
+    let (ty, list) = (one.get_type(schema)?, many.get_type(schema)?);
+    let DataType::List(items) = &list else { return Ok(arguments) };
+    let items = items.data_type();
+    if ty == *items || ty.is_null() || !(ty.is_numeric() && items.is_numeric()) {
+        return Ok(arguments);
+    }
+    let common = wider(ty.clone(), items.clone());
+    let to = |expr: Expr, from: &DataType, to: DataType| if *from == to { expr } else { cast(expr, to) };
+    let wide_list = list_of(&common);
+    for (index, argument) in arguments.iter_mut().enumerate() {
+        let own = std::mem::take(argument);
+        *argument = match index {
+            _ if index == item => to(own, &ty, common.clone()),
+            _ if index == array => to(own, &list, wide_list.clone()),
+            _ => own,
+        };
+    }
+    Ok(arguments)
 }
 
 impl ScalarUDFImpl for Defined {

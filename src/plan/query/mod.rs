@@ -54,7 +54,7 @@ use context::Context;
 /// Plans a query over `relations`. `text` is the statement that the query's places refer to.
 pub fn plan_query(relations: &dyn Relations, text: &str, query: &ast::Query) -> Result<LogicalPlan> {
     refuse::check(query, text)?;
-    let planned = naming::with_names(query, |query| logical_plan(relations, text, query));
+    let planned = naming::with_names(query, naming::Functions::Own, |query| logical_plan(relations, text, query));
     planned.map_err(|e| locate::locate(planning_error(e, text), query, text))
 }
 

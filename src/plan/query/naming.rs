@@ -22,9 +22,10 @@ pub const MARK: char = '\u{1}';
 ///
 /// What a wildcard gives is not known here. A column beside one keeps its name, so that an outer query can use it; only if
 /// that makes a name twice, it gets a mark.
-pub fn with_names<T>(query: &Query, plan: impl Fn(Query) -> DfResult<T>) -> DfResult<T> {
-    match plan(name_columns(query.clone(), false)) {
-        Err(error) if repeats_a_name(&error) => plan(name_columns(query.clone(), true)),
+pub fn with_names<T>(query: &Query, functions: Functions, plan: impl Fn(Query) -> DfResult<T>) -> DfResult<T> {
+    let named = |beside_wildcards| name_columns(query.clone(), Namer { beside_wildcards, functions });
+    match plan(named(false)) {
+        Err(error) if repeats_a_name(&error) => plan(named(true)),
         planned => planned,
     }
 }
@@ -37,14 +38,24 @@ fn repeats_a_name(error: &DataFusionError) -> bool {
     }
 }
 
-fn name_columns(mut query: Query, beside_wildcards: bool) -> Query {
-    let _ = query.visit(&mut Namer { beside_wildcards });
+fn name_columns(mut query: Query, mut namer: Namer) -> Query {
+    let _ = query.visit(&mut namer);
     query
+}
+
+/// Whose functions a query may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Functions {
+    /// Ours, which operators may stand for.
+    Own,
+    /// Only DataFusion's: queries of the system catalog.
+    DataFusion,
 }
 
 struct Namer {
     /// Columns beside a wildcard get a mark.
     beside_wildcards: bool,
+    functions: Functions,
 }
 
 impl VisitorMut for Namer {
@@ -63,7 +74,8 @@ impl VisitorMut for Namer {
         if let Some(parts) = field_path(expr) {
             *expr = Expr::CompoundIdentifier(parts);
         }
-        if let Some(operator) = modulo(expr).or_else(|| any_or_all(expr)) {
+        let any_or_all = || (self.functions == Functions::Own).then(|| any_or_all(expr)).flatten();
+        if let Some(operator) = modulo(expr).or_else(any_or_all) {
             *expr = operator;
         }
         ControlFlow::Continue(())

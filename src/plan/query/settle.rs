@@ -268,7 +268,7 @@ pub fn of_one_type(what: &str, values: Vec<Expr>, schema: &DFSchema) -> Result<V
 }
 
 /// Of two numeric types the one that PostgreSQL would take for both.
-fn wider(left: DataType, right: DataType) -> DataType {
+pub fn wider(left: DataType, right: DataType) -> DataType {
     let rank = |ty: &DataType| match ty {
         DataType::Int16 => 1,
         DataType::Int32 => 2,

@@ -27,7 +27,7 @@ use crate::plan::errors::{planning_error, through};
 use crate::plan::functions::{arithmetic, functions};
 use crate::plan::query::average::exact_averages;
 use crate::plan::query::locate::locate;
-use crate::plan::query::naming::with_names;
+use crate::plan::query::naming::{Functions, with_names};
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
 use crate::plan::query::typing::{PostgresOperators, interval_length};
@@ -156,7 +156,8 @@ pub fn logical_plan(
 ) -> DfResult<LogicalPlan> {
     let context = Context::new(tables, inference);
     let planner = SqlToRel::new_with_options(&context, ParserOptions::from(&context.options().sql_parser));
-    with_names(query, |query| {
+    let functions = if tables.is_system() { Functions::DataFusion } else { Functions::Own };
+    with_names(query, functions, |query| {
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(types.clone());
         planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner_context)
     })
