@@ -83,6 +83,9 @@ fn main() -> ExitCode {
         return tally.close();
     }
     tidy::run(&mut tally);
+    if tally.wants(mutants::IN_PLACE) {
+        tally.count(mutants::IN_PLACE, mutants::in_place());
+    }
     scripts::run(&request, &mut tally);
     kafka::run(&mut tally);
     psql::run(&mut tally);

@@ -21,6 +21,9 @@ use parking_lot::Mutex;
 /// Records (and closing checks of scripts) that must fail without an operator's logic: one would be chance.
 const MUST_FAIL: usize = 5;
 
+/// The name of the test that they still have their places.
+pub const IN_PLACE: &str = "mutants::in_place";
+
 /// Names the mutant that a build of the copy is to be.
 const VARIABLE: &str = "TIDEMILL_MUTANT";
 
@@ -81,10 +84,23 @@ pub fn run(name: Option<&str>) -> ExitCode {
     }
 }
 
-fn run_all(name: Option<&str>) -> Result<bool, String> {
+/// Whether each mutant still has its place in the source: a quick look, for every test run.
+pub fn in_place() -> Result<(), String> {
+    let mutants = listed()?;
+    for file in mutants.iter().map(|mutant| &mutant.file).collect::<BTreeSet<_>>() {
+        let text = fs::read_to_string(crate::root().join(file)).map_err(|e| format!("{file}: {e}"))?;
+        mutate(text, &mutants.iter().filter(|mutant| mutant.file == *file).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn listed() -> Result<Vec<Mutant>, String> {
     let list = crate::script::folder().join("mutants.txt");
-    let text = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
-    let mutants = read(&text)?;
+    read(&fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?)
+}
+
+fn run_all(name: Option<&str>) -> Result<bool, String> {
+    let mutants = listed()?;
     let this = std::env::current_exe().map_err(|e| e.to_string())?;
     let target = this.ancestors().nth(3).ok_or("cargo's target directory is not where it should be")?;
     let copy = target.join("mutants");

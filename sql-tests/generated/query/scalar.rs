@@ -18,9 +18,11 @@ impl Writer {
         // Rows that pass are worth more than rows that do not: few equalities.
         let comparison = self.one_of(&["=", "<>", "<>", "<", "<=", "<=", ">", ">=", ">="]);
         let (one, other) = (self.constant(kind), self.constant(kind));
+        // DataFusion 55, our judge, folds `count IS NULL` in an outer join's ON to false, and pads with 0 instead of null.
+        let may_be_null = kind != Kind::Big;
         match self.rng.below(8) {
-            0 if self.chance(40) => format!("{column} IS NULL"),
-            0 | 1 => format!("{column} IS NOT NULL"),
+            0 if may_be_null && self.chance(40) => format!("{column} IS NULL"),
+            0 | 1 if may_be_null => format!("{column} IS NOT NULL"),
             2 if !same.is_empty() => format!("{column} {comparison} {}", same[self.rng.below(same.len())].0),
             3 => format!("{column} BETWEEN {one} AND {other}"),
             4 => format!("{column} IN ({one}, {other})"),
