@@ -42,7 +42,7 @@ pub enum StatementKind {
     Query(Box<Query>),
     /// Flink's CREATE TABLE.
     CreateTable(CreateTable),
-    /// Flink's CREATE [TEMPORARY] VIEW.
+    /// Flink's `CREATE [TEMPORARY] VIEW`.
     DeclareView(DeclaredView),
     /// Flink's DROP TABLE and DROP VIEW.
     Forget(ForgetDeclared),
@@ -107,7 +107,7 @@ pub struct ColumnDef {
     pub generated: Option<Generated>,
 }
 
-/// METADATA [FROM 'key'] [VIRTUAL].
+/// `METADATA [FROM 'key'] [VIRTUAL]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetadataDef {
     /// `None`: the column's name.
@@ -336,7 +336,7 @@ pub enum Retrieval {
     Subscribe(Subscribe),
 }
 
-/// SUBSCRIBE [TO] view | (query) [WITH (SNAPSHOT = false, PROGRESS)].
+/// `SUBSCRIBE [TO] view | (query) [WITH (SNAPSHOT = false, PROGRESS)]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subscribe {
     pub what: Subscribed,

@@ -289,7 +289,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// METADATA [FROM 'key'] [VIRTUAL].
+    /// `METADATA [FROM 'key'] [VIRTUAL]`.
     fn metadata(&mut self) -> Result<MetadataDef> {
         let position = self.position();
         self.expect(&["METADATA"])?;

@@ -4,7 +4,7 @@
 //! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`retrieval`],
 //!    [`variables`], [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
 //! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL.
-//! 4. Text of Flink's ([`flink`]) becomes the same, query by query; [`print`] writes a statement as it is kept.
+//! 4. Text of Flink's ([`flink`]) becomes the same, query by query; [`mod@print`] writes a statement as it is kept.
 //! 5. The result is an [`ast::Statement`] that knows its [`places`]; [`names`] are folded and checked.
 //! 6. [`syntax`] turns what the parsers say into PostgreSQL's wording.
 //!

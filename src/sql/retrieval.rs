@@ -66,7 +66,7 @@ impl Cursor<'_> {
         Err(self.unexpected())
     }
 
-    /// Behind DECLARE: name [NO SCROLL] [INSENSITIVE] CURSOR [WITH | WITHOUT HOLD] FOR query.
+    /// Behind DECLARE: `name [NO SCROLL] [INSENSITIVE] CURSOR [WITH | WITHOUT HOLD] FOR query`.
     pub fn declare(&mut self) -> Result<StatementKind> {
         let name = self.name()?;
         loop {
@@ -88,7 +88,7 @@ impl Cursor<'_> {
         Ok(StatementKind::Declare(Box::new(Declare { name, hold, rows: self.retrieval()? })))
     }
 
-    /// Behind FETCH and MOVE: [NEXT | [FORWARD] [count | ALL]] [FROM | IN] name [WITH (timeout = '1s')].
+    /// Behind FETCH and MOVE: `[NEXT | [FORWARD] [count | ALL]] [FROM | IN] name [WITH (timeout = '1s')]`.
     pub fn fetch(&mut self, moves: bool) -> Result<StatementKind> {
         let command = if moves { "MOVE" } else { "FETCH" };
         // A word that ends the statement is the cursor's name, whatever it says.
@@ -126,7 +126,7 @@ impl Cursor<'_> {
         Ok(StatementKind::Close(if self.take(&["ALL"]) { None } else { Some(self.name()?) }))
     }
 
-    /// Behind COPY: (query) TO STDOUT [[WITH] (FORMAT text)].
+    /// Behind COPY: `(query) TO STDOUT [[WITH] (FORMAT text)]`.
     pub fn copy(&mut self) -> Result<StatementKind> {
         if !self.take_token(&Token::LParen) {
             return Err(self.copy_of_table()?);

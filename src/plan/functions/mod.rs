@@ -6,7 +6,7 @@
 //! 4. [`window`]: the ranking functions, with bigint results.
 //! 5. [`arithmetic`]: operators that fail on overflow.
 //! 6. [`define`]: how functions of ours are defined by the types of their arguments; [`temporal`]: those on times and
-//!    intervals, [`calendar`], [`array`], [`jsonb`].
+//!    intervals, [`calendar`], [`mod@array`], [`jsonb`].
 //! 7. [`clock`]: the one function that asks for the time.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.

@@ -1,7 +1,7 @@
 //! Flink's queries as ours: what they say otherwise is said in PostgreSQL's words.
 //!
 //! - Names count with their case: those that are not quoted become quoted.
-//! - Functions that PostgreSQL does not have, or has with another meaning, become others ([`functions`]).
+//! - Functions that PostgreSQL does not have, or has with another meaning, become others (`functions`).
 //! - Nulls are the least of all values: ORDER BY says so.
 
 use std::ops::ControlFlow;
