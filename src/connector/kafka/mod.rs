@@ -5,7 +5,7 @@
 //! 1. [`options`]: WITH options become types; what we must own of librdkafka's settings is refused. [`fields`]: which columns
 //!    a message's value holds, and which its key.
 //! 2. [`startup`]: where to begin and to end; [`offsets`]: the startup mode becomes an offset for each partition, once, by asking the broker.
-//! 3. [`fetch`]: a thread of its own takes messages from librdkafka in batches ([`queue`], the one place with `unsafe`)
+//! 3. [`fetch`]: a thread of its own takes messages from librdkafka in batches ([`queue`], where `unsafe` is)
 //!    and copies their values into each partition's [`buffer`], with what is wanted of their [`metadata`].
 //! 4. [`mod@source`]: the tick loop takes chunks out of the buffers; `format/` decodes them elsewhere.
 //!
