@@ -24,22 +24,15 @@ struct Client {
     steps: &'static [&'static str],
 }
 
+/// What a driver is led through, if it can do all of it.
+const STEPS: [&str; 10] =
+    ["connect", "text", "binary", "parameters", "failure", "block", "cursor", "copy", "subscribe", "cancel"];
+
 const CLIENTS: [Client; 4] = [
     Client {
         name: "psycopg",
         command: |fetched, own| program(&[&fetched.join("bin/python"), &own.join("client.py")]),
-        steps: &[
-            "connect",
-            "text",
-            "binary",
-            "parameters",
-            "failure",
-            "block",
-            "cursor",
-            "copy",
-            "subscribe",
-            "cancel",
-        ],
+        steps: &STEPS,
     },
     Client {
         name: "jdbc",
@@ -63,22 +56,7 @@ const CLIENTS: [Client; 4] = [
             "metadata",
         ],
     },
-    Client {
-        name: "pgx",
-        command: |fetched, _| program(&[&fetched.join("client")]),
-        steps: &[
-            "connect",
-            "text",
-            "binary",
-            "parameters",
-            "failure",
-            "block",
-            "cursor",
-            "copy",
-            "subscribe",
-            "cancel",
-        ],
-    },
+    Client { name: "pgx", command: |fetched, _| program(&[&fetched.join("client")]), steps: &STEPS },
     Client {
         name: "node-postgres",
         command: |fetched, own| {

@@ -11,9 +11,9 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Int32Type};
 
-use super::define::{Definition, Form, Parameter as P};
+use super::define::{Definition, Form, Parameter as P, other_arguments};
 use crate::change::key::{KeyCodec, Keys};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::SqlType;
 use crate::types::cells::{Cells, item_range};
 
@@ -106,10 +106,6 @@ pub const DEFINITIONS: &[Definition] = &[
         forms: &[form(&[P::Text, P::Text], texts, of_string), form(&[P::Text, P::Text, P::Text], texts, of_string)],
     },
 ];
-
-fn other_arguments() -> Error {
-    Error::internal("a function of arrays was called with other arguments than its own")
-}
 
 fn lists(arguments: &[ArrayRef], index: usize) -> Result<&ListArray> {
     arguments.get(index).and_then(|a| a.as_list_opt::<i32>()).ok_or_else(other_arguments)

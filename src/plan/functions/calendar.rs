@@ -12,7 +12,7 @@ use arrow::datatypes::{
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
-use super::define::{Definition, Form, Parameter as P};
+use super::define::{Definition, Form, Parameter as P, other_arguments};
 use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::type_name;
@@ -112,10 +112,6 @@ pub fn has_field(ty: &DataType, field: &str) -> bool {
         _ => None,
     };
     found.is_some()
-}
-
-fn other_arguments() -> Error {
-    Error::internal("a function of dates was called with other arguments than its own")
 }
 
 /// A column as what fields are taken of.

@@ -103,6 +103,11 @@ impl Parameter {
     }
 }
 
+/// What a [`Form`] says of arguments that it never takes: a bug of ours.
+pub(super) fn other_arguments() -> Error {
+    Error::internal("a function was called with other arguments than its own")
+}
+
 /// One way of calling a function.
 pub struct Form {
     pub parameters: &'static [Parameter],

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int32Type};
 
-use super::define::{Definition, Form, Parameter as P};
+use super::define::{Definition, Form, Parameter as P, other_arguments};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::value::rescaled;
 use crate::types::cells::{Cells, item_range};
@@ -112,10 +112,6 @@ pub const DEFINITIONS: &[Definition] = &[
     Definition { name: "jsonb_build_array", forms: &[variadic(&[P::Any], jsonb, build_array)] },
     Definition { name: "jsonb_build_object", forms: &[variadic(&[P::Any], jsonb, build_object)] },
 ];
-
-fn other_arguments() -> Error {
-    Error::internal("a function of jsonb was called with other arguments than its own")
-}
 
 fn damaged() -> Error {
     Error::new(SqlState::DataCorrupted, "a jsonb value is damaged")

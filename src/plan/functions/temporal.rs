@@ -10,7 +10,7 @@ use arrow::datatypes::{
     TimeUnit,
 };
 
-use super::define::{Definition, Form, Parameter};
+use super::define::{Definition, Form, Parameter, other_arguments};
 use crate::clock::MICROS_PER_DAY;
 use crate::error::{Error, Result, SqlState};
 use crate::types::interval;
@@ -71,10 +71,6 @@ pub const DEFINITIONS: &[Definition] = &[
         }],
     },
 ];
-
-fn other_arguments() -> Error {
-    Error::internal("a function was called with other arguments than its own")
-}
 
 fn intervals(arguments: &[ArrayRef]) -> Result<&IntervalMonthDayNanoArray> {
     arguments.first().and_then(|a| a.as_primitive_opt::<IntervalMonthDayNanoType>()).ok_or_else(other_arguments)
