@@ -240,8 +240,10 @@ impl Fetcher {
         /// More than ever wait, few enough not to hold up fetching.
         const EVENTS: usize = 32;
         for _ in 0..EVENTS {
-            if let Some(Err(KafkaError::MessageConsumption(code))) = self.consumer.poll(Duration::ZERO) {
-                tracing::debug!(target: "kafka", "{code}");
+            match self.consumer.poll(Duration::ZERO) {
+                None => return,
+                Some(Err(KafkaError::MessageConsumption(code))) => tracing::debug!(target: "kafka", "{code}"),
+                Some(_) => {}
             }
         }
     }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use super::JsonOptions;
 use super::column::{Input, found_instead};
-use super::decode::{decode_messages, open_message};
+use super::decode::{check_utf8, decode_messages, nothing_more, to_object};
 use super::failure::{Failure, Scan, excerpt};
 use super::object::Object;
 use super::scan::{Quoted, Scanner, unescape};
@@ -62,12 +62,11 @@ struct Event<'a> {
 }
 
 fn read_change(input: Input, (start, end): (usize, usize), columns: &mut Object, weights: &mut Vec<i64>) -> Scan<()> {
-    let mut scanner = open_message(input, start, end)?;
+    check_utf8(input, start, end)?;
+    let mut scanner = Scanner::of_message(input.chunk, start, end);
+    to_object(&mut scanner)?;
     let mut event = Event::read(&mut scanner)?;
-    scanner.skip_whitespace();
-    if scanner.peek().is_some() {
-        return Err(scanner.expected("nothing after the object"));
-    }
+    nothing_more(&mut scanner)?;
     if event.op.is_none() && event.has_payload {
         // The envelope's tombstone says nothing either.
         let Some(mut payload) = event.payload else { return Ok(()) };

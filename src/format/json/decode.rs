@@ -62,27 +62,33 @@ pub(super) fn decode_messages(
 }
 
 fn read_message(input: Input, (start, end): (usize, usize), columns: &mut Object) -> Scan<()> {
-    let mut scanner = open_message(input, start, end)?;
+    check_utf8(input, start, end)?;
+    let mut scanner = Scanner::of_message(input.chunk, start, end);
+    to_object(&mut scanner)?;
     columns.read(&mut scanner)?;
+    nothing_more(&mut scanner)
+}
+
+/// Moves to the brace of the message's object.
+#[inline]
+pub(super) fn to_object(scanner: &mut Scanner) -> Scan<()> {
+    scanner.skip_whitespace();
+    match scanner.peek() {
+        Some(b'{') => Ok(()),
+        None => Err(Failure::syntax("the message is empty")),
+        Some(_) => Err(found_instead(scanner, "a JSON object")),
+    }
+}
+
+/// The message ends here.
+#[inline]
+pub(super) fn nothing_more(scanner: &mut Scanner) -> Scan<()> {
     scanner.skip_whitespace();
     if scanner.peek().is_some() { Err(scanner.expected("nothing after the object")) } else { Ok(()) }
 }
 
-/// A cursor at the brace of the message's object.
-pub(super) fn open_message<'a>(input: Input<'a>, start: usize, end: usize) -> Scan<Scanner<'a>> {
-    check_utf8(input, start, end)?;
-    let mut scanner = Scanner::new(input.chunk.get(..end).unwrap_or_default(), start);
-    scanner.skip_whitespace();
-    if scanner.peek() != Some(b'{') {
-        return Err(match scanner.peek() {
-            None => Failure::syntax("the message is empty"),
-            Some(_) => found_instead(&mut scanner, "a JSON object"),
-        });
-    }
-    Ok(scanner)
-}
-
-fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
+#[inline]
+pub(super) fn check_utf8(input: Input, start: usize, end: usize) -> Scan<()> {
     if input.is_utf8(start, end) {
         return Ok(());
     }

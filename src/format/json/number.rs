@@ -280,7 +280,7 @@ mod tests {
     #[track_caller]
     fn numeric(text: &str, precision: u8, scale: i8, expected: Result<i128, SqlState>) {
         let ty = SqlType::Numeric(precision, scale);
-        let number = Scanner::new(text.as_bytes(), 0).number().unwrap();
+        let number = Scanner::new(text.as_bytes()).number().unwrap();
         let found = number.numeric(precision, scale, &ty).map_err(|f| f.into_error().state());
         assert_eq!(found, expected, "{text} as {ty}");
     }

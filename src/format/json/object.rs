@@ -37,11 +37,23 @@ struct Wanted {
 struct Expected {
     /// As it stands in a message, quotes and escapes included.
     key: Box<[u8]>,
-    /// Key and colon as one number, if they are at most 16 bytes, and which of its bits count. No bits: it is longer.
+    /// A place for what opens the key, the key, and its colon as one number, if they are at most 16 bytes, and which of its
+    /// bits count. No bits: they are longer.
     word: u128,
     mask: u128,
     /// Index into `fields`; `None` if nobody wants it.
     wanted: Option<usize>,
+}
+
+impl Wanted {
+    /// Reads the value at the scanner's cursor as that of row `row`; it takes the place of an earlier one.
+    #[inline(always)]
+    fn read(&mut self, row: usize, scanner: &mut Scanner) -> Scan<()> {
+        if self.column.len() > row {
+            self.column.truncate(row);
+        }
+        self.column.read_common(scanner).map_err(|failure| failure.in_field(self.field.name()))
+    }
 }
 
 fn folded(name: &[u8]) -> Box<[u8]> {
@@ -52,8 +64,8 @@ impl Expected {
     fn new(key: Box<[u8]>, wanted: Option<usize>) -> Expected {
         let mut bytes = [0; 16];
         let mut mask = 0;
-        if let Some((head, _)) = bytes.split_at_mut_checked(key.len() + 1)
-            && let Some((colon, quoted)) = head.split_last_mut()
+        if let Some((head, _)) = bytes.split_at_mut_checked(key.len() + 2)
+            && let [_, quoted @ .., colon] = head
         {
             quoted.copy_from_slice(&key);
             *colon = b':';
@@ -62,23 +74,31 @@ impl Expected {
         Expected { key, word: u128::from_le_bytes(bytes), mask, wanted }
     }
 
-    /// Steps over the key, its colon and what blanks follow, if they are next.
+    /// Steps over `opening`, the key and its colon, if they are next, without blanks between them.
     #[inline]
+    fn eat_after(&self, opening: u8, scanner: &mut Scanner) -> bool {
+        let length = self.key.len() + 2;
+        if self.mask != 0 {
+            return scanner.eat_word(self.word | u128::from(opening), self.mask, length);
+        }
+        let found = match scanner.rest() {
+            [first, rest @ ..] => {
+                *first == opening && rest.starts_with(&self.key) && rest.get(self.key.len()) == Some(&b':')
+            }
+            [] => false,
+        };
+        scanner.advance(if found { length } else { 0 });
+        found
+    }
+
+    /// Steps over the key, its colon and what blanks follow, if they are next.
     fn eat(&self, scanner: &mut Scanner) -> Scan<bool> {
-        let rest = scanner.rest();
-        if let Some(head) = rest.first_chunk()
-            && u128::from_le_bytes(*head) & self.mask == self.word
-            && self.mask != 0
-        {
-            scanner.advance(self.key.len() + 1);
-            scanner.skip_whitespace();
-        } else if rest.starts_with(&self.key) {
+        let found = scanner.rest().starts_with(&self.key);
+        if found {
             scanner.advance(self.key.len());
             scanner.colon()?;
-        } else {
-            return Ok(false);
         }
-        Ok(true)
+        Ok(found)
     }
 }
 
@@ -119,27 +139,23 @@ impl Object {
     /// it, which the caller truncates.
     pub(super) fn read(&mut self, scanner: &mut Scanner) -> Scan<()> {
         let row = self.rows;
-        scanner.advance(1);
-        scanner.skip_whitespace();
-        if !scanner.eat(b'}') {
-            let mut place = 0;
-            loop {
-                let wanted = self.key(scanner, &mut place)?;
-                match wanted.and_then(|index| self.fields.get_mut(index)) {
-                    Some(Wanted { field, column }) => {
-                        if column.len() > row {
-                            column.truncate(row);
-                        }
-                        column.read(scanner).map_err(|failure| failure.in_field(field.name()))?;
-                    }
-                    None => {
-                        scanner.skip_value()?;
-                    }
-                }
-                if !scanner.more(b'}')? {
-                    break;
+        let mut place = self.read_expected(scanner)?;
+        let mut more = if place == 0 {
+            scanner.advance(1);
+            scanner.skip_whitespace();
+            !scanner.eat(b'}')
+        } else {
+            scanner.more(b'}')?
+        };
+        while more {
+            let wanted = self.key(scanner, &mut place)?;
+            match wanted.and_then(|index| self.fields.get_mut(index)) {
+                Some(field) => field.read(row, scanner)?,
+                None => {
+                    scanner.skip_value()?;
                 }
             }
+            more = scanner.more(b'}')?;
         }
         for Wanted { column, .. } in &mut self.fields {
             if column.len() == row {
@@ -150,8 +166,28 @@ impl Object {
         Ok(())
     }
 
+    /// Reads keys and values, from the brace on, as long as each key is the expected one and no blanks are in front of it: all
+    /// of most messages. Gives how many they were; the cursor is behind the last value.
+    fn read_expected(&mut self, scanner: &mut Scanner) -> Scan<usize> {
+        let mut opening = b'{';
+        for (place, expected) in self.expected.iter().enumerate() {
+            if !expected.eat_after(opening, scanner) {
+                return Ok(place);
+            }
+            scanner.skip_whitespace();
+            match expected.wanted.and_then(|index| self.fields.get_mut(index)) {
+                Some(field) => field.read(self.rows, scanner)?,
+                None if scanner.skip_common_value() => {}
+                None => {
+                    scanner.skip_value()?;
+                }
+            }
+            opening = b',';
+        }
+        Ok(self.expected.len())
+    }
+
     /// Steps over a key and its colon; gives the wanted field it names. `place` is where we are in `expected`.
-    #[inline]
     fn key(&mut self, scanner: &mut Scanner, place: &mut usize) -> Scan<Option<usize>> {
         if let Some(expected) = self.expected.get(*place)
             && expected.eat(scanner)?

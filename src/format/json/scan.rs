@@ -12,6 +12,8 @@ const MAX_DEPTH: u32 = 127;
 /// A cursor over one message.
 #[derive(Clone)]
 pub(super) struct Scanner<'a> {
+    /// The whole chunk: a block that begins in the message may be looked at to its end.
+    chunk: &'a [u8],
     /// The chunk's bytes up to the message's end, so that places are places in the chunk.
     bytes: &'a [u8],
     at: usize,
@@ -28,14 +30,25 @@ pub(super) struct Quoted {
 }
 
 impl<'a> Scanner<'a> {
-    /// A cursor over `bytes[start..]`.
-    pub(super) fn new(bytes: &'a [u8], start: usize) -> Self {
-        Scanner { bytes, at: start, start }
+    /// A cursor over all of `bytes`.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Scanner { chunk: bytes, bytes, at: 0, start: 0 }
     }
 
-    /// The chunk's bytes up to the message's end.
-    pub(super) fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// A cursor over the message `chunk[start..end]`.
+    pub(super) fn of_message(chunk: &'a [u8], start: usize, end: usize) -> Self {
+        Scanner { chunk, bytes: chunk.get(..end).unwrap_or_default(), at: start, start }
+    }
+
+    /// The chunk, in which places are.
+    pub(super) fn chunk(&self) -> &'a [u8] {
+        self.chunk
+    }
+
+    /// The next bytes of the chunk, which may be those of the messages behind; `None`: there are not so many.
+    #[inline]
+    fn block<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.chunk.get(self.at..)?.first_chunk()
     }
 
     #[inline]
@@ -50,6 +63,15 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn advance(&mut self, by: usize) {
         self.at += by;
+    }
+
+    /// Steps over `expected`, if it is next: `word` is its first bytes, those that `mask` has bits for.
+    #[inline]
+    pub(super) fn eat_word(&mut self, word: u128, mask: u128, length: usize) -> bool {
+        let found = self.block().is_some_and(|block| u128::from_le_bytes(*block) & mask == word);
+        let inside = self.at + length <= self.bytes.len();
+        self.at += if found && inside { length } else { 0 };
+        found && inside
     }
 
     /// Steps over `byte` if it is next.
@@ -141,7 +163,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.at += plain_run(self.rest());
+            self.at = self.end_of_plain_run(self.at);
             match self.peek() {
                 Some(b'"') => {
                     let end = self.at;
@@ -156,6 +178,29 @@ impl<'a> Scanner<'a> {
                 None => return Err(self.expected("the end of a string")),
             }
         }
+    }
+
+    /// Where a run of bytes that mean themselves ends, if `from` is inside a string: at the message's end at the latest.
+    #[inline(always)]
+    fn end_of_plain_run(&self, from: usize) -> usize {
+        (from + plain_run(self.chunk.get(from..).unwrap_or_default())).min(self.bytes.len())
+    }
+
+    /// The string at the cursor, if it has no escapes and ends; the cursor stays.
+    #[inline(always)]
+    pub(super) fn plain_string(&self) -> Option<Quoted> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = self.end_of_plain_run(start);
+        (self.bytes.get(end) == Some(&b'"')).then_some(Quoted { start, end, escaped: false })
+    }
+
+    /// Moves behind a string.
+    #[inline]
+    pub(super) fn step_behind(&mut self, string: Quoted) {
+        self.at = string.end + 1;
     }
 
     /// The character that an escape stands for; the cursor is at its backslash.
@@ -213,9 +258,9 @@ impl<'a> Scanner<'a> {
 
     /// Steps over an integer of at most sixteen digits without a sign, if there are bytes behind it that end it. Most numbers
     /// are such; `None`, and no step, for all others.
-    #[inline]
+    #[inline(always)]
     pub(super) fn small_integer(&mut self) -> Option<i64> {
-        let bytes: &[u8; 17] = self.rest().first_chunk()?;
+        let bytes: &[u8; 17] = self.block()?;
         let (words, _) = bytes.as_chunks::<8>();
         let [low, high] = words else { return None };
         let (mut value, mut digits) = leading_digits(u64::from_le_bytes(*low));
@@ -226,7 +271,7 @@ impl<'a> Scanner<'a> {
         }
         let leading_zero = digits > 1 && bytes.first() == Some(&b'0');
         let ends = matches!(bytes.get(digits), Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
-        if digits == 0 || leading_zero || !ends {
+        if digits == 0 || leading_zero || !ends || self.at + digits >= self.bytes.len() {
             return None;
         }
         self.at += digits;
@@ -287,6 +332,18 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+    }
+
+    /// Steps over a plain string or a small integer, if it is next.
+    #[inline]
+    pub(super) fn skip_common_value(&mut self) -> bool {
+        match self.plain_string() {
+            Some(string) => {
+                self.step_behind(string);
+                true
+            }
+            None => self.small_integer().is_some(),
+        }
     }
 
     /// Steps over any one value, checked, and gives its bytes.
@@ -353,7 +410,7 @@ impl<'a> Scanner<'a> {
 
 /// Appends what the escapes of `raw` (the checked inside of a string) stand for.
 pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) -> Scan<()> {
-    let mut scanner = Scanner::new(raw, 0);
+    let mut scanner = Scanner::new(raw);
     loop {
         let plain = plain_run(scanner.rest());
         out.extend_from_slice(scanner.rest().get(..plain).unwrap_or_default());

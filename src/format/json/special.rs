@@ -6,14 +6,15 @@ const BLOCK: usize = 16;
 /// How many bytes at the beginning of `bytes` are neither a quote, nor a backslash, nor a control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    let (blocks, tail) = bytes.as_chunks::<BLOCK>();
-    for (i, block) in blocks.iter().enumerate() {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         let found = special_bytes(block);
         if found != 0 {
-            return i * BLOCK + found.trailing_zeros() as usize;
+            return bytes.len() - rest.len() + found.trailing_zeros() as usize;
         }
+        rest = behind;
     }
-    blocks.len() * BLOCK + tail.iter().take_while(|b| !is_special(**b)).count()
+    bytes.len() - rest.len() + rest.iter().take_while(|b| !is_special(**b)).count()
 }
 
 fn is_special(byte: u8) -> bool {

@@ -418,11 +418,12 @@ fn reference_row(fields: &[(&str, SqlType)], message: &[u8]) -> Option<Value> {
     Some(Value::Object(row))
 }
 
-/// Doubles as numbers, whether they look whole or not. serde_json may miss the nearest double by one.
+/// Doubles as numbers, whether they look whole or not. serde_json, which reads on both sides, may miss the nearest
+/// double by one each time.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => {
-            let close = |a: f64, b: f64| (a - b).abs() <= a.abs() * f64::EPSILON;
+            let close = |a: f64, b: f64| (a - b).abs() <= a.abs() * 4.0 * f64::EPSILON;
             a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| close(a, b))
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
@@ -483,4 +484,16 @@ fn mutated_documents_meet_the_verdict_of_serde_json() {
         random.mutate(document.as_bytes())
     });
     assert!(good > 500 && bad > 2_000, "{good} good, {bad} bad");
+}
+
+/// Without blanks, and with keys that come in the same order: what is read without a second look.
+#[test]
+fn compact_documents_meet_the_verdict_of_serde_json() {
+    let (good, bad) = compare_with_serde_json(13, |random, fields| {
+        let document = random.document(fields).into_bytes();
+        let compact =
+            serde_json::from_slice::<Value>(&document).map_or(document, |value| value.to_string().into_bytes());
+        if random.chance(3) { random.mutate(&compact) } else { compact }
+    });
+    assert!(good > 3_000 && bad > 500, "{good} good, {bad} bad");
 }

@@ -49,7 +49,21 @@ impl Texts {
         self.views.push(0);
     }
 
+    /// Reads a string without escapes; `false`: there is none, or it needs a second look. Nothing has happened then.
     #[inline]
+    pub(super) fn read_plain(&mut self, scanner: &mut Scanner) -> bool {
+        if self.max_characters.is_none()
+            && let Some(text) = scanner.plain_string()
+            && let Some(bytes) = scanner.chunk().get(text.start..)
+            && let Some(view) = view(bytes, text.end - text.start, text.start, CHUNK)
+        {
+            scanner.step_behind(text);
+            self.views.push(view);
+            return true;
+        }
+        false
+    }
+
     pub(super) fn read(&mut self, scanner: &mut Scanner, ty: &SqlType) -> Scan<()> {
         let text = quoted(scanner, ty)?;
         let (bytes, start, end, buffer) = if text.escaped {
@@ -57,7 +71,7 @@ impl Texts {
             unescape(scanner.slice(text), &mut self.unescaped)?;
             (self.unescaped.as_slice(), start, self.unescaped.len(), UNESCAPED)
         } else {
-            (scanner.bytes(), text.start, text.end, CHUNK)
+            (scanner.chunk(), text.start, text.end, CHUNK)
         };
         let view = view(bytes.get(start..).unwrap_or_default(), end - start, start, buffer).ok_or_else(too_much)?;
         if let Some(max) = self.max_characters {
@@ -147,7 +161,7 @@ mod tests {
             for (text, escaped) in [("x".repeat(length), None), ("é".repeat(length), Some("\\u00e9".repeat(length)))] {
                 let message = format!("\"{text}\"\"{}\"", escaped.as_ref().unwrap_or(&text));
                 let chunk = Bytes::from(message.clone());
-                let mut scanner = Scanner::new(message.as_bytes(), 0);
+                let mut scanner = Scanner::new(message.as_bytes());
                 let mut texts = Texts::new(0, None);
                 for _ in 0..2 {
                     texts.read(&mut scanner, &SqlType::Text).unwrap();
