@@ -26,6 +26,11 @@ use crate::error::{Error, Result, SqlState};
 /// How long the thread sleeps at most: librdkafka's logs and errors are looked at this often.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Logs and errors that librdkafka hands over in a pause, more than ever wait; and while messages come, when each call
+/// would hold up the next batch.
+const EVENTS_IN_A_PAUSE: usize = 32;
+const EVENTS_BETWEEN_BATCHES: usize = 2;
+
 /// How often a topic is looked at for new partitions. (Flink's default is 5 minutes: too long to wait for rows.)
 const DISCOVERY_INTERVAL: Micros = 30 * MICROS_PER_SECOND;
 
@@ -169,8 +174,8 @@ impl Fetcher {
             self.fail_all(&error);
         }
         while !self.stopped() {
-            self.serve_events();
             let messages = self.fetch();
+            self.serve_events(if messages > 0 { EVENTS_BETWEEN_BATCHES } else { EVENTS_IN_A_PAUSE });
             self.discover();
             self.probe(messages > 0);
             if messages == 0 {
@@ -208,7 +213,7 @@ impl Fetcher {
                 }
                 Err(error) => self.set_trouble(Some(error)),
             }
-            self.serve_events();
+            self.serve_events(EVENTS_IN_A_PAUSE);
             self.shared.signal.wait(PAUSE);
         }
     }
@@ -235,15 +240,11 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Lets librdkafka hand over its logs and errors.
-    fn serve_events(&self) {
-        /// More than ever wait, few enough not to hold up fetching.
-        const EVENTS: usize = 32;
-        for _ in 0..EVENTS {
-            match self.consumer.poll(Duration::ZERO) {
-                None => return,
-                Some(Err(KafkaError::MessageConsumption(code))) => tracing::debug!(target: "kafka", "{code}"),
-                Some(_) => {}
+    /// Lets librdkafka hand over its logs and errors, so many of them at most (a call looks at one).
+    fn serve_events(&self, at_most: usize) {
+        for _ in 0..at_most {
+            if let Some(Err(KafkaError::MessageConsumption(code))) = self.consumer.poll(Duration::ZERO) {
+                tracing::debug!(target: "kafka", "{code}");
             }
         }
     }
