@@ -57,18 +57,6 @@ const PERSONS: &str = "CREATE SOURCE person (id BIGINT, name TEXT, city TEXT, st
 const AUCTIONS: &str = "CREATE SOURCE auction (id BIGINT, seller BIGINT, category BIGINT, itemname TEXT)
     WITH ('connector' = 'generator', 'kind' = 'nexmark', 'nexmark.table' = 'auction', 'number-of-rows' = '{events}')";
 
-/// All bids as they are, all columns digested.
-pub fn q0() -> Result<(), String> {
-    let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, channel TEXT, url TEXT,
-        datetime TIMESTAMP(3), extra TEXT) WITH ('connector' = 'blackhole')";
-    let job = "CREATE STREAMING JOB q0 AS INSERT INTO out SELECT * FROM bid";
-    let (input, output, took) = run(&[BIDS, sink], job, EVENTS)?;
-    expect("input rows", EVENTS / 50 * 46, input)?;
-    expect("output rows", EVENTS / 50 * 46, output)?;
-    report("q0", "events", EVENTS, took, 8.0);
-    Ok(())
-}
-
 /// Bids of each auction in windows of ten seconds.
 pub fn tumble() -> Result<(), String> {
     let sink =
@@ -85,21 +73,6 @@ pub fn tumble() -> Result<(), String> {
     Ok(())
 }
 
-/// Nexmark's query 3: who sells in some states, joined without any bound in time.
-pub fn q3() -> Result<(), String> {
-    let sink = "CREATE SINK out (name TEXT, city TEXT, state TEXT, id BIGINT) WITH ('connector' = 'blackhole')";
-    let job = "CREATE STREAMING JOB q3 AS INSERT INTO out SELECT p.name, p.city, p.state, a.id
-        FROM auction AS a JOIN person AS p ON a.seller = p.id
-        WHERE a.category = 10 AND p.state IN ('OR', 'ID', 'CA')";
-    let (input, output, took) = run(&[PERSONS, AUCTIONS, sink], job, EVENTS)?;
-    expect("input rows", EVENTS / 50 * 4, input)?;
-    if output == 0 {
-        return Err("nobody sells anything".into());
-    }
-    report("q3", "events", EVENTS, took, 4.0);
-    Ok(())
-}
-
 /// Every auction with its seller: all rows of both inputs become state, and each auction comes out.
 pub fn join() -> Result<(), String> {
     let sink = "CREATE SINK out (id BIGINT, itemname TEXT, name TEXT) WITH ('connector' = 'blackhole')";
@@ -113,6 +86,7 @@ pub fn join() -> Result<(), String> {
     report("join", "rows", EVENTS / 50 * 4, took, 1.0);
     Ok(())
 }
+
 /// The ten highest bids of each auction, with rank: Nexmark's q19, into a sink that takes changes.
 pub fn top_n() -> Result<(), String> {
     let sink = "CREATE SINK out (auction BIGINT, bidder BIGINT, price BIGINT, datetime TIMESTAMP(3), place BIGINT)

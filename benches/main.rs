@@ -1,6 +1,8 @@
 //! Benchmarks, a number each: `./dev bench [NAME]`. They measure, they do not judge a run by its speed; but one that did
 //! not reach its end, or lost a row, says so and fails.
 //!
+//! NAME is a benchmark's, or part of the names of some.
+//!
 //! A core is a CPU second of this whole process, threads of libraries included; engines run at parallelism 1 unless said.
 
 mod bids;
@@ -9,6 +11,7 @@ mod engine;
 mod join;
 mod kafka;
 mod measure;
+mod nexmark;
 mod serve;
 
 use std::process::ExitCode;
@@ -22,15 +25,23 @@ type Bench = (&'static str, fn() -> Result<(), String>);
 
 const BENCHES: &[Bench] = &[
     ("generator", bids::generator),
-    ("q0", engine::q0),
     ("tumble", engine::tumble),
-    ("q3", engine::q3),
     ("join", engine::join),
     ("top_n", engine::top_n),
     ("dedup", engine::dedup),
     ("interval_join_10", join::few_rows_a_key),
     ("interval_join_10000", join::many_rows_a_key),
     ("hop", engine::hop),
+    ("nexmark_q0", || nexmark::query(0)),
+    ("nexmark_q1", || nexmark::query(1)),
+    ("nexmark_q3", || nexmark::query(3)),
+    ("nexmark_q4", || nexmark::query(4)),
+    ("nexmark_q5", || nexmark::query(5)),
+    ("nexmark_q7", || nexmark::query(7)),
+    ("nexmark_q8", || nexmark::query(8)),
+    ("nexmark_q9", || nexmark::query(9)),
+    ("nexmark_q18", || nexmark::query(18)),
+    ("nexmark_q20", || nexmark::query(20)),
     ("json_decode", decode::json),
     ("kafka_json", kafka::kafka_json),
     ("startup", serve::startup),
@@ -42,8 +53,10 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let mut failed = 0;
     measure::print_machine();
+    let is_name = |wanted: &str| BENCHES.iter().any(|(name, _)| *name == wanted);
+    let matches = |wanted: &str, name: &str| if is_name(wanted) { name == wanted } else { name.contains(wanted) };
     for (name, run) in BENCHES {
-        if !wanted.is_empty() && !wanted.iter().any(|w| name.contains(w.as_str())) {
+        if !wanted.is_empty() && !wanted.iter().any(|w| matches(w, name)) {
             continue;
         }
         if let Err(error) = run() {

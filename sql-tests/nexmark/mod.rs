@@ -7,23 +7,14 @@
 //!
 //! What cannot be answered must be refused with the right words. `TIDEMILL_NEXMARK=1000000` takes so many events.
 
-use std::any::Any;
+pub mod reference;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
-use futures::StreamExt;
-use tidemill::catalog::ObjectKind;
-use tidemill::change::ChangeBatch;
 use tidemill::clock::{ManualClock, Micros};
-use tidemill::connector::blackhole::digest::RowHasher;
-use tidemill::connector::blackhole::{Answer, BlackholeSink};
-use tidemill::pipeline::{CutPolicy, Engine, EngineConfig, JobState};
-use tidemill::session::{Body, Session};
-use tidemill::types::schema_of;
+use tidemill::pipeline::{CutPolicy, Engine, EngineConfig};
 
 use crate::root;
 use crate::tally::Tally;
@@ -67,7 +58,8 @@ impl Case {
     }
 
     fn script(self) -> Result<String, String> {
-        read(&format!("examples/nexmark/{}{}.sql", if self.flink { "flink/" } else { "" }, self.query()))
+        let folder = if self.flink { "examples/nexmark/flink" } else { "examples/nexmark" };
+        reference::read(&root(), &format!("{folder}/{}.sql", self.query()))
     }
 
     fn events(self) -> u64 {
@@ -114,7 +106,10 @@ fn now() -> Instant {
 
 async fn check(case: Case) -> Result<String, String> {
     let engine = open().await?;
-    let outcome = answer(case, &engine).await;
+    let outcome = match case.script() {
+        Ok(script) => reference::answer(&engine, &case.query(), &case.sized(&script)).await,
+        Err(unread) => Err(unread),
+    };
     engine.shutdown().await;
     if let Some((_, refusal)) = REFUSED.iter().find(|(number, _)| *number == case.number) {
         return match outcome {
@@ -124,12 +119,11 @@ async fn check(case: Case) -> Result<String, String> {
     }
     let (answer, schema) = outcome?;
     let engine = open().await?;
-    let rows = all_at_once(case, &engine).await;
+    // The script in our dialect, whichever was run.
+    let script = case.sized(&Case { flink: false, ..case }.script()?);
+    let rows = reference::all_at_once(&engine, &root(), &case.query(), &script).await;
     engine.shutdown().await;
-    let expected = digest(&rows?, &schema)?;
-    if (answer.rows, answer.digest) != (expected.rows, expected.digest) {
-        return Err(format!("the answer is {answer:?}, of all events at once {expected:?}"));
-    }
+    reference::compare(&answer, &rows?, &schema)?;
     if answer.rows == 0 {
         return Err("there are no rows: nothing was tested".into());
     }
@@ -144,76 +138,4 @@ async fn open() -> Result<Arc<Engine>, String> {
     Engine::open(EngineConfig { parallelism, cuts, clock, ..EngineConfig::default() })
         .await
         .map_err(|e| format!("{e:?}"))
-}
-
-fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(root().join(path)).map_err(|e| format!("{path}: {e}"))
-}
-
-/// What the script's job has written, and the schema of its sink.
-async fn answer(case: Case, engine: &Arc<Engine>) -> Result<(Answer, SchemaRef), String> {
-    let mut session = Session::new(Arc::clone(engine));
-    execute(&mut session, &case.sized(&case.script()?)).await?;
-    engine.settled().await;
-    let job = engine.jobs().pop().ok_or("there is no job")?;
-    if job.state != JobState::Finished {
-        return Err(format!("the job is {}: {:?}", job.state, job.reason));
-    }
-    let catalog = engine.catalog();
-    match catalog.find(&format!("{}_out", case.query())).map(|object| &object.kind) {
-        Some(ObjectKind::Sink(sink)) => {
-            let any: &dyn Any = sink.sink.as_ref();
-            let blackhole = any.downcast_ref::<BlackholeSink>().ok_or("the sink is no blackhole")?;
-            Ok((blackhole.answer(), schema_of(&sink.columns)))
-        }
-        _ => Err("there is no sink".into()),
-    }
-}
-
-/// The answer over all events at once: of the script in our dialect, whichever was run.
-async fn all_at_once(case: Case, engine: &Arc<Engine>) -> Result<Vec<RecordBatch>, String> {
-    let mut session = Session::new(Arc::clone(engine));
-    let script = case.sized(&Case { flink: false, ..case }.script()?);
-    let query = case.query();
-    for source in ["bid", "auction", "person"] {
-        let Some((_, rest)) = script.split_once(&format!("CREATE SOURCE {source} (")) else { continue };
-        let (definition, _) = rest.split_once(';').ok_or("a source without an end")?;
-        execute(&mut session, &format!("CREATE SOURCE {source}_events ({definition};")).await?;
-        let view = format!("CREATE MATERIALIZED VIEW {source} AS SELECT * FROM {source}_events;");
-        execute(&mut session, &view).await?;
-    }
-    engine.settled().await;
-    let asked = match read(&format!("sql-tests/nexmark/batch/{query}.sql")) {
-        Ok(text) => text,
-        Err(_) => script.split(&format!("INSERT INTO {query}_out\n")).nth(1).ok_or("there is no INSERT")?.to_string(),
-    };
-    execute(&mut session, &asked).await
-}
-
-/// What a blackhole of this schema would say of the rows. (A cast to integers cuts, as Flink's averages do.)
-fn digest(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Answer, String> {
-    let (mut answer, mut hasher) = (Answer::default(), RowHasher::default());
-    for batch in batches {
-        let columns = batch.columns().iter().zip(schema.fields());
-        let columns: Result<Vec<ArrayRef>, _> = columns.map(|(c, field)| cast(c, field.data_type())).collect();
-        let rows = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(schema), columns));
-        let rows = ChangeBatch::append_only(rows.map_err(|e| e.to_string())?);
-        answer.add(&mut hasher, &rows).map_err(|e| format!("{e:?}"))?;
-    }
-    Ok(answer)
-}
-
-/// The rows of the last statement of a text.
-async fn execute(session: &mut Session, sql: &str) -> Result<Vec<RecordBatch>, String> {
-    let shown = |e: tidemill::error::Error| format!("{}: {} {:?}", e.state().code(), e.message(), e.hint());
-    let mut rows = Vec::new();
-    for statement in session.parse(sql).map_err(shown)? {
-        rows.clear();
-        if let Body::Rows(mut set) = session.execute(&statement, &[]).await.map_err(shown)?.body {
-            while let Some(batch) = set.stream.next().await {
-                rows.push(batch.map_err(|e| e.to_string())?);
-            }
-        }
-    }
-    Ok(rows)
 }
