@@ -174,7 +174,7 @@ impl Server {
 fn cut_policy(cuts: Cuts) -> CutPolicy {
     match cuts {
         Cuts::Natural => CutPolicy::default(),
-        Cuts::Small => CutPolicy { tick_bytes: 1, chunk_bytes: 1, tick_chunks: 1 },
+        Cuts::Small => CutPolicy { tick_bytes: 1, chunk_bytes: 1, tick_chunks: 1, ..CutPolicy::default() },
         Cuts::Odd(seed) => {
             let mut rng = Rng(seed);
             CutPolicy { tick_bytes: 1 << 20, chunk_bytes: 40 + rng.below(400), tick_chunks: 1 + rng.below(3) }

@@ -6,9 +6,10 @@
 //! 4. [`psql`]: the real psql and what it shows.
 //! 5. [`clients`]: other people's drivers.
 //! 6. [`docs`]: what the README and `examples/` show works when pasted.
-//! 7. [`nexmark`]: the benchmark's queries over the same events in two ways.
-//! 8. [`flink_oracle`]: the answers of a real Flink.
-//! 9. [`generated`]: statements that nobody wrote.
+//! 7. [`long_ticks`]: ticks that would take for ever.
+//! 8. [`nexmark`]: the benchmark's queries over the same events in two ways.
+//! 9. [`flink_oracle`]: the answers of a real Flink.
+//! 10. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
@@ -23,6 +24,7 @@ mod flink_oracle;
 mod generated;
 mod host;
 mod kafka;
+mod long_ticks;
 mod mutants;
 mod nexmark;
 mod psql;
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
     psql::run(&mut tally);
     clients::run(&mut tally);
     docs::run(&mut tally);
+    long_ticks::run(&mut tally);
     nexmark::run(&mut tally);
     flink_oracle::run(&mut tally);
     generated::run(request.seed, &mut tally);

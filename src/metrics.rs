@@ -18,6 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::clock::{MICROS_PER_SECOND, Micros};
+
 /// A gauge of seconds.
 pub type Seconds = Gauge<f64, AtomicU64>;
 
@@ -257,10 +259,28 @@ impl JobMetrics {
             rows: families.input_rows.get_or_create_owned(&labels),
             bytes: families.input_bytes.get_or_create_owned(&labels),
             bad_messages: families.bad_messages.get_or_create_owned(&labels),
-            watermark_lag: families.watermark_lag.get_or_create_owned(&labels),
         };
         series.partitions.insert(labels);
         handle
+    }
+
+    /// How far a partition's watermark is behind the wall clock. `None`: it has no watermark, or has ended, and there is no
+    /// such series.
+    pub fn set_watermark_lag(&self, source: &str, partition: &str, lag: Option<Micros>) {
+        let labels =
+            PartitionLabels { job: self.job.clone(), source: source.to_string(), partition: partition.to_string() };
+        let mut jobs = self.metrics.jobs.lock();
+        let Some(series) = jobs.get_mut(&self.job) else { return };
+        let lags = &self.metrics.families.watermark_lag;
+        match lag {
+            Some(lag) => {
+                lags.get_or_create_owned(&labels).set(lag as f64 / MICROS_PER_SECOND as f64);
+                series.partitions.insert(labels);
+            }
+            None => {
+                lags.remove(&labels);
+            }
+        }
     }
 
     /// Counters of an operator; `operator` as EXPLAIN names it. Shards share them.
@@ -299,14 +319,6 @@ pub struct PartitionMetrics {
     pub rows: Counter,
     pub bytes: Counter,
     pub bad_messages: Counter,
-    watermark_lag: Seconds,
-}
-
-impl PartitionMetrics {
-    /// `micros`: the wall clock less the partition's watermark.
-    pub fn set_watermark_lag(&self, micros: crate::clock::Micros) {
-        self.watermark_lag.set(micros as f64 / crate::clock::MICROS_PER_SECOND as f64);
-    }
 }
 
 /// Counters of one operator.
@@ -351,7 +363,7 @@ mod tests {
         job.tick(0.002);
         let partition = job.partition("orders", "2");
         partition.rows.inc_by(7);
-        partition.set_watermark_lag(1_500_000);
+        job.set_watermark_lag("orders", "2", Some(1_500_000));
         job.operator("3 aggregate").set_state_bytes(4096);
         job.sink("per_minute").set_outbox_bytes(10);
         metrics.statement("SELECT", "22012");

@@ -15,6 +15,7 @@ use super::{Broker, Outcome, Test, check, wait_for};
 pub const TESTS: &[Test] = &[
     ("kafka/a_job_from_three_partitions_to_a_topic", a_job_from_three_partitions_to_a_topic),
     ("kafka/a_view_follows_its_topic", a_view_follows_its_topic),
+    ("kafka/an_empty_partition_becomes_idle", an_empty_partition_becomes_idle),
     ("kafka/garbage_is_skipped_and_counted_or_fails_its_job", garbage_is_skipped_and_counted_or_fails_its_job),
     ("kafka/missing_topics_are_refused", missing_topics_are_refused),
     ("kafka/a_server_outlives_its_broker", a_server_outlives_its_broker),
@@ -235,6 +236,30 @@ fn a_view_follows_its_topic(broker: &mut Broker) -> Outcome {
     // After a restart it reads from the stored positions again, and comes to the same answer.
     server.restart()?;
     seen(&server, 6_000)
+}
+
+/// Windows close once the fourth partition, which nobody writes, has been at its end for as long as told; not before.
+fn an_empty_partition_becomes_idle(broker: &mut Broker) -> Outcome {
+    broker.create_topic("idling", 4, &[])?;
+    write_orders(broker, "idling", 0..600)?;
+    let server = Server::start(broker)?;
+    for (name, timeout) in [("patient", "1 hour"), ("hasty", "1 s")] {
+        server.sql(&format!(
+            "CREATE SOURCE {name} (order_id BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+                 WITH ($KAFKA, 'topic' = 'idling', 'scan.startup.mode' = 'earliest-offset', 'idle_timeout' = '{timeout}');
+             CREATE MATERIALIZED VIEW {name}_windows AS
+                 SELECT window_start, count(*) AS n FROM tumble({name}, ts, INTERVAL '10 seconds')
+                 GROUP BY window_start EMIT ON WINDOW CLOSE;"
+        ))?;
+    }
+    // The last row is of 69.9 s; so six windows are over.
+    let closed = server.wait_for_rows("SELECT n FROM hasty_windows ORDER BY window_start", 6)?;
+    let counted: u64 = closed.iter().filter_map(|n| n.parse::<u64>().ok()).sum();
+    let expected = (0..600).map(order).filter(|(millis, ..)| *millis < 60_000).count() as u64;
+    check!(counted == expected, "{counted} rows in {closed:?}, not {expected}");
+    let held = server.sql("SELECT * FROM patient_windows")?;
+    check!(held.is_empty(), "an empty partition holds nothing back: {held:?}");
+    Ok(())
 }
 
 fn garbage_is_skipped_and_counted_or_fails_its_job(broker: &mut Broker) -> Outcome {

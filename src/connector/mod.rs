@@ -124,6 +124,12 @@ pub trait Reader: Send {
         None
     }
 
+    /// Whether it makes its rows for ever, or by the clock, so that there is no end to be read to before its rows can be
+    /// called complete.
+    fn is_endless(&self) -> bool {
+        false
+    }
+
     /// Why nothing comes, if something is wrong that may pass by itself (the broker is away): shown in SHOW JOBS.
     fn trouble(&self) -> Option<Error> {
         None

@@ -26,7 +26,10 @@ impl Router {
 
     /// Appends to `out` what each receiver gets of `batch`, in order of the receivers.
     pub fn route(&mut self, route: &Route, batch: &ChangeBatch, out: &mut Vec<Outbound>) -> Result<()> {
-        let send = |shard: usize, batch: ChangeBatch| Outbound { route: route.clone(), shard, batch };
+        let send = |shard: usize, batch: ChangeBatch| {
+            let bytes = batch.bytes();
+            Outbound { route: route.clone(), shard, batch, bytes }
+        };
         let Some(columns) = &route.key else {
             out.push(send(self.shard, batch.clone()));
             return Ok(());

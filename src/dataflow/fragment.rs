@@ -2,8 +2,9 @@
 //!
 //! A tick runs stage by stage: all shards of a stage push all their input, then end their tick; their output, already
 //! split by key group, is the next stage's input. When a shard's output is full, the later stages push (without ending
-//! their tick) before it goes on, so what is in flight stays bounded. Everything is ordered by stage, shard and sequence,
-//! never by time: the same cuts give the same bytes.
+//! their tick) before it goes on, so what is in flight stays bounded. Results leave in parts as they come, so that a tick
+//! may give more than memory holds; whoever runs it may do something else between two turns, or give it up. Everything is
+//! ordered by stage, shard and sequence, and parts are cut by bytes, never by time: the same cuts give the same bytes.
 
 use std::sync::Arc;
 
@@ -13,14 +14,19 @@ use crate::change::key::groups_of;
 use crate::change::{ChangeBatch, Watermark};
 use crate::clock::Micros;
 use crate::error::{Error, Result};
+use crate::memory::{Account, Budget};
 use crate::operator::{self, Operator, Pull, TickEnd};
 use crate::plan::{Changelog, NodeIndex, StreamPlan};
 use crate::state::StateContext;
 
 use super::exchange::Router;
 use super::pool;
-use super::shard::{Delivery, StageShard, Step};
+use super::shard::{Delivery, StageShard, Step, TURN_ROWS};
 use super::stages::Stages;
+
+/// Bytes of results at which a tick hands on what it has before it goes on. A tick that gives less is handed on whole: an
+/// error in it leaves nothing of it behind.
+pub const PART_BYTES: usize = 32 << 20;
 
 /// One plan being run.
 pub struct Fragment {
@@ -34,6 +40,26 @@ pub struct Fragment {
     clock_step: Option<i64>,
     /// When they next will.
     due: Option<Micros>,
+    /// The present tick's end: by stage, then by operator.
+    ends: Vec<Vec<TickEnd>>,
+    /// The first stage whose tick has not ended.
+    ending: usize,
+    /// What the present tick has given since the last part: by output.
+    results: Vec<Vec<ChangeBatch>>,
+    results_bytes: usize,
+    budget: Arc<Budget>,
+    /// What waits between stages, and the results.
+    account: Account,
+}
+
+/// How far a tick came.
+#[derive(Debug)]
+pub enum Advance {
+    /// There is more to do. What the tick has given since the last answer, by the plan's output: enough for a part, or
+    /// nothing.
+    More(Vec<Vec<ChangeBatch>>),
+    /// The tick is over; with its last part.
+    Over(Vec<Vec<ChangeBatch>>),
 }
 
 /// A stage's shard with what it sends through.
@@ -93,9 +119,20 @@ impl Fragment {
             }
             shards.push(row);
         }
-        let watermarks = vec![Watermark::NONE; plan.nodes.len()];
-        let clock_step = plan.clock_step();
-        Ok(Fragment { plan, stages, shards, watermarks, clock_step, due: None })
+        Ok(Fragment {
+            stages,
+            watermarks: vec![Watermark::NONE; plan.nodes.len()],
+            clock_step: plan.clock_step(),
+            due: None,
+            ends: Vec::new(),
+            ending: shards.len(),
+            results: vec![Vec::new(); plan.outputs.len()],
+            results_bytes: 0,
+            budget: Arc::clone(&state.budget),
+            account: state.budget.account(),
+            shards,
+            plan,
+        })
     }
 
     pub fn plan(&self) -> &Arc<StreamPlan> {
@@ -112,27 +149,47 @@ impl Fragment {
         self.due
     }
 
-    /// Runs one tick. Returns the net change of each of the plan's outputs, in batches.
-    pub fn tick(&mut self, number: u64, now: Micros, inputs: Vec<ScanInput>) -> Result<Vec<Vec<ChangeBatch>>> {
-        let ends = self.tick_ends(number, now, &inputs);
+    /// For what somebody holds of the results.
+    pub fn new_account(&self) -> Account {
+        self.budget.account()
+    }
+
+    /// Begins a tick; [`Fragment::advance`] runs it.
+    pub fn begin_tick(&mut self, number: u64, now: Micros, inputs: Vec<ScanInput>) -> Result<()> {
+        self.ends = self.tick_ends(number, now, &inputs);
+        self.ending = 0;
         let goes_on = self.watermarks.iter().any(|watermark| *watermark != Watermark::END);
         let next = |step: i64| now.div_euclid(step).saturating_add(1).saturating_mul(step);
         self.due = self.clock_step.filter(|_| goes_on).map(next);
-        for input in inputs {
-            self.accept(input)?;
-        }
-        for (stage, ends) in ends.iter().enumerate() {
-            self.shards[stage].iter_mut().for_each(|w| w.stage.begin_tick());
-            self.run(stage, Some(ends))?;
-        }
-        self.end_state_tick()?;
-        let mut results = vec![Vec::new(); self.plan.outputs.len()];
-        for worker in self.shards.iter_mut().flatten() {
-            for (output, batch) in worker.stage.results.drain(..) {
-                results[output].push(batch);
+        self.shards.iter_mut().flatten().for_each(|worker| worker.stage.begin_tick());
+        inputs.into_iter().try_for_each(|input| self.accept(input))
+    }
+
+    /// Goes on with the tick that was begun: until there is a part, or a turn is over, or the tick.
+    pub fn advance(&mut self) -> Result<Advance> {
+        let mut rows = 0;
+        while let Some(stage) = self.next_stage() {
+            rows += self.turn(stage)?;
+            if self.results_bytes >= PART_BYTES {
+                return Ok(Advance::More(self.take_results()));
+            }
+            if rows >= TURN_ROWS {
+                return Ok(Advance::More(Vec::new()));
             }
         }
-        Ok(results)
+        self.end_state_tick()?;
+        Ok(Advance::Over(self.take_results()))
+    }
+
+    fn take_results(&mut self) -> Vec<Vec<ChangeBatch>> {
+        self.results_bytes = 0;
+        self.account.set(self.waiting_bytes());
+        self.results.iter_mut().map(std::mem::take).collect()
+    }
+
+    /// Bytes between stages, and of the results.
+    fn waiting_bytes(&self) -> usize {
+        self.results_bytes + self.shards.iter().flatten().map(|w| w.stage.input_bytes()).sum::<usize>()
     }
 
     /// The fragment's figures as a whole, given its operators'.
@@ -202,45 +259,64 @@ impl Fragment {
             let workers = &mut self.shards[stage];
             let shard = shard % workers.len().max(1);
             if let Some(worker) = workers.get_mut(shard) {
-                worker.stage.input.push_back(Delivery { operator, port: 0, batch });
+                let bytes = batch.bytes();
+                worker.stage.put(Delivery { operator, port: 0, batch }, bytes);
             }
         }
         Ok(())
     }
 
-    /// Pushes all input of `stage`, and ends its tick if `ends` is given.
-    fn run(&mut self, stage: usize, ends: Option<&[TickEnd]>) -> Result<()> {
-        loop {
-            let workers = &mut self.shards[stage];
-            let bytes = workers.iter().map(|w| w.stage.input_bytes()).sum();
-            pool::for_each(workers, bytes, |worker| {
-                worker.step = match ends {
-                    Some(ends) => worker.stage.end_tick(ends, &mut worker.router)?,
-                    None => worker.stage.push(&mut worker.router)?,
-                };
-                Ok(())
-            })?;
-            self.forward(stage);
-            if self.shards[stage].iter().all(|w| w.step == Step::Idle) {
-                return Ok(());
+    /// Which stage goes on. Behind one that has stopped those with input do first, then itself; if none has, it is the next
+    /// whose tick ends.
+    fn next_stage(&self) -> Option<usize> {
+        let stages = self.shards.len();
+        let stopped = self.shards.iter().rposition(|workers| workers.iter().any(|w| w.step != Step::Idle));
+        match stopped {
+            Some(stopped) => {
+                let has_input = |stage: &usize| self.shards[*stage].iter().any(|w| w.stage.has_input());
+                (stopped + 1..stages).find(has_input).or(Some(stopped))
             }
-            for later in stage + 1..self.shards.len() {
-                self.run(later, None)?;
-            }
+            None => (self.ending < stages).then_some(self.ending),
         }
     }
 
-    /// Hands what a stage put out to its receivers, in order of the senders.
+    /// One turn of all shards of a stage. Tells how many rows went through the busiest.
+    fn turn(&mut self, stage: usize) -> Result<usize> {
+        let ends = self.ends.get(stage).filter(|_| stage == self.ending);
+        let workers = &mut self.shards[stage];
+        // Who has stopped has much to do, whatever its input was.
+        let stopped = workers.iter().any(|w| w.step != Step::Idle);
+        let bytes = if stopped { usize::MAX } else { workers.iter().map(|w| w.stage.input_bytes()).sum() };
+        pool::for_each(workers, bytes, |worker| {
+            worker.step = worker.stage.turn(ends.map(Vec::as_slice), &mut worker.router)?;
+            Ok(())
+        })?;
+        let idle = workers.iter().all(|w| w.step == Step::Idle);
+        let rows = workers.iter().map(|w| w.stage.turn_rows()).max().unwrap_or_default();
+        if idle && ends.is_some() {
+            self.ending += 1;
+        }
+        self.forward(stage);
+        self.account.set(self.waiting_bytes());
+        Ok(rows)
+    }
+
+    /// Hands what a stage put out to its receivers, in order of the senders, and takes its results.
     fn forward(&mut self, stage: usize) {
         let (before, after) = self.shards.split_at_mut(stage + 1);
         for worker in before[stage].iter_mut() {
-            worker.stage.outbound_bytes = 0;
-            for out in worker.stage.outbound.drain(..) {
+            let (outbound, results, bytes) = worker.stage.take_output();
+            self.results_bytes += bytes;
+            for out in outbound {
+                self.results_bytes -= out.bytes;
                 let target = after.get_mut(out.route.stage - stage - 1).and_then(|workers| workers.get_mut(out.shard));
                 if let Some(target) = target {
                     let delivery = Delivery { operator: out.route.operator, port: out.route.port, batch: out.batch };
-                    target.stage.input.push_back(delivery);
+                    target.stage.put(delivery, out.bytes);
                 }
+            }
+            for (output, batch) in results {
+                self.results[output].push(batch);
             }
         }
     }

@@ -3,9 +3,9 @@
 //! 1. [`scan`]: input chunks become change batches; rows behind their partition's watermark get their judge.
 //! 2. [`watermark`]: the watermark of a source: the minimum over partitions that are not idle.
 //! 3. [`stages`]: a plan is cut at its exchanges.
-//! 4. [`shard`]: one stage in one shard: operators pushed and pulled, resumable anywhere.
+//! 4. [`shard`]: one stage in one shard: operators pushed and pulled, a turn at a time, resumable anywhere.
 //! 5. [`exchange`]: rows go to the shard that owns their key group.
-//! 6. [`fragment`]: a running plan: a tick goes through its stages.
+//! 6. [`fragment`]: a running plan: a tick goes through its stages, its results leave in parts.
 //! 7. [`pool`]: the process's one worker pool.
 //!
 //! What does not live here: when a tick is cut and what becomes of its result (`pipeline/`), and what operators compute.
@@ -22,5 +22,5 @@ pub mod shard;
 pub mod stages;
 pub mod watermark;
 
-pub use fragment::{Fragment, FragmentStats, OperatorStats, ScanInput};
+pub use fragment::{Advance, Fragment, FragmentStats, OperatorStats, ScanInput};
 pub use pool::WorkerPool;

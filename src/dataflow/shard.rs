@@ -13,7 +13,15 @@ use super::stages::{Reader, Route};
 
 /// Output bytes a shard may have waiting in exchanges before the next stage must take them. Counted in bytes of this
 /// shard alone, hence the same however threads are scheduled.
-pub const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
+/// The same bounds what it holds of the tick's results.
+const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Rows that a shard's operators take in and put out before they stop and whoever runs the tick looks around: others may
+/// want the thread, or nobody the result any more. Some tens of milliseconds.
+pub const TURN_ROWS: usize = 1 << 19;
+
+/// What a pull counts for at least: it may have looked at much and given nothing.
+const PULL_ROWS: usize = 1024;
 
 /// A batch on its way to an operator of this stage.
 #[derive(Debug)]
@@ -28,7 +36,7 @@ pub struct Delivery {
 pub enum Step {
     /// All input is taken, all output is out.
     Idle,
-    /// The next stage must take output first.
+    /// Output must be taken first, or the turn is over.
     Full,
     /// State is being fetched.
     Blocked,
@@ -44,14 +52,19 @@ pub struct StageShard {
     /// Operators with something to pull.
     pending: Vec<bool>,
     local: VecDeque<Delivery>,
-    pub input: VecDeque<Delivery>,
+    /// What came from outside, each with its bytes, and all of these.
+    input: VecDeque<(Delivery, usize)>,
+    input_bytes: usize,
     /// What waits for later stages, by shard of the receiver.
-    pub outbound: Vec<Outbound>,
-    pub outbound_bytes: usize,
-    /// The tick's results: output index and batch.
-    pub results: Vec<(usize, ChangeBatch)>,
+    outbound: Vec<Outbound>,
+    /// Results of the tick that nobody has taken yet: output index and batch.
+    results: Vec<(usize, ChangeBatch)>,
+    /// Bytes of both.
+    output_bytes: usize,
     /// Operators whose tick has ended.
     ended: usize,
+    /// Rows taken in and put out in this turn.
+    turn_rows: usize,
     /// Rows pushed into this shard's operators from outside, since the start.
     pub rows: u64,
     /// Rows that each operator has put out, since the start.
@@ -64,6 +77,7 @@ pub struct Outbound {
     pub route: Route,
     pub shard: usize,
     pub batch: ChangeBatch,
+    pub bytes: usize,
 }
 
 impl StageShard {
@@ -75,10 +89,12 @@ impl StageShard {
             pending,
             local: VecDeque::new(),
             input: VecDeque::new(),
+            input_bytes: 0,
             outbound: Vec::new(),
-            outbound_bytes: 0,
             results: Vec::new(),
+            output_bytes: 0,
             ended: 0,
+            turn_rows: 0,
             rows: 0,
             output_rows,
         }
@@ -92,36 +108,60 @@ impl StageShard {
         &mut self.operators
     }
 
+    pub fn put(&mut self, delivery: Delivery, bytes: usize) {
+        self.input_bytes += bytes;
+        self.input.push_back((delivery, bytes));
+    }
+
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     pub fn input_bytes(&self) -> usize {
-        self.input.iter().map(|d| d.batch.bytes()).sum()
+        self.input_bytes
     }
 
-    /// Takes input until there is none, output is full or state is missing.
-    pub fn push(&mut self, router: &mut Router) -> Result<Step> {
-        loop {
-            match self.drain(router)? {
-                Step::Idle => {}
-                stop => return Ok(stop),
-            }
-            let Some(next) = self.input.pop_front() else { return Ok(Step::Idle) };
-            self.rows += next.batch.num_rows() as u64;
-            self.deliver(next)?;
-        }
+    /// Rows taken in and put out in the last turn.
+    pub fn turn_rows(&self) -> usize {
+        self.turn_rows
     }
 
-    /// Ends the tick of each operator in order; `ticks` has one entry an operator. Call again after `Full` or `Blocked`.
-    pub fn end_tick(&mut self, ticks: &[TickEnd], router: &mut Router) -> Result<Step> {
+    /// One turn: takes input until there is none, and ends the tick of each operator in order if `ends` is given (one
+    /// entry an operator). Call again after `Full`, once output is taken, or `Blocked`.
+    pub fn turn(&mut self, ends: Option<&[TickEnd]>, router: &mut Router) -> Result<Step> {
+        self.turn_rows = 0;
         loop {
             match self.push(router)? {
                 Step::Idle => {}
                 stop => return Ok(stop),
             }
-            let (Some(operator), Some(tick)) = (self.operators.get_mut(self.ended), ticks.get(self.ended)) else {
+            let end = ends.and_then(|ends| ends.get(self.ended));
+            let (Some(operator), Some(tick)) = (self.operators.get_mut(self.ended), end) else {
                 return Ok(Step::Idle);
             };
             operator.end_tick(tick)?;
             self.pending[self.ended] = true;
             self.ended += 1;
+        }
+    }
+
+    /// Gives away what waits for later stages, and the results.
+    pub fn take_output(&mut self) -> (Vec<Outbound>, Vec<(usize, ChangeBatch)>, usize) {
+        let bytes = std::mem::take(&mut self.output_bytes);
+        (std::mem::take(&mut self.outbound), std::mem::take(&mut self.results), bytes)
+    }
+
+    /// Takes input until there is none, output is full, the turn is over, or state is missing.
+    fn push(&mut self, router: &mut Router) -> Result<Step> {
+        loop {
+            match self.drain(router)? {
+                Step::Idle => {}
+                stop => return Ok(stop),
+            }
+            let Some((next, bytes)) = self.input.pop_front() else { return Ok(Step::Idle) };
+            self.input_bytes -= bytes;
+            self.rows += next.batch.num_rows() as u64;
+            self.deliver(next)?;
         }
     }
 
@@ -141,9 +181,10 @@ impl StageShard {
                 continue;
             }
             let Some(operator) = self.pending.iter().rposition(|p| *p) else { return Ok(Step::Idle) };
-            if self.outbound_bytes >= OUTPUT_BYTES {
+            if self.output_bytes >= OUTPUT_BYTES || self.turn_rows >= TURN_ROWS {
                 return Ok(Step::Full);
             }
+            self.turn_rows += PULL_ROWS;
             match self.operators[operator].pull()? {
                 Pull::Batch(batch) if batch.is_empty() => {}
                 Pull::Batch(batch) => self.route(operator, batch, router)?,
@@ -154,6 +195,7 @@ impl StageShard {
     }
 
     fn deliver(&mut self, delivery: Delivery) -> Result<()> {
+        self.turn_rows += delivery.batch.num_rows();
         self.operators[delivery.operator].push(delivery.port, delivery.batch)?;
         self.pending[delivery.operator] = true;
         Ok(())
@@ -161,17 +203,21 @@ impl StageShard {
 
     fn route(&mut self, operator: usize, batch: ChangeBatch, router: &mut Router) -> Result<()> {
         self.output_rows[operator] += batch.num_rows() as u64;
+        self.turn_rows += batch.num_rows();
         let readers = Arc::clone(&self.readers);
         for reader in &readers[operator] {
             match reader {
                 Reader::Local { operator, port } => {
                     self.local.push_back(Delivery { operator: *operator, port: *port, batch: batch.clone() });
                 }
-                Reader::Output(output) => self.results.push((*output, batch.clone())),
+                Reader::Output(output) => {
+                    self.output_bytes += batch.bytes();
+                    self.results.push((*output, batch.clone()));
+                }
                 Reader::Exchange(route) => {
                     let before = self.outbound.len();
                     router.route(route, &batch, &mut self.outbound)?;
-                    self.outbound_bytes += self.outbound[before..].iter().map(|o| o.batch.bytes()).sum::<usize>();
+                    self.output_bytes += self.outbound[before..].iter().map(|o| o.bytes).sum::<usize>();
                 }
             }
         }

@@ -41,7 +41,7 @@ pub struct Route {
 
 impl Stages {
     pub fn of(plan: &StreamPlan) -> Result<Self> {
-        let stage_of = assign(plan)?;
+        let stage_of = plan.stages()?;
         let count = stage_of.iter().max().map_or(0, |last| last + 1);
         let mut stages: Vec<Stage> = (0..count).map(|_| Stage::default()).collect();
         let mut place = Vec::with_capacity(plan.nodes.len());
@@ -66,23 +66,6 @@ impl Stages {
         }
         Ok(Stages { stages })
     }
-}
-
-/// The stage of each node: the latest that any of its inputs demands, the input's own without exchange, the next one
-/// behind an exchange. Scans lie in the first.
-fn assign(plan: &StreamPlan) -> Result<Vec<usize>> {
-    let mut stage_of: Vec<usize> = Vec::with_capacity(plan.nodes.len());
-    for node in &plan.nodes {
-        let mut stage = 0;
-        for input in &node.inputs {
-            let Some(from) = stage_of.get(input.node) else {
-                return Err(Error::internal("a plan's nodes are not in topological order"));
-            };
-            stage = stage.max(from + usize::from(input.distribution != Distribution::Any));
-        }
-        stage_of.push(stage);
-    }
-    Ok(stage_of)
 }
 
 fn route(distribution: &Distribution, from_stage: usize, stage: usize, operator: usize, port: usize) -> Reader {

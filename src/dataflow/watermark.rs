@@ -107,6 +107,11 @@ impl SourceWatermarks {
         !self.partitions.is_empty() && self.partitions.iter().all(|p| p.progress == Progress::Finished)
     }
 
+    /// Whether no row will ever come of this partition again.
+    pub fn is_finished(&self, partition: usize) -> bool {
+        self.partitions.get(partition).is_some_and(|p| p.progress == Progress::Finished)
+    }
+
     /// Whether every partition has been read to its present end.
     pub fn all_at_end(&self) -> bool {
         !self.partitions.is_empty() && self.partitions.iter().all(|p| p.progress != Progress::Reading)

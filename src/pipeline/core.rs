@@ -1,7 +1,8 @@
 //! Scans and the fragments they feed, and one tick over all of them.
 //!
 //! A tick: [`Core::cut`] takes input on the tick loop's thread; [`Core::run`] decodes, judges, runs the fragments and
-//! applies their results to views, on the worker pool. Between two ticks fragments come and go.
+//! applies their results to views, on the worker pool. It stops when a turn is over or a job has a part to hand on, and
+//! [`Core::go_on`] goes on. Fragments come between two ticks; they go whenever they are removed, also within one.
 //!
 //! Readings of one source: the first is the *main* one, shared by all fragments that have caught up. A new fragment gets a
 //! reading of its own at its start positions, which never passes the main one, and joins it where they meet.
@@ -13,16 +14,17 @@ use crate::catalog::ObjectId;
 use crate::change::ChangeBatch;
 use crate::clock::Micros;
 use crate::connector::Positions;
-use crate::dataflow::{Fragment, pool};
+use crate::dataflow::{Advance, Fragment, pool};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Op, StreamPlan};
 use crate::table::View;
 
 use super::follow::Standing;
 use super::input::{Chunk, ChunkState};
-use super::member::{Feed, Inflow, Member, MemberStats, Origin, Run, ViewOutflow, projection};
+use super::member::{Feed, Held, Inflow, Member, MemberStats, Origin, Run, ViewOutflow, projection};
 use super::reading::{CutChunk, CutPolicy, Reading, needs};
 use super::status::{Counts, Running};
+use super::subscribe::is_subscription;
 
 /// Identifies a reading within a core.
 pub type ReadingId = u64;
@@ -37,6 +39,22 @@ pub struct Core {
     next_reading: ReadingId,
     /// A tick is due although no input came: a fragment is new.
     due: bool,
+    /// The tick that is not over yet.
+    present: Option<Present>,
+}
+
+/// A tick on its way through the members.
+struct Present {
+    now: Micros,
+    inflow: Inflow,
+    /// Bytes of the input.
+    bytes: usize,
+    beginners: BTreeSet<ObjectId>,
+    /// Members whose tick is not over, each with its level and whether it has begun.
+    waiting: BTreeMap<ObjectId, (usize, bool)>,
+    /// Results that are handed out when the tick is over.
+    whole: Vec<(ObjectId, Vec<Vec<ChangeBatch>>)>,
+    changed: Vec<ObjectId>,
 }
 
 /// A tick's input.
@@ -51,15 +69,21 @@ impl Cut {
     pub fn is_due(&self) -> bool {
         self.due || self.chunks.iter().any(|(_, chunks)| !chunks.is_empty())
     }
+
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.bytes).sum()
+    }
 }
 
-/// What a tick gave.
+/// What a tick, or a turn of it, gave.
 #[derive(Default)]
 pub struct TickResult {
     pub tick: u64,
     /// The results of members without a view: by member, then by the plan's output.
     pub results: Vec<(ObjectId, Vec<Vec<ChangeBatch>>)>,
-    /// Members whose view changed.
+    /// The tick is over; else there is more to come.
+    pub over: bool,
+    /// Members whose view changed; known when the tick is over.
     pub changed: Vec<ObjectId>,
 }
 
@@ -113,6 +137,8 @@ impl Core {
             feeds.push(Feed { node, from, projection: projection(columns, columns_read) });
         }
         self.readings.append(&mut opened);
+        let whole = view.is_some() || is_subscription(id);
+        let held = whole.then(|| Held::new(fragment.new_account(), self.policy.whole_bytes));
         self.members.push(Member {
             id,
             name: name.to_string(),
@@ -122,6 +148,7 @@ impl Core {
             failed: None,
             stats: MemberStats::default(),
             operators: Arc::default(),
+            held,
         });
         self.due = true;
         Ok(())
@@ -158,6 +185,11 @@ impl Core {
                 begun && self.members.iter().find(|other| other.id == id).is_some_and(|view| self.caught_up(view))
             }
         })
+    }
+
+    /// Whether a view may be shown: it has seen what the others have seen, and all that was there when it began.
+    pub fn is_filled(&self, member: &Member) -> bool {
+        self.caught_up(member) && self.readings_of(member).iter().all(|reading| reading.has_met_its_end())
     }
 
     /// The readings that feed `member`, also by way of views.
@@ -200,6 +232,16 @@ impl Core {
     /// When a tick is due although no input has come: somebody's windows follow the clock.
     pub fn due_at(&self) -> Option<Micros> {
         self.members.iter().filter(|member| member.failed.is_none()).filter_map(|m| m.fragment.due()).min()
+    }
+
+    /// Bytes that readers have fetched and no tick has taken.
+    pub fn buffered_bytes(&self) -> usize {
+        self.readings().map(Reading::buffered_bytes).sum()
+    }
+
+    /// Whether a tick has begun that is not over.
+    pub fn is_in_tick(&self) -> bool {
+        self.present.is_some()
     }
 
     /// Takes a tick's input from what is at hand. A failing reading fails the members it feeds.
@@ -252,7 +294,7 @@ impl Core {
         limits
     }
 
-    /// Runs the tick. On a worker of the pool.
+    /// Runs the tick, or its first turn. On a worker of the pool.
     pub fn run(&mut self, cut: Cut) -> TickResult {
         self.tick += 1;
         let mut work = Vec::new();
@@ -282,11 +324,8 @@ impl Core {
             };
             self.fail_readers(reading, &explained);
         }
-        let result = self.run_members(cut.now, &work, bytes);
-        self.join_readings();
-        self.drop_unread();
-        self.due |= !self.beginners().is_empty();
-        result
+        self.begin(cut.now, work, bytes);
+        self.go_on()
     }
 
     /// The watermark in front of each chunk, and what was not decoded to its sink: from chunk to chunk of a partition in
@@ -315,42 +354,88 @@ impl Core {
         unburied
     }
 
-    fn run_members(&mut self, now: Micros, work: &[Chunk], bytes: usize) -> TickResult {
-        let tick = self.tick;
+    fn begin(&mut self, now: Micros, chunks: Vec<Chunk>, bytes: usize) {
         let watermarks = self.readings.iter().map(|(id, reading)| (*id, reading.watermark())).collect();
-        let mut inflow = Inflow { chunks: work, watermarks, views: BTreeMap::new() };
-        let beginners = self.beginners();
-        let mut result = TickResult { tick, ..TickResult::default() };
-        let levels = self.levels();
-        for level in 0..=levels.iter().copied().max().unwrap_or_default() {
-            let here = self.members.iter_mut().zip(&levels).filter(|(m, at)| **at == level && m.failed.is_none());
-            let mut runs: Vec<Run> = here.map(|(member, _)| Run::new(member)).collect();
-            // A member's failure stays with the member.
-            let _ = pool::for_each(&mut runs, bytes, |run| {
-                let begin = beginners.contains(&run.member.id);
-                let inputs = run.member.inputs(&inflow, begin);
-                run.outcome = run.member.tick(tick, now, inputs);
-                Ok(())
-            });
-            for Run { member, outcome } in runs {
-                match outcome {
-                    Ok(outputs) => match &member.view {
-                        Some(view) => {
-                            if outputs.iter().any(|o| !o.is_empty()) {
-                                result.changed.push(member.id);
-                            }
-                            let changes = outputs.into_iter().flatten().collect();
-                            let watermark = member.output_watermark();
-                            let outflow = ViewOutflow { changes, rows: view.snapshot(), watermark };
-                            inflow.views.insert(member.id, outflow);
-                        }
-                        None => result.results.push((member.id, outputs)),
-                    },
-                    Err(error) => member.failed = Some(error),
-                }
-            }
+        let members = self.members.iter().zip(self.levels());
+        self.present = Some(Present {
+            now,
+            bytes,
+            beginners: self.beginners(),
+            waiting: members.map(|(member, level)| (member.id, (level, false))).collect(),
+            inflow: Inflow { chunks, watermarks, views: BTreeMap::new() },
+            whole: Vec::new(),
+            changed: Vec::new(),
+        });
+    }
+
+    /// Goes on with the tick until it is over or a member needs another turn. On a worker of the pool.
+    pub fn go_on(&mut self) -> TickResult {
+        let mut result = TickResult { tick: self.tick, ..TickResult::default() };
+        let Some(mut present) = self.present.take() else { return TickResult { over: true, ..result } };
+        while !result.over && self.turn(&mut present, &mut result) {
+            result.over = present.waiting.is_empty();
         }
+        if !result.over {
+            self.present = Some(present);
+            return result;
+        }
+        result.results.append(&mut present.whole);
+        result.changed = present.changed;
+        self.members.iter_mut().filter_map(|member| member.held.as_mut()).for_each(Held::clear);
+        self.join_readings();
+        self.drop_unread();
+        self.due |= !self.beginners().is_empty();
         result
+    }
+
+    /// One turn of the members of the lowest level that waits. True if their ticks are over.
+    fn turn(&mut self, present: &mut Present, result: &mut TickResult) -> bool {
+        let members = &mut self.members;
+        present.waiting.retain(|id, _| members.iter().any(|member| member.id == *id && member.failed.is_none()));
+        let Some(lowest) = present.waiting.values().map(|(level, _)| *level).min() else { return true };
+        let waiting = &present.waiting;
+        let runs = members.iter_mut().filter_map(|member| match waiting.get(&member.id) {
+            Some((level, begun)) if *level == lowest => Some(Run::new(member, *begun)),
+            _ => None,
+        });
+        let mut runs: Vec<Run> = runs.collect();
+        let (tick, now) = (self.tick, present.now);
+        let (inflow, beginners) = (&present.inflow, &present.beginners);
+        // A member's failure stays with the member.
+        let _ = pool::for_each(&mut runs, present.bytes, |run| {
+            run.outcome = run.turn(tick, now, inflow, beginners);
+            Ok(())
+        });
+        let mut over = true;
+        for Run { member, outcome, .. } in runs {
+            let id = member.id;
+            match outcome {
+                Ok(Advance::More(outputs)) => {
+                    present.waiting.insert(id, (lowest, true));
+                    over = false;
+                    if !outputs.is_empty() {
+                        result.results.push((id, outputs));
+                    }
+                    continue;
+                }
+                Ok(Advance::Over(outputs)) => match &member.view {
+                    Some(view) => {
+                        if outputs.iter().any(|o| !o.is_empty()) {
+                            present.changed.push(id);
+                        }
+                        let changes = outputs.into_iter().flatten().collect();
+                        let watermark = member.output_watermark();
+                        let outflow = ViewOutflow { changes, rows: view.snapshot(), watermark };
+                        present.inflow.views.insert(id, outflow);
+                    }
+                    None if member.held.is_some() => present.whole.push((id, outputs)),
+                    None => result.results.push((id, outputs)),
+                },
+                Err(error) => member.failed = Some(error),
+            }
+            present.waiting.remove(&id);
+        }
+        over
     }
 
     /// Members that have not read their views yet and can now, since all of these have caught up: what a member gives

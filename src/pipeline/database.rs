@@ -1,7 +1,9 @@
 //! The database pipeline: all materialized views, and the jobs that read views, in one tick loop, so that a SELECT over
 //! several sees one tick of all.
-//! Views come and go between two ticks; what a tick changed is published at its end, at once for all views.
+//! Views come between two ticks, and go also within a long one; what a tick changed is published at its end, at once for
+//! all views.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,6 +20,7 @@ use crate::memory::Account;
 use crate::plan::StreamPlan;
 use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState, view_failed};
 
+use super::core::TickResult;
 use super::follow::{Follower, JobTick, JobTicks};
 use super::member::Member;
 use super::reading::Reading;
@@ -85,6 +88,7 @@ impl DatabasePipeline {
         let runner = Runner {
             tick_loop,
             orders: receive,
+            put_off: VecDeque::new(),
             shared: Arc::clone(&shared),
             tell,
             present: DatabaseSnapshot::default(),
@@ -104,7 +108,7 @@ impl DatabasePipeline {
         self.shared.statuses.lock().clone()
     }
 
-    /// Adds a view, hidden until it has caught up, or a job.
+    /// Adds a view, hidden until it is filled, or a job.
     pub async fn add(&self, member: NewMember) -> Result<()> {
         let (answer, added) = oneshot::channel();
         self.order(Order::Add(Box::new(member), answer)).await?;
@@ -161,7 +165,7 @@ impl DatabasePipeline {
         }
     }
 
-    /// Waits until the view has caught up, or failed, or is gone.
+    /// Waits until the view is filled, or failed, or is gone.
     pub async fn view_filled(&self, id: ObjectId) {
         self.until(|snapshot, _| snapshot.view(id).is_none_or(|v| !matches!(v.state, ViewState::Filling))).await;
     }
@@ -186,6 +190,8 @@ fn gone() -> Error {
 struct Runner {
     tick_loop: TickLoop,
     orders: mpsc::Receiver<Order>,
+    /// Those that wait for the tick's end: at most [`ORDERS`].
+    put_off: VecDeque<Order>,
     shared: Arc<Shared>,
     tell: watch::Sender<Progress>,
     /// What was published last.
@@ -198,18 +204,18 @@ struct Runner {
 impl Runner {
     async fn run(mut self) {
         loop {
-            while let Ok(order) = self.orders.try_recv() {
-                if self.carry_out(order) {
-                    self.tell.send_replace(Progress { settled: true, over: true });
-                    return;
-                }
+            if self.take_orders() {
+                self.tell.send_replace(Progress { settled: true, over: true });
+                return;
             }
             self.forget_subscriptions();
             match self.tick_loop.tick().await {
                 Ok(Some(mut result)) => {
-                    self.publish(result.tick, &result.changed);
-                    self.tell_subscribers(result.tick, &mut result.results);
-                    for (ticks, message) in self.messages(result.tick, result.results) {
+                    if result.over {
+                        self.publish(result.tick, &result.changed);
+                        self.tell_subscribers(result.tick, &mut result.results);
+                    }
+                    for (ticks, message) in self.messages(result) {
                         // Waits for a job whose outbox is full; one that has ended takes nothing more.
                         ticks.send(message).await;
                     }
@@ -230,6 +236,27 @@ impl Runner {
         }
     }
 
+    /// Carries out what was ordered. Within a tick only what ends something: what is new begins with a tick of its own.
+    /// True if there was the last order.
+    fn take_orders(&mut self) -> bool {
+        let in_tick = self.tick_loop.core().is_in_tick();
+        while !in_tick && let Some(order) = self.put_off.pop_front() {
+            if self.carry_out(order) {
+                return true;
+            }
+        }
+        while self.put_off.len() < ORDERS
+            && let Ok(order) = self.orders.try_recv()
+        {
+            if in_tick && matches!(order, Order::Add(..)) {
+                self.put_off.push_back(order);
+            } else if self.carry_out(order) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// True if this was the last order.
     fn carry_out(&mut self, order: Order) -> bool {
         self.tell.send_replace(Progress { settled: false, over: false });
@@ -240,6 +267,8 @@ impl Runner {
                 let _ = answer.send(added);
             }
             Order::Remove(id, answer) => {
+                // What waits to be added is not to come either.
+                self.put_off.retain(|order| !matches!(order, Order::Add(new, _) if new.id == id));
                 self.end_subscriptions_over(id);
                 self.tick_loop.core_mut().remove(id);
                 self.jobs.retain(|(job, _)| *job != id);
@@ -314,19 +343,23 @@ impl Runner {
         }
     }
 
-    /// For each job its results.
-    fn messages(&self, tick: u64, mut results: Vec<(ObjectId, Vec<Vec<ChangeBatch>>)>) -> Vec<(JobTicks, JobTick)> {
+    /// For each job its results: within a tick if it has any, and at its end.
+    fn messages(&self, mut result: TickResult) -> Vec<(JobTicks, JobTick)> {
         let core = self.tick_loop.core();
         let message = |(id, ticks): &(ObjectId, JobTicks)| {
             let member = core.members().iter().find(|member| member.id == *id)?;
-            let outputs = results.iter_mut().find(|(of, _)| of == id).map(|(_, outputs)| std::mem::take(outputs));
-            let standing = core.standing(member);
-            Some((ticks.clone(), JobTick { tick, outputs: outputs.unwrap_or_default(), standing }))
+            let outputs =
+                result.results.iter_mut().find(|(of, _)| of == id).map(|(_, outputs)| std::mem::take(outputs));
+            let standing = result.over.then(|| core.standing(member));
+            if outputs.is_none() && standing.is_none() {
+                return None;
+            }
+            Some((ticks.clone(), JobTick { tick: result.tick, outputs: outputs.unwrap_or_default(), standing }))
         };
         self.jobs.iter().filter_map(message).collect()
     }
 
-    /// Publishes the views as of `tick`: those that changed, those that have caught up, those that failed.
+    /// Publishes the views as of `tick`: those that changed, those that are filled, those that failed.
     fn publish(&mut self, tick: u64, changed: &[ObjectId]) {
         let core = self.tick_loop.core();
         let mut differs = self.present.tick != tick;
@@ -339,7 +372,7 @@ impl Runner {
                     tracing::error!(view = %member.name, ?error, "materialized view failed");
                     ViewEntry::new(ViewState::Failed(error.clone()), view.snapshot())
                 }
-                (None, ViewState::Filling) if core.caught_up(member) => {
+                (None, ViewState::Filling) if core.is_filled(member) => {
                     ViewEntry::new(ViewState::Ready, view.snapshot())
                 }
                 (None, ViewState::Ready) if changed.contains(&member.id) => {

@@ -11,6 +11,7 @@ use crate::change::ChangeBatch;
 use crate::connector::dead_letter::{self, DeadLetter};
 use crate::connector::{Part, PartId, PartitionId, Sink, Waker};
 use crate::error::{Error, Result, SqlState};
+use crate::memory::Account;
 use crate::metrics::SinkMetrics;
 use crate::types::schema_of;
 
@@ -25,9 +26,16 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Starts the agent that delivers. `waker` is called when it gives up.
-    pub fn start(pipeline: &str, source: &str, sink: Arc<dyn Sink>, metrics: SinkMetrics, waker: Waker) -> Self {
-        let delivery = Delivery::new(metrics, format!("dead letters of {source}"));
+    /// Starts the agent that delivers. `waker` is called when it gives up; `account` counts what waits.
+    pub fn start(
+        pipeline: &str,
+        source: &str,
+        sink: Arc<dyn Sink>,
+        metrics: SinkMetrics,
+        waker: Waker,
+        account: Account,
+    ) -> Self {
+        let delivery = Delivery::new(metrics, format!("dead letters of {source}"), account);
         let failure: Arc<Mutex<Option<Error>>> = Arc::default();
         let (agent, end, pipeline) = (Arc::clone(&delivery), Arc::clone(&failure), pipeline.to_string());
         tokio::spawn(async move {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::connector::{DeliveryError, Part, Sink, SinkWriter};
 use crate::error::{Error, Result, SqlState};
+use crate::memory::Account;
 use crate::metrics::SinkMetrics;
 
 use super::outbox::Outbox;
@@ -36,8 +37,9 @@ pub struct DeliveryState {
 }
 
 impl Delivery {
-    pub fn new(metrics: SinkMetrics, sink: String) -> Arc<Self> {
-        Arc::new(Delivery { sink, outbox: Outbox::default(), metrics, state: Mutex::default() })
+    /// `account` counts what waits for the sink.
+    pub fn new(metrics: SinkMetrics, sink: String, account: Account) -> Arc<Self> {
+        Arc::new(Delivery { sink, outbox: Outbox::new(account), metrics, state: Mutex::default() })
     }
 
     pub fn state(&self) -> DeliveryState {

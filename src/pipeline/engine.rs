@@ -87,17 +87,11 @@ impl Engine {
         let wake = Arc::new(Notify::new());
         let (core, metrics) = (Core::new(config.cuts), Metrics::new());
         let meter = Meter::new(&metrics, DATABASE);
-        let tick_loop = TickLoop::new(core, Arc::clone(&wake), Arc::clone(&config.clock), pool.clone(), meter);
+        let budget = Budget::new();
+        let clock = Arc::clone(&config.clock);
+        let tick_loop = TickLoop::new(core, Arc::clone(&wake), clock, pool.clone(), meter, budget.account());
         let database = DatabasePipeline::spawn(tick_loop, wake);
-        let engine = Arc::new(Engine {
-            config,
-            catalog,
-            metrics,
-            budget: Budget::new(),
-            pool,
-            database,
-            jobs: Mutex::default(),
-        });
+        let engine = Arc::new(Engine { config, catalog, metrics, budget, pool, database, jobs: Mutex::default() });
         engine.start_all().await;
         Ok(engine)
     }
@@ -241,7 +235,7 @@ impl Engine {
         self.database.subscribe(fragment, self.budget.account()).await
     }
 
-    /// Waits until a new view has caught up (or failed).
+    /// Waits until a new view is filled (or failed).
     pub async fn view_filled(&self, id: ObjectId) {
         self.database.view_filled(id).await;
     }
@@ -304,9 +298,12 @@ impl Engine {
         let catalog = self.catalog.snapshot();
         let sink = |target: &Target| match target {
             Target::Sink(name) => match catalog.find(name).map(|object| &object.kind) {
-                Some(ObjectKind::Sink(sink)) => {
-                    Ok(JobSink { name: name.clone(), sink: Arc::clone(&sink.sink), schema: schema_of(&sink.columns) })
-                }
+                Some(ObjectKind::Sink(sink)) => Ok(JobSink {
+                    name: name.clone(),
+                    sink: Arc::clone(&sink.sink),
+                    schema: schema_of(&sink.columns),
+                    account: self.budget.account(),
+                }),
                 _ => Err(Error::new(SqlState::UndefinedTable, format!("sink \"{name}\" does not exist"))),
             },
             Target::View => Err(Error::internal("a job's plan writes a view")),
@@ -384,13 +381,13 @@ impl Engine {
         let (state, pool) = (self.state(), self.pool.clone());
         let (clock, cuts) = (Arc::clone(&self.config.clock), self.config.cuts);
         let (id, name, parallelism) = (object.id, object.name.clone(), status.parallelism);
-        let to_wake = Arc::clone(&wake);
+        let (to_wake, account) = (Arc::clone(&wake), self.budget.account());
         let (meter, metrics) = (Meter::new(&self.metrics, &name), self.metrics.job(&name));
         let start = move || {
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
             let mut core = Core::new(cuts);
             core.add(id, &name, fragment, None, &mut opener)?;
-            Ok(Ticks::Own(Box::new(TickLoop::new(core, to_wake, clock, pool, meter))))
+            Ok(Ticks::Own(Box::new(TickLoop::new(core, to_wake, clock, pool, meter, account))))
         };
         Job::spawn(status, (wake, InHand::default()), sinks, metrics, start, self.on_end())
     }
@@ -441,13 +438,14 @@ impl Engine {
     ) -> impl FnMut(&str, &StreamPlan) -> Result<Reading> + Send + 'static {
         let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.config.clock));
         let (pipeline, metrics) = (pipeline.to_string(), self.metrics.job(pipeline));
+        let budget = Arc::clone(&self.budget);
         move |name, plan| {
             let object = source_of(&catalog.snapshot(), name)?;
             let (columns, watermark) = needs(name, std::iter::once(plan));
             let positions = starts.get(name).cloned().unwrap_or_default();
             let letters = object.dead_letters.clone().map(|sink| {
                 let metrics = metrics.sink(&format!("dead letters of {name}"));
-                DeadLetters::start(&pipeline, name, sink, metrics, Arc::clone(&waker))
+                DeadLetters::start(&pipeline, name, sink, metrics, Arc::clone(&waker), budget.account())
             });
             let context = ReaderContext { waker: Arc::clone(&waker), clock: Arc::clone(&clock) };
             Reading::open(name, &object, columns, watermark, positions, context, letters)

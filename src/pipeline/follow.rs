@@ -1,7 +1,7 @@
 //! A job that reads views: it runs in the database pipeline, so that it sees the same ticks as they do, and its results are
 //! handed from there to the job's own task, which delivers them.
 //!
-//! The channel holds one tick: when the job's outbox is full, the database pipeline waits for it, as the job's own tick
+//! The channel holds one part of a tick: when the job's outbox is full, the database pipeline waits for it, as the job's own tick
 //! loop would.
 
 use std::sync::Arc;
@@ -15,15 +15,16 @@ use crate::error::Error;
 use super::database::Progress;
 use super::status::{Counts, Running};
 
-/// Ticks between the database pipeline and a job, at most.
-const TICKS: usize = 1;
+/// Parts of ticks between the database pipeline and a job, at most.
+const PARTS: usize = 1;
 
-/// What one tick of the database pipeline gave a job.
+/// What one tick of the database pipeline, or a part of it, gave a job.
 pub struct JobTick {
     pub tick: u64,
     /// The net change of each of the plan's outputs.
     pub outputs: Vec<Vec<ChangeBatch>>,
-    pub standing: Standing,
+    /// At the tick's end; `None`: there is more of it to come.
+    pub standing: Option<Standing>,
 }
 
 /// How a member stands at a tick's end.
@@ -76,7 +77,7 @@ impl JobTicks {
 
 impl Follower {
     pub fn new(progress: watch::Receiver<Progress>) -> (JobTicks, Follower) {
-        let (sender, ticks) = mpsc::channel(TICKS);
+        let (sender, ticks) = mpsc::channel(PARTS);
         let in_hand = InHand::default();
         let follower =
             Follower { ticks, progress, waiting: None, standing: None, in_hand: Arc::clone(&in_hand), holds: false };
@@ -98,7 +99,9 @@ impl Follower {
         }
         let next = self.waiting.take().or_else(|| self.ticks.try_recv().ok());
         if let Some(tick) = &next {
-            self.standing = Some(tick.standing.clone());
+            if let Some(standing) = &tick.standing {
+                self.standing = Some(standing.clone());
+            }
             self.holds = true;
         }
         next

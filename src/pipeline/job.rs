@@ -12,6 +12,7 @@ use crate::catalog::{ObjectId, Wanted};
 use crate::change::ChangeBatch;
 use crate::connector::{Part, PartId, Sink};
 use crate::error::{Error, Result};
+use crate::memory::Account;
 use crate::metrics::JobMetrics;
 
 use super::delivery::Delivery;
@@ -24,6 +25,8 @@ pub struct JobSink {
     pub name: String,
     pub sink: Arc<dyn Sink>,
     pub schema: SchemaRef,
+    /// Counts what waits for it.
+    pub account: Account,
 }
 
 /// Where a job's ticks come from.
@@ -34,15 +37,27 @@ pub enum Ticks {
     Database(Box<Follower>),
 }
 
+/// A tick's results, or some of them.
+struct Results {
+    tick: u64,
+    /// Of each of the plan's outputs.
+    outputs: Vec<Vec<ChangeBatch>>,
+    /// The tick is over.
+    over: bool,
+}
+
 impl Ticks {
-    /// The next tick and its outputs, if there is anything to run one for.
-    async fn next(&mut self) -> Result<Option<(u64, Vec<Vec<ChangeBatch>>)>> {
+    /// What the next tick gives, or the next turn of a long one, if there is anything to run one for.
+    async fn next(&mut self) -> Result<Option<Results>> {
         Ok(match self {
             Ticks::Own(tick_loop) => tick_loop.tick().await?.map(|result| {
                 let outputs = result.results.into_iter().flat_map(|(_, outputs)| outputs).collect();
-                (result.tick, outputs)
+                Results { tick: result.tick, outputs, over: result.over }
             }),
-            Ticks::Database(follower) => follower.take().map(|tick| (tick.tick, tick.outputs)),
+            Ticks::Database(follower) => follower.take().map(|tick| {
+                let over = tick.standing.is_some();
+                Results { tick: tick.tick, outputs: tick.outputs, over }
+            }),
         })
     }
 
@@ -111,7 +126,7 @@ impl Job {
         let status = Arc::new(Mutex::new(status));
         let (order, orders) = watch::channel(Order::Run);
         let (tell, changed) = watch::channel(0);
-        let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new() };
+        let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new(), part: 0 };
         let task = tokio::spawn(runner.run(sinks, start, on_end));
         Job { status, order, wake, task: Mutex::new(Some(task)), changed, in_hand }
     }
@@ -133,12 +148,12 @@ impl Job {
         self.wake.notify_one();
     }
 
-    /// Ends after the present tick, with everything delivered that was computed.
+    /// Ends after the present tick, or within one that gives more than one part, with everything delivered that was computed.
     pub async fn stop(&self) {
         self.end(Order::Stop).await;
     }
 
-    /// Ends after the present tick and drops what is not delivered.
+    /// Ends after the present tick, or the present turn of a long one, and drops what is not delivered.
     pub async fn cancel(&self) {
         self.end(Order::Cancel).await;
     }
@@ -190,6 +205,8 @@ struct Runner {
     tell: watch::Sender<u64>,
     metrics: JobMetrics,
     deliveries: Vec<Arc<Delivery>>,
+    /// Parts of the present tick that were handed on.
+    part: u32,
 }
 
 impl Runner {
@@ -197,7 +214,7 @@ impl Runner {
         let name = self.status.lock().name.clone();
         let mut agents = JoinSet::new();
         for sink in sinks {
-            let delivery = Delivery::new(self.metrics.sink(&sink.name), sink.name);
+            let delivery = Delivery::new(self.metrics.sink(&sink.name), sink.name, sink.account);
             self.deliveries.push(Arc::clone(&delivery));
             agents.spawn(delivery.run(name.clone(), sink.sink, sink.schema));
         }
@@ -238,12 +255,16 @@ impl Runner {
             if let Some(Err(error)) = agents.try_join_next().map(joined) {
                 return Err(error);
             }
-            let tick = ticks.next().await?;
+            let results = ticks.next().await?;
             let standing = ticks.standing();
-            self.report(&standing, tick.is_none() && ticks.is_at_end());
-            let idle = tick.is_none();
-            if let Some((tick, outputs)) = tick {
-                self.hand_on(tick, outputs, agents).await?;
+            self.report(&standing, results.is_none() && ticks.is_at_end());
+            let idle = results.is_none();
+            if let Some(results) = results {
+                let over = results.over;
+                self.hand_on(results, agents).await?;
+                if !over {
+                    continue;
+                }
             }
             if let Some(error) = standing.failed {
                 return Err(error);
@@ -274,15 +295,11 @@ impl Runner {
         }
     }
 
-    /// Puts a tick's results into the outboxes: one part an output.
-    async fn hand_on(
-        &mut self,
-        tick: u64,
-        outputs: Vec<Vec<ChangeBatch>>,
-        agents: &mut JoinSet<Result<()>>,
-    ) -> Result<()> {
-        let id = PartId { epoch: tick, part: 0 };
-        for (delivery, batches) in self.deliveries.clone().into_iter().zip(outputs) {
+    /// Puts results into the outboxes, as a part for each output.
+    async fn hand_on(&mut self, results: Results, agents: &mut JoinSet<Result<()>>) -> Result<()> {
+        let id = PartId { epoch: results.tick, part: self.part };
+        self.part = if results.over { 0 } else { self.part + u32::from(!results.outputs.is_empty()) };
+        for (delivery, batches) in self.deliveries.clone().into_iter().zip(results.outputs) {
             if batches.is_empty() {
                 continue;
             }

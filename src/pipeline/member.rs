@@ -1,16 +1,20 @@
 //! A job's or a view's plan at work in a pipeline: what feeds it in a tick, and running it. Whatever goes wrong in it
 //! stays with it.
+//!
+//! A job hands a tick's results on in parts, as they come. Of a view or a subscription a tick is seen whole: what it has
+//! given is held until it is over, counted, and limited.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::catalog::ObjectId;
 use crate::change::{ChangeBatch, Changelog, Watermark};
 use crate::clock::Micros;
-use crate::dataflow::{Fragment, FragmentStats, OperatorStats, ScanInput};
+use crate::dataflow::{Advance, Fragment, FragmentStats, OperatorStats, ScanInput};
 use crate::error::{Error, Result, SqlState};
+use crate::memory::Account;
 use crate::plan::NodeIndex;
 use crate::table::{View, ViewSnapshot};
 
@@ -28,8 +32,51 @@ pub struct Member {
     /// Set when it failed: it no longer takes part.
     pub failed: Option<Error>,
     pub stats: MemberStats,
-    /// Of the plan's nodes, as of the last tick.
+    /// Of the plan's nodes, as of the last turn.
     pub operators: Arc<[OperatorStats]>,
+    pub(super) held: Option<Held>,
+}
+
+/// What the present tick has given so far, of a member whose ticks are seen whole.
+pub(super) struct Held {
+    /// By the plan's output.
+    outputs: Vec<Vec<ChangeBatch>>,
+    /// Their bytes. They are read by others after they were given away, so they count until the tick is over.
+    account: Account,
+    limit_bytes: usize,
+}
+
+impl Held {
+    pub fn new(account: Account, limit_bytes: usize) -> Self {
+        Held { outputs: Vec::new(), account, limit_bytes }
+    }
+
+    fn add(&mut self, outputs: Vec<Vec<ChangeBatch>>) -> Result<()> {
+        self.outputs.resize_with(outputs.len(), Vec::new);
+        for (held, mut batches) in self.outputs.iter_mut().zip(outputs) {
+            let bytes: usize = batches.iter().map(ChangeBatch::bytes).sum();
+            self.account.set(self.account.bytes() + bytes);
+            held.append(&mut batches);
+        }
+        if self.account.bytes() > self.limit_bytes {
+            return Err(too_much_at_once(self.limit_bytes));
+        }
+        Ok(())
+    }
+
+    /// Whoever has read them is done.
+    pub fn clear(&mut self) {
+        self.outputs.clear();
+        self.account.set(0);
+    }
+}
+
+fn too_much_at_once(limit_bytes: usize) -> Error {
+    let message = "the answer changes by more at once than can be held until it may be seen";
+    let detail = format!("A view's tick is shown whole; its changes may take {} MiB.", limit_bytes >> 20);
+    Error::new(SqlState::OutOfMemory, message).with_detail(detail).with_hint(
+        "Aggregate or filter more in the view, or write the rows to a sink: a streaming job hands them on in parts.",
+    )
 }
 
 /// What feeds a scan of the plan.
@@ -67,8 +114,8 @@ pub struct MemberStats {
 }
 
 /// What members are fed with in a tick.
-pub(super) struct Inflow<'a> {
-    pub chunks: &'a [Chunk],
+pub(super) struct Inflow {
+    pub chunks: Vec<Chunk>,
     pub watermarks: Vec<(ReadingId, Watermark)>,
     /// Views that have run.
     pub views: BTreeMap<ObjectId, ViewOutflow>,
@@ -81,22 +128,32 @@ pub(super) struct ViewOutflow {
     pub watermark: Watermark,
 }
 
-/// A member in a tick.
+/// A member in a turn of its tick.
 pub(super) struct Run<'a> {
     pub member: &'a mut Member,
-    pub outcome: Result<Vec<Vec<ChangeBatch>>>,
+    /// It has its tick's input already.
+    pub begun: bool,
+    pub outcome: Result<Advance>,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(member: &'a mut Member) -> Self {
-        Run { member, outcome: Ok(Vec::new()) }
+    pub fn new(member: &'a mut Member, begun: bool) -> Self {
+        Run { member, begun, outcome: Ok(Advance::More(Vec::new())) }
+    }
+
+    pub fn turn(&mut self, tick: u64, now: Micros, inflow: &Inflow, beginners: &BTreeSet<ObjectId>) -> Result<Advance> {
+        if !self.begun {
+            let inputs = self.member.inputs(inflow, beginners.contains(&self.member.id))?;
+            self.member.begin(tick, now, inputs)?;
+        }
+        self.member.advance()
     }
 }
 
 impl Member {
     /// This tick's rows and watermarks for each scan of the plan.
     /// `begin`: this is the tick in which the views are read for the first time.
-    pub(super) fn inputs(&mut self, inflow: &Inflow<'_>, begin: bool) -> Result<Vec<ScanInput>> {
+    pub(super) fn inputs(&mut self, inflow: &Inflow, begin: bool) -> Result<Vec<ScanInput>> {
         let mut inputs = Vec::with_capacity(self.feeds.len());
         for feed in &mut self.feeds {
             let (rows, watermark) = match &mut feed.from {
@@ -147,32 +204,45 @@ impl Member {
         self.fragment.plan().outputs.first().map_or(Watermark::NONE, |output| self.fragment.watermark(output.node))
     }
 
-    /// Runs the fragment and applies its result to the view. A panic below is a bug of ours, but it stops only this member.
-    pub(super) fn tick(
-        &mut self,
-        tick: u64,
-        now: Micros,
-        inputs: Result<Vec<ScanInput>>,
-    ) -> Result<Vec<Vec<ChangeBatch>>> {
-        let inputs = inputs?;
+    /// Begins a tick.
+    pub(super) fn begin(&mut self, tick: u64, now: Micros, inputs: Vec<ScanInput>) -> Result<()> {
         self.stats.watermark = inputs.iter().map(|i| i.watermark).min();
-        let outputs = catch_unwind(AssertUnwindSafe(|| -> Result<_> {
-            let outputs = self.fragment.tick(tick, now, inputs)?;
-            if let Some(view) = &mut self.view {
-                outputs.iter().try_for_each(|changes| view.apply(changes))?;
-            }
-            self.operators = self.fragment.operator_stats().into();
-            self.stats.fragment = self.fragment.stats(&self.operators);
-            Ok(outputs)
-        }))
-        .unwrap_or_else(|panic| Err(Error::internal(format!("an operator panicked: {}", panic_text(&*panic)))))?;
+        guarded(|| self.fragment.begin_tick(tick, now, inputs))
+    }
+
+    /// Goes on with the tick. At its end its result is applied to the view.
+    pub(super) fn advance(&mut self) -> Result<Advance> {
+        let advanced = guarded(|| self.fragment.advance())?;
+        self.operators = self.fragment.operator_stats().into();
+        self.stats.fragment = self.fragment.stats(&self.operators);
+        let (outputs, over) = match advanced {
+            Advance::More(outputs) => (outputs, false),
+            Advance::Over(outputs) => (outputs, true),
+        };
         let rows: usize = outputs.iter().flatten().map(ChangeBatch::num_rows).sum();
         self.stats.output_rows += rows as u64;
-        Ok(outputs)
+        let Some(held) = &mut self.held else {
+            return Ok(if over { Advance::Over(outputs) } else { Advance::More(outputs) });
+        };
+        held.add(outputs)?;
+        if !over {
+            return Ok(Advance::More(Vec::new()));
+        }
+        let outputs = std::mem::take(&mut held.outputs);
+        if let Some(view) = &mut self.view {
+            guarded(|| outputs.iter().try_for_each(|changes| view.apply(changes)))?;
+        }
+        Ok(Advance::Over(outputs))
     }
 }
 
-impl Inflow<'_> {
+/// A panic below is a bug of ours, but it stops only the member that it happens in.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Error::internal(format!("an operator panicked: {}", panic_text(&*panic)))))
+}
+
+impl Inflow {
     /// What came of a reading, with the shard that takes it: each in turn, or the partition's if that keeps them in order.
     fn read(&self, reading: ReadingId, in_order: bool, stats: &mut MemberStats) -> Vec<(usize, ChangeBatch)> {
         let mut rows = Vec::new();

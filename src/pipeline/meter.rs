@@ -18,8 +18,16 @@ use super::subscribe::is_subscription;
 pub struct Meter {
     metrics: Arc<Metrics>,
     pipeline: JobMetrics,
-    partitions: BTreeMap<(String, usize), (PartitionMetrics, PartitionCounts)>,
+    partitions: BTreeMap<(String, usize), PartitionSeries>,
     operators: BTreeMap<(String, usize), (OperatorMetrics, OperatorStats)>,
+}
+
+/// Of one partition.
+struct PartitionSeries {
+    handle: PartitionMetrics,
+    last: PartitionCounts,
+    /// It has a lag, since it has a watermark and goes on.
+    lags: bool,
 }
 
 impl Meter {
@@ -48,16 +56,22 @@ impl Meter {
         for (index, counts) in reading.counts.iter().enumerate() {
             let Some(partition) = reading.partition_id(index) else { continue };
             let series = self.partitions.entry((reading.name().to_string(), index));
-            let (handle, last) = series
-                .or_insert_with(|| (self.pipeline.partition(reading.name(), &partition.0), PartitionCounts::default()));
+            let PartitionSeries { handle, last, lags } = series.or_insert_with(|| PartitionSeries {
+                handle: self.pipeline.partition(reading.name(), &partition.0),
+                last: PartitionCounts::default(),
+                lags: false,
+            });
             // A source that is read anew starts to count from zero.
             handle.rows.inc_by(counts.rows.saturating_sub(last.rows));
             handle.bytes.inc_by(counts.bytes.saturating_sub(last.bytes));
             handle.bad_messages.inc_by(counts.bad_messages.saturating_sub(last.bad_messages));
             *last = *counts;
             let watermark = reading.watermarks.of(index);
-            if watermark != Watermark::NONE && watermark != Watermark::END {
-                handle.set_watermark_lag(now.saturating_sub(watermark.0));
+            let goes_on = watermark != Watermark::END && !reading.watermarks.is_finished(index);
+            let lag = (goes_on && watermark != Watermark::NONE).then(|| now.saturating_sub(watermark.0));
+            if lag.is_some() || *lags {
+                *lags = lag.is_some();
+                self.pipeline.set_watermark_lag(reading.name(), &partition.0, lag);
             }
         }
     }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::connector::Part;
+use crate::memory::Account;
 
 /// Bytes that may wait for a sink before the tick loop does. Larger than a tick's output usually is, so that computing and
 /// delivering overlap.
@@ -15,7 +16,7 @@ pub const OUTBOX_BYTES: usize = 64 << 20;
 /// Bytes of parts handed to a sink at once: whole parts, at least one.
 const DELIVERY_BYTES: usize = 8 << 20;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
     /// Parts came, or the box was closed.
@@ -26,17 +27,27 @@ pub struct Outbox {
     empty: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     parts: VecDeque<Part>,
     /// Bytes of all parts not yet delivered, including those being delivered.
-    bytes: usize,
+    account: Account,
     /// Rows not yet delivered, likewise.
     rows: usize,
     closed: bool,
 }
 
 impl Outbox {
+    /// `account` counts what waits.
+    pub fn new(account: Account) -> Self {
+        Outbox {
+            queue: Mutex::new(Queue { parts: VecDeque::new(), account, rows: 0, closed: false }),
+            filled: Notify::new(),
+            drained: Notify::new(),
+            empty: Notify::new(),
+        }
+    }
+
     /// Waits for room, then appends. A part larger than the whole box goes in alone.
     pub async fn push(&self, mut part: Part) {
         loop {
@@ -54,10 +65,11 @@ impl Outbox {
         let bytes = part.bytes();
         {
             let mut queue = self.queue.lock();
-            if queue.bytes > 0 && queue.bytes + bytes > OUTBOX_BYTES {
+            let waiting = queue.account.bytes();
+            if waiting > 0 && waiting + bytes > OUTBOX_BYTES {
                 return Err(part);
             }
-            queue.bytes += bytes;
+            queue.account.set(waiting + bytes);
             queue.rows += part.rows();
             queue.parts.push_back(part);
         }
@@ -66,15 +78,15 @@ impl Outbox {
     }
 
     pub fn is_full(&self) -> bool {
-        self.queue.lock().bytes >= OUTBOX_BYTES
+        self.queue.lock().account.bytes() >= OUTBOX_BYTES
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.lock().bytes == 0
+        self.queue.lock().account.bytes() == 0
     }
 
     pub fn bytes(&self) -> usize {
-        self.queue.lock().bytes
+        self.queue.lock().account.bytes()
     }
 
     /// Waits until everything is delivered.
@@ -125,9 +137,10 @@ impl Outbox {
     /// The part that [`Outbox::next`] gave is delivered.
     pub fn delivered(&self, bytes: usize, rows: usize) {
         let mut queue = self.queue.lock();
-        queue.bytes = queue.bytes.saturating_sub(bytes);
+        let left = queue.account.bytes().saturating_sub(bytes);
+        queue.account.set(left);
         queue.rows = queue.rows.saturating_sub(rows);
-        let empty = queue.bytes == 0;
+        let empty = left == 0;
         drop(queue);
         self.drained.notify_one();
         if empty {
@@ -141,6 +154,7 @@ mod tests {
     use super::*;
     use crate::change::ChangeBatch;
     use crate::connector::PartId;
+    use crate::memory::Budget;
     use arrow::array::{Int64Array, RecordBatch};
     use std::sync::Arc;
 
@@ -152,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn parts_come_in_order_and_joined() {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(Budget::new().account());
         for epoch in 1..=3 {
             outbox.push(part(epoch, 10)).await;
         }
@@ -167,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_box_makes_the_next_part_wait() {
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::new(Outbox::new(Budget::new().account()));
         outbox.push(part(1, (OUTBOX_BYTES / 8) as i64)).await;
         assert!(outbox.is_full());
         let second = tokio::spawn({

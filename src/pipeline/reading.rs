@@ -22,8 +22,8 @@ use super::delivery::Delivery;
 /// How far one partition may be read ahead of another, in event time, while both have something to read.
 const MAX_DRIFT: Micros = 30 * MICROS_PER_SECOND;
 
-/// When a tick is cut. A tick takes what is at hand, up to these bounds: light load means small ticks and low latency,
-/// heavy load large ticks and few touches of state.
+/// When a tick is cut, and how large its answer may be. A tick takes what is at hand, up to these bounds: light load means
+/// small ticks and low latency, heavy load large ticks and few touches of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CutPolicy {
     /// Input bytes of a tick, about. 16 MB are some ten milliseconds of decoding on a core.
@@ -32,11 +32,14 @@ pub struct CutPolicy {
     pub chunk_bytes: usize,
     /// Chunks in a tick, at most.
     pub tick_chunks: usize,
+    /// Bytes of a tick's change of what is seen whole: they are held until the tick is over. Half a gigabyte is some
+    /// million rows of a view at once.
+    pub whole_bytes: usize,
 }
 
 impl Default for CutPolicy {
     fn default() -> Self {
-        CutPolicy { tick_bytes: 16 << 20, chunk_bytes: 1 << 20, tick_chunks: 1024 }
+        CutPolicy { tick_bytes: 16 << 20, chunk_bytes: 1 << 20, tick_chunks: 1024, whole_bytes: 512 << 20 }
     }
 }
 
@@ -70,6 +73,8 @@ pub struct Reading {
     letters: Option<DeadLetters>,
     /// What was read of each partition, by its index.
     pub counts: Vec<PartitionCounts>,
+    /// Partitions that have been read to their end of then, by index.
+    met_end: Vec<bool>,
     /// First partition looked at by the next cut, so that all get their turn.
     turn: usize,
 }
@@ -100,6 +105,7 @@ impl Reading {
             context,
             letters,
             counts: Vec::new(),
+            met_end: Vec::new(),
             turn: 0,
         })
     }
@@ -158,6 +164,7 @@ impl Reading {
         let ids: Vec<PartitionId> = self.reader.partitions().to_vec();
         self.watermarks.grow(ids.len());
         self.counts.resize_with(ids.len(), PartitionCounts::default);
+        self.met_end.resize(ids.len(), false);
         let mut chunks = Vec::new();
         let mut bytes = 0;
         let mut open: Vec<usize> = (0..ids.len()).map(|i| (i + self.turn) % ids.len()).collect();
@@ -200,10 +207,19 @@ impl Reading {
             Taken::Finished => Progress::Finished,
         };
         self.watermarks.observe(partition, progress, now);
+        if progress != Progress::Reading || self.reader.is_endless() {
+            self.met_end[partition] = true;
+        }
         let Taken::Chunk(chunk) = taken else { return Ok(None) };
         self.positions.insert(id.clone(), chunk.next);
         let bytes = chunk.payload.bytes();
         Ok(Some(CutChunk { partition, payload: chunk.payload, bytes }))
+    }
+
+    /// Whether each partition has been read to its end at some moment since this began: all that was there at first has gone
+    /// into a tick. Of what has no end, that it was looked at.
+    pub fn has_met_its_end(&self) -> bool {
+        self.met_end.len() == self.reader.partitions().len() && self.met_end.iter().all(|met| *met)
     }
 
     /// Says where an error came from.

@@ -1,15 +1,16 @@
 //! When the next tick is due, and running it. The clock is an input too: a due timer, a partition that becomes idle, makes
-//! a tick as rows do. One tick at a time; the next one's input is fetched by the readers meanwhile.
+//! a tick as rows do. One tick at a time, a long one in turns; the next one's input is fetched by the readers meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::clock::SharedClock;
+use crate::clock::{Micros, SharedClock};
 use crate::connector::Waker;
 use crate::dataflow::WorkerPool;
 use crate::error::{Error, Result};
+use crate::memory::Account;
 
 use super::core::{Core, TickResult};
 use super::meter::Meter;
@@ -24,11 +25,23 @@ pub struct TickLoop {
     clock: SharedClock,
     pool: WorkerPool,
     meter: Meter,
+    /// What readers have fetched, and what the present tick has taken.
+    input: Account,
+    /// When the present tick began.
+    began: Micros,
 }
 
 impl TickLoop {
-    pub fn new(core: Core, wake: Arc<Notify>, clock: SharedClock, pool: WorkerPool, meter: Meter) -> Self {
-        TickLoop { core, wake, clock, pool, meter }
+    /// `input` counts what its readers have fetched and the present tick has taken.
+    pub fn new(
+        core: Core,
+        wake: Arc<Notify>,
+        clock: SharedClock,
+        pool: WorkerPool,
+        meter: Meter,
+        input: Account,
+    ) -> Self {
+        TickLoop { core, wake, clock, pool, meter, input, began: 0 }
     }
 
     pub fn core(&self) -> &Core {
@@ -43,26 +56,37 @@ impl TickLoop {
         &self.clock
     }
 
-    /// Runs one tick if there is anything to run it for.
+    /// Runs one tick if there is anything to run it for, or a turn of a long one: whoever calls may look around between two
+    /// turns, and may drop all of it there.
     ///
     /// # Errors
     /// Only if the worker pool is gone; failures of members are kept in the members.
     pub async fn tick(&mut self) -> Result<Option<TickResult>> {
-        let began = self.clock.now();
-        let cut = self.core.cut(began);
-        if !cut.is_due() {
-            return Ok(None);
+        let mut cut = None;
+        if !self.core.is_in_tick() {
+            self.began = self.clock.now();
+            let input = self.core.cut(self.began);
+            self.input.set(self.core.buffered_bytes() + input.bytes());
+            if !input.is_due() {
+                return Ok(None);
+            }
+            cut = Some(input);
         }
         let (send, receive) = oneshot::channel();
         let mut core = std::mem::take(&mut self.core);
         self.pool.spawn(move || {
-            let result = core.run(cut);
+            let result = match cut {
+                Some(cut) => core.run(cut),
+                None => core.go_on(),
+            };
             // Whoever waited may have been dropped with the whole pipeline.
             let _ = send.send((core, result));
         });
         let (core, result) = receive.await.map_err(|_| Error::internal("a tick was lost with its worker"))?;
         self.core = core;
-        self.meter.tick(&self.core, began, self.clock.now());
+        if result.over {
+            self.meter.tick(&self.core, self.began, self.clock.now());
+        }
         Ok(Some(result))
     }
 

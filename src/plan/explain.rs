@@ -1,5 +1,5 @@
 //! EXPLAIN: a stream plan as a tree, drawn as PostgreSQL draws plans, with what each operator keeps and how that is
-//! bounded.
+//! bounded. What several readers share is drawn once, with a number by which the others name it.
 
 use std::fmt::Write;
 
@@ -17,7 +17,8 @@ pub fn explain(plan: &StreamPlan) -> String {
 
 /// The same with figures behind each operator.
 pub fn explain_with(plan: &StreamPlan, figures: &dyn Fn(NodeIndex) -> Option<String>) -> String {
-    let mut tree = Tree { plan, figures, out: String::new() };
+    let stages = plan.stages().unwrap_or_default();
+    let mut tree = Tree { plan, figures, stages, shared: Vec::new(), out: String::new() };
     for output in &plan.outputs {
         let Some(node) = plan.nodes.get(output.node) else { continue };
         let target = match &output.target {
@@ -39,6 +40,10 @@ pub fn explain_with(plan: &StreamPlan, figures: &dyn Fn(NodeIndex) -> Option<Str
 struct Tree<'a> {
     plan: &'a StreamPlan,
     figures: &'a dyn Fn(NodeIndex) -> Option<String>,
+    /// Of each node, counted from 0.
+    stages: Vec<usize>,
+    /// Nodes with several readers, as far as they have been drawn.
+    shared: Vec<NodeIndex>,
     out: String,
 }
 
@@ -55,12 +60,23 @@ impl Tree<'_> {
         let _ = writeln!(self.out, "{}{text}", " ".repeat(6 * depth + 2));
     }
 
+    /// Draws a node and what is in front of it; one with several readers only for the first of them.
     fn node(&mut self, index: NodeIndex, depth: usize) {
         let Some(node) = self.plan.nodes.get(index) else { return };
         let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| self.plan.nodes.get(i.node)).collect();
         let depth = depth + 1;
-        let figures = (self.figures)(index).map(|figures| format!("  ({figures})")).unwrap_or_default();
-        self.line(depth, &format!("{}  ({}){figures}", title(node, &inputs), changelog(node.changelog)));
+        if let Some(number) = self.shared.iter().position(|shared| *shared == index) {
+            return self.line(depth, &format!("{}  (shared: see [{}] above)", title(node, &inputs), number + 1));
+        }
+        let mut head = format!("{}  ({})", title(node, &inputs), changelog(node.changelog));
+        if let Some(figures) = (self.figures)(index) {
+            let _ = write!(head, "  ({figures})");
+        }
+        if self.readers(index) > 1 {
+            self.shared.push(index);
+            let _ = write!(head, "  [{}]", self.shared.len());
+        }
+        self.line(depth, &head);
         for detail in details(node, &inputs) {
             self.detail(depth, &detail);
         }
@@ -73,10 +89,17 @@ impl Tree<'_> {
             if let (Distribution::Hash(by), Some(source)) = (&input.distribution, self.plan.nodes.get(input.node)) {
                 depth += 1;
                 let by = if by.is_empty() { "to one shard".into() } else { format!("by {}", columns(source, by)) };
-                self.line(depth, &format!("Exchange {by}"));
+                let stage = |node: NodeIndex| self.stages.get(node).map_or(0, |stage| stage + 1);
+                let way = format!("stage {} to {}", stage(input.node), stage(index));
+                self.line(depth, &format!("Exchange {by}  ({way})"));
             }
             self.node(input.node, depth);
         }
+    }
+
+    fn readers(&self, index: NodeIndex) -> usize {
+        let inputs = self.plan.nodes.iter().flat_map(|node| &node.inputs).filter(|input| input.node == index).count();
+        inputs + self.plan.outputs.iter().filter(|output| output.node == index).count()
     }
 }
 

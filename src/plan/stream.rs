@@ -12,6 +12,7 @@ use super::scalar::Scalar;
 pub use crate::change::Changelog;
 use crate::change::key::Direction;
 use crate::clock::MICROS_PER_SECOND;
+use crate::error::{Error, Result};
 
 /// Stable across restarts: state is kept under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -324,6 +325,23 @@ impl RankFunction {
 }
 
 impl StreamPlan {
+    /// The stage of each node, counted from 0: the latest that any of its inputs demands, the input's own without exchange,
+    /// the next one behind an exchange. Scans lie in the first.
+    pub fn stages(&self) -> Result<Vec<usize>> {
+        let mut stage_of: Vec<usize> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let mut stage = 0;
+            for input in &node.inputs {
+                let Some(from) = stage_of.get(input.node) else {
+                    return Err(Error::internal("a plan's nodes are not in topological order"));
+                };
+                stage = stage.max(from + usize::from(input.distribution != Distribution::Any));
+            }
+            stage_of.push(stage);
+        }
+        Ok(stage_of)
+    }
+
     /// How often a plan's windows must look at the clock, in microseconds: they begin and end at multiples of it. None if
     /// they follow the event time alone.
     pub fn clock_step(&self) -> Option<i64> {

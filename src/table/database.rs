@@ -30,7 +30,7 @@ pub struct ViewEntry {
 
 #[derive(Debug, Clone)]
 pub enum ViewState {
-    /// Hidden: it catches up with what the other views of its sources have read.
+    /// Hidden: its sources are read to what was their end when it began, and to where the other views of them are.
     Filling,
     Ready,
     /// Stopped at its last good tick.

@@ -125,6 +125,10 @@ impl Reader for GeneratorReader {
         Ok(Taken::Chunk(Chunk { payload, next: Position { offset: stripe.global(end), file: None } }))
     }
 
+    fn is_endless(&self) -> bool {
+        self.pace.is_some() || self.end == u64::MAX
+    }
+
     fn wake_at(&self) -> Option<Micros> {
         let pace = self.pace.as_ref()?;
         let open = self.partitions.iter().map(|p| p.stripe.global(p.next)).filter(|next| *next < self.end);

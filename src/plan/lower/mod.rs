@@ -6,7 +6,8 @@
 //!    A join is an [`interval_join`] where conditions on time ([`time_bounds`]) let the watermark bound it.
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`computed`]: what a source computes by itself.
-//! 5. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key.
+//! 5. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key. [`merge`] makes one
+//!    of window aggregates that differ only in what they compute.
 //!
 //! Invariant: columns are plain positions in a node's output ([`Rows`]); names stop mattering here.
 
@@ -15,6 +16,7 @@ mod build;
 mod computed;
 mod interval_join;
 mod join;
+mod merge;
 mod output;
 mod relational;
 mod sink;
@@ -124,7 +126,7 @@ impl<'a> Lowering<'a> {
     }
 
     pub fn finish(self) -> Result<StreamPlan> {
-        let plan = StreamPlan { nodes: self.builder.nodes, outputs: self.outputs };
+        let plan = merge::merge_windows(StreamPlan { nodes: self.builder.nodes, outputs: self.outputs });
         plan.validate()
             .map_err(|e| Error::internal(e.message().to_string()).with_detail(e.detail().unwrap_or_default()))?;
         Ok(plan)

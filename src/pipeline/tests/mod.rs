@@ -1,4 +1,8 @@
-//! The core over a source made of vectors: cuts, readings that meet, failures that stay where they happened.
+//! The core over a source made of vectors: cuts, readings that meet, failures that stay where they happened. `long_ticks`:
+//! ticks that give more than may be held; `partitions`: how the partitions of a source are read.
+
+mod long_ticks;
+mod partitions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use super::core::{Core, TickResult};
 use super::reading::{CutPolicy, Reading, needs};
 use crate::catalog::{ObjectId, SourceObject};
 use crate::change::key::KEY_GROUPS;
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, Micros};
 use crate::connector::{
     Chunk, OnError, PartitionId, Payload, Position, Positions, Reader, ReaderContext, Source, Taken,
 };
@@ -18,7 +22,7 @@ use crate::dataflow::Fragment;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Decoder;
 use crate::memory::Budget;
-use crate::plan::{Changelog, Node, Op, OperatorId, Output, StreamPlan, Target};
+use crate::plan::StreamPlan;
 use crate::state::{BackendKind, StateContext};
 use crate::table::View;
 use crate::types::{Column, SqlType, schema_of};
@@ -89,61 +93,70 @@ fn numbers() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
 }
 
+fn object(columns: Vec<Column>, source: Arc<dyn Source>, idle_timeout: Micros) -> SourceObject {
+    SourceObject {
+        columns,
+        computed: Vec::new(),
+        watermark: None,
+        source,
+        idle_timeout,
+        on_error: OnError::Fail,
+        dead_letters: None,
+    }
+}
+
 /// A pipeline over named sources.
 struct Bench {
     core: Core,
     sources: BTreeMap<String, SourceObject>,
+    budget: Arc<Budget>,
 }
 
 impl Bench {
     fn new(policy: CutPolicy) -> Self {
-        Bench { core: Core::new(policy), sources: BTreeMap::new() }
+        Bench { core: Core::new(policy), sources: BTreeMap::new(), budget: Budget::new() }
     }
 
     fn source(&mut self, name: &str, chunk: usize, partitions: &[&[i64]]) {
         let partitions = partitions.iter().map(|p| p.to_vec()).collect();
-        let object = SourceObject {
-            columns: columns(),
-            computed: Vec::new(),
-            watermark: None,
-            source: Arc::new(Numbers { partitions, chunk }),
-            idle_timeout: 0,
-            on_error: OnError::Fail,
-            dead_letters: None,
-        };
-        self.sources.insert(name.into(), object);
+        self.sources.insert(name.into(), object(columns(), Arc::new(Numbers { partitions, chunk }), 0));
     }
 
     /// A view that holds all rows of `source`.
     fn view(&mut self, member: u32, source: &str, starts: &[usize]) {
-        let plan = Arc::new(StreamPlan {
-            nodes: vec![Node {
-                id: OperatorId(1),
-                op: Op::Scan { source: source.into(), columns: vec![0], watermark: None },
-                inputs: vec![],
-                schema: numbers(),
-                changelog: Changelog::AppendOnly,
-                event_time: None,
-                unique_key: None,
-            }],
-            outputs: vec![Output { node: 0, target: Target::View }],
-        });
-        let state = StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget: Budget::new() };
+        let plan = format!("#0 scan {source} [0] -> (n bigint) append_only\noutput #0 view");
+        self.add(member, &plan, Some(View::new(schema_of(&columns()), None, true)), starts);
+    }
+
+    /// Adds a member with the plan of these lines.
+    fn add(&mut self, member: u32, plan: &str, view: Option<View>, starts: &[usize]) {
+        let plan = Arc::new(StreamPlan::from_text(&format!("tidemill plan 1\n{plan}\nend\n")).unwrap());
+        let budget = Arc::clone(&self.budget);
+        let state = StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget };
         let fragment = Fragment::new(plan, 2, &state).unwrap();
-        let view = View::new(schema_of(&columns()), None, true);
         let positions: Positions = starts.iter().enumerate().map(|(p, o)| (id(p), at(*o))).collect();
-        let object = self.sources[source].clone();
+        let sources = &self.sources;
         self.core
-            .add(ObjectId(member), "v", fragment, Some(view), |name, plan| {
+            .add(ObjectId(member), "v", fragment, view, |name, plan| {
                 let (columns, watermark) = needs(name, std::iter::once(plan));
                 let clock = Arc::new(ManualClock::default());
                 let context = ReaderContext { waker: Arc::new(|| {}), clock };
-                Reading::open(name, &object, columns, watermark, positions.clone(), context, None)
+                Reading::open(name, &sources[name], columns, watermark, positions.clone(), context, None)
             })
             .unwrap();
     }
 
+    /// A whole tick; what it gave last.
     fn tick(&mut self) -> Option<TickResult> {
+        let mut result = self.begin_tick()?;
+        while !result.over {
+            result = self.core.go_on();
+        }
+        Some(result)
+    }
+
+    /// The first turn of a tick.
+    fn begin_tick(&mut self) -> Option<TickResult> {
         let cut = self.core.cut(0);
         cut.is_due().then(|| self.core.run(cut))
     }
@@ -174,8 +187,9 @@ impl Bench {
     }
 }
 
-const WHOLE: CutPolicy = CutPolicy { tick_bytes: 1 << 20, chunk_bytes: 1 << 20, tick_chunks: 100 };
-const TINY: CutPolicy = CutPolicy { tick_bytes: 1, chunk_bytes: 1, tick_chunks: 1 };
+const WHOLE: CutPolicy =
+    CutPolicy { tick_bytes: 1 << 20, chunk_bytes: 1 << 20, tick_chunks: 100, whole_bytes: 1 << 20 };
+const TINY: CutPolicy = CutPolicy { tick_bytes: 1, chunk_bytes: 1, tick_chunks: 1, whole_bytes: 1 << 20 };
 
 #[test]
 fn every_row_comes_once_whatever_the_cuts() {
