@@ -21,9 +21,10 @@ use super::union::Union;
 use super::upsert::{Upsert, UpsertPlan};
 use super::window::Window;
 use super::window_aggregate::{WindowAggregate, Windows};
+use super::window_top_n::WindowTopN;
 use crate::change::key::KeyCodec;
 use crate::error::{Error, Result};
-use crate::plan::{Changelog, Node, Op, WindowSpec};
+use crate::plan::{Changelog, Node, Op, WindowKind};
 use crate::state::{StateContext, TableId};
 
 /// Columns of a window aggregate's output in front of its keys: window_start, window_end, window_time.
@@ -60,7 +61,7 @@ pub fn build(
         }
         Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
-            if let WindowSpec::Session { gap } = *window {
+            if let WindowKind::Session { gap } = window.kind {
                 let windows = SessionWindows { gap, time: *time, emit: *emit };
                 let input = (input, *changelog);
                 let sessions = SessionAggregate::new(table, windows, keys, &calls, input, &node.schema, state)?;
@@ -94,6 +95,7 @@ pub fn build(
             let plan = Plan { partition, order, ranks, ranked, at_once, changelog: *changelog };
             Box::new(TopN::new(table, &plan, input, &node.schema, state)?)
         }
+        Op::WindowTopN(plan) => Box::new(WindowTopN::new(table, plan, input, &node.schema, state)?),
         Op::Scan { .. } | Op::ViewScan { .. } => return Err(Error::internal("a scan is no operator")),
         Op::IntervalJoin(join) => Box::new(IntervalJoin::new(join, node, input_schemas, state)?),
     })

@@ -20,9 +20,11 @@
 //! - `session_aggregate` joins a tick's `arrivals` with the open `sessions` of each key.
 //! - `processing_time` appends the tick's reading of the clock.
 //! - `upsert` stands in front of sinks that keep one row a key, `normalize` behind sources whose messages replace each
-//!   other by key; `early_firing` holds back what open windows answer (`upsert` and it gather `tick_changes`).
+//!   other by key: both `settle` a tick's keys. `early_firing` holds back what open windows answer (`upsert` and it gather
+//!   `tick_changes`).
 //! - `join` matches the rows of two inputs by key.
-//! - `top_n` keeps the first rows of each partition; `ranks` tells what a change does to them.
+//! - `top_n` keeps the first rows of each partition, `window_top_n` those of each window until it closes; `ranks` tells what
+//!   a change does to them, `ranked_rows` is what both are made of.
 //! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.
 //! - `multiset` and `bags` are what operators keep that need every row of a key.
 //!
@@ -49,9 +51,11 @@ mod net;
 mod normalize;
 mod processing_time;
 mod project;
+mod ranked_rows;
 mod ranks;
 mod session_aggregate;
 mod sessions;
+mod settle;
 mod slices;
 mod sliding_aggregate;
 mod sweep;
@@ -62,6 +66,7 @@ mod upsert;
 mod wall_clock;
 mod window;
 mod window_aggregate;
+mod window_top_n;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::bags::Bags;
 use super::combine::KEYS_KEPT;
-use super::upsert::{KEYS_AT_ONCE, Out};
+use super::settle::{Out, Settles};
 use super::{Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
 use crate::change::key::{KeyCodec, Keys};
@@ -104,8 +104,13 @@ impl Normalize {
             slots: Vec::new(),
         })
     }
+}
 
-    /// Settles keys `from..to` of the tick; `None` while state is being fetched.
+impl Settles for Normalize {
+    fn keys(&self) -> u32 {
+        self.tick.index.slots() as u32
+    }
+
     fn settle(&mut self, from: u32, to: u32) -> Result<Option<Out>> {
         if self.kept.lookup(&self.tick.index, from..to, &mut self.slots)?.is_pending() {
             return Ok(None);
@@ -127,6 +132,18 @@ impl Normalize {
         }
         self.kept.remove(&gone)?;
         Ok(Some(out))
+    }
+
+    fn emit(&self, out: Out) -> Result<ChangeBatch> {
+        out.batch(&self.schema, 0)
+    }
+
+    fn clear(&mut self) {
+        self.tick.clear();
+    }
+
+    fn settling(&mut self) -> &mut Option<u32> {
+        &mut self.settling
     }
 }
 
@@ -158,21 +175,7 @@ impl Operator for Normalize {
     }
 
     fn pull(&mut self) -> Result<Pull> {
-        while let Some(from) = self.settling {
-            let keys = self.tick.index.slots() as u32;
-            let to = (from + KEYS_AT_ONCE).min(keys);
-            if from == to {
-                self.tick.clear();
-                self.settling = None;
-                break;
-            }
-            let Some(out) = self.settle(from, to)? else { return Ok(Pull::Blocked) };
-            self.settling = Some(to);
-            if !out.is_empty() {
-                return out.batch(&self.schema, 0).map(Pull::Batch);
-            }
-        }
-        Ok(Pull::Done)
+        self.pull_settled()
     }
 
     fn tables(&mut self) -> Vec<&mut dyn StateTable> {

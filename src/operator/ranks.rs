@@ -6,10 +6,12 @@
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
+use arrow::datatypes::SchemaRef;
+
 use super::aggregate::retracted_too_often;
 use crate::change::key::OrderCodec;
-use crate::error::Result;
-use crate::plan::{RankFunction, Ranks};
+use crate::error::{Error, Result};
+use crate::plan::{RankFunction, Ranks, SortColumn};
 
 /// One side of a walk.
 #[derive(Default)]
@@ -61,6 +63,15 @@ pub struct Ranking {
 }
 
 impl Ranking {
+    /// `order`: columns of `input`.
+    pub fn new(ranks: Ranks, ranked: bool, order: &[SortColumn], input: &SchemaRef) -> Result<Self> {
+        let ordered = order.iter().map(|sort| {
+            let field = input.fields().get(sort.column).ok_or_else(no_such_column)?;
+            Ok((field.data_type(), sort.direction))
+        });
+        Ok(Ranking { ranks, ranked, order: OrderCodec::new(ordered.collect::<Result<Vec<_>>>()?)? })
+    }
+
     /// The net change of the answer when `changes` come to the rows `before`; both are in order, with their weights.
     pub fn changes<'a>(
         &self,
@@ -156,4 +167,8 @@ impl Ranking {
             _ => 0,
         }
     }
+}
+
+pub(super) fn no_such_column() -> Error {
+    Error::internal("no such column to rank rows by")
 }

@@ -7,21 +7,22 @@
 //! would be finer without being of more use). A row that comes late for some of its windows has a shorter span: nothing
 //! else sets it apart.
 //!
-//! Windows that follow the clocks of a zone are cut in what the clocks show, and are named by instants all the same: where
-//! clocks are set back, a window goes on until they show its end for the last time, and may last longer than its size.
+//! Windows that follow the clocks of a zone are cut, and named, in what the clocks show; their borders are instants
+//! all the same. Where clocks are set back, a window goes on until they show its end for the last time, and may last longer
+//! than its size. Where they jump, windows may begin at one instant, or end at one; those that do both hold the same rows:
+//! they are one window, named by the first of their ends.
 
 use arrow::array::BooleanArray;
 
 use super::wall_clock::WallClock;
 use crate::change::{ChangeBatch, Watermark};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::WindowSpec;
+use crate::plan::{WindowKind, WindowSpec};
 
-/// Between clocks that jump and are set back lies more than this: windows of this size, if they last as long as they should,
-/// have neither in them.
-const MAX_EVEN_MICROS: i64 = 7 * 24 * 3_600_000_000;
+/// Instants looked at together on either side of one, so that few stand beside clocks that jump.
+const NEAR_MICROS: i64 = 12 * 3_600_000_000;
 
-/// The windows of one window function.
+/// The windows of one window function. Times and ends of windows are what clocks show, unless they are called instants.
 #[derive(Debug, Clone, Copy)]
 pub struct Slices {
     size: i64,
@@ -30,7 +31,7 @@ pub struct Slices {
     offset: i64,
     /// CUMULATE: windows of a size share their start, and the last one ends at it even if the steps do not.
     nested: bool,
-    /// Windows that do not overlap may be cut in what these clocks show.
+    /// None: those of UTC, which show instants.
     clock: Option<WallClock>,
 }
 
@@ -51,7 +52,7 @@ impl Spans {
     }
 }
 
-/// Instants that have the same span: `[from, to)`.
+/// Times that have the same span: `[from, to)`.
 #[derive(Clone, Copy)]
 struct Slice {
     from: i64,
@@ -64,21 +65,17 @@ impl Slices {
     /// # Errors
     /// `22023` for windows that have no length; sessions are none of these.
     pub fn new(window: &WindowSpec) -> Result<Self> {
-        let clock = match *window {
-            WindowSpec::Local { zone, .. } => Some(WallClock(zone)),
-            _ => None,
-        };
-        let (size, step, offset, nested) = match *window {
-            WindowSpec::Tumble { size, offset } | WindowSpec::Local { size, offset, .. } => (size, size, offset, false),
-            WindowSpec::Hop { size, slide, offset } => (size, slide, offset, false),
-            WindowSpec::Cumulate { size, step, offset } => (size, step.min(size), offset, true),
-            WindowSpec::Session { .. } => return Err(Error::internal("sessions have no slices")),
+        let (size, step, offset, nested) = match window.kind {
+            WindowKind::Tumble { size, offset } => (size, size, offset, false),
+            WindowKind::Hop { size, slide, offset } => (size, slide, offset, false),
+            WindowKind::Cumulate { size, step, offset } => (size, step.min(size), offset, true),
+            WindowKind::Session { .. } => return Err(Error::internal("sessions have no slices")),
         };
         if size <= 0 || step <= 0 {
             return Err(Error::new(SqlState::InvalidParameterValue, "a window's size must be greater than zero"));
         }
         let period = if nested { size } else { step };
-        Ok(Slices { size, step, offset: offset.rem_euclid(period), nested, clock })
+        Ok(Slices { size, step, offset: offset.rem_euclid(period), nested, clock: window.zone.map(WallClock) })
     }
 
     /// Each row is in one window.
@@ -86,13 +83,39 @@ impl Slices {
         self.size == self.step
     }
 
-    /// Where the window that ends at `end` starts.
-    pub fn start(&self, end: i64) -> i64 {
-        if let Some(clock) = self.clock {
-            // The instant before its end is always one of the window's.
-            let started = clock.shown_at(end.wrapping_sub(1)).map(|shown| self.start_shown(shown));
-            return started.and_then(|shown| clock.first_at(shown)).unwrap_or(end.wrapping_sub(self.size));
+    /// The instants at which the window named `end` begins and ends.
+    pub fn borders(&self, end: i64) -> (i64, i64) {
+        let start = self.start(end);
+        let Some(clock) = self.clock else { return (start, end) };
+        // [`Slices::spans`] gives out no window whose borders are no instants.
+        (clock.first_at(start).unwrap_or(start), clock.settled_at(end).unwrap_or(end))
+    }
+
+    /// The name of the window that ends at an instant, and begins at one, which counts where windows share borders.
+    pub fn name(&self, begins: Option<i64>, ends: i64) -> Result<i64> {
+        let Some(clock) = self.clock else { return Ok(ends) };
+        let shown_before = |instant: i64| clock.shown_at(instant.checked_sub(1)?);
+        let behind = shown_before(ends).and_then(|last| match begins {
+            Some(begins) => Some(last.max(shown_before(begins)?.checked_add(self.size)?)),
+            None => Some(last),
+        });
+        behind.and_then(|behind| self.next_end(behind)).ok_or_else(out_of_range)
+    }
+
+    /// Windows named up to this take no more rows `lateness` after their last instant, which is one `unit` before their end,
+    /// at this watermark.
+    pub fn gone_at(&self, watermark: Watermark, unit: i64, lateness: i64) -> i64 {
+        match watermark {
+            Watermark::NONE => i64::MIN,
+            Watermark(instant) => {
+                let instant = instant.saturating_add(unit).saturating_sub(lateness);
+                self.clock.map_or(instant, |clock| clock.settled_by(instant))
+            }
         }
+    }
+
+    /// Where the window that ends at `end` starts.
+    fn start(&self, end: i64) -> i64 {
         if self.nested {
             let last = end.wrapping_sub(1);
             last.wrapping_sub(last.wrapping_sub(self.offset).rem_euclid(self.size))
@@ -101,40 +124,64 @@ impl Slices {
         }
     }
 
-    /// The first end behind an instant: that of the first window which is still open at it.
+    /// The first end behind a time: that of the first window which is still open at it.
     ///
     /// # Errors
     /// `22008` if it is so far out that it is no time.
-    pub fn end_behind(&self, instant: i64) -> Result<i64> {
-        let into = |instant: i64, offset: i64, period: i64| Some(instant.checked_sub(offset)?.rem_euclid(period));
-        let end = if self.nested {
-            into(instant, self.offset, self.size).and_then(|into| {
-                let step = (into / self.step + 1).checked_mul(self.step)?.min(self.size);
-                instant.checked_sub(into)?.checked_add(step)
-            })
-        } else {
-            let last = self.offset.checked_add(self.size % self.step);
-            last.and_then(|last| into(instant, last, self.step))
-                .and_then(|into| instant.checked_sub(into)?.checked_add(self.step))
-        };
-        end.ok_or_else(out_of_range)
+    pub fn end_behind(&self, time: i64) -> Result<i64> {
+        let mut end = self.next_end(time).ok_or_else(out_of_range)?;
+        while self.is_same_as_before(end) {
+            end = self.next_end(end).ok_or_else(out_of_range)?;
+        }
+        Ok(end)
     }
 
-    /// The spans of times.
+    /// The first end behind a time, of any window.
+    fn next_end(&self, time: i64) -> Option<i64> {
+        let into = |offset: i64, period: i64| Some(time.checked_sub(offset)?.rem_euclid(period));
+        if self.nested {
+            let into = into(self.offset, self.size)?;
+            let step = (into / self.step + 1).checked_mul(self.step)?.min(self.size);
+            return time.checked_sub(into)?.checked_add(step);
+        }
+        let last = self.offset.checked_add(self.size % self.step)?;
+        time.checked_sub(into(last, self.step)?)?.checked_add(self.step)
+    }
+
+    /// The end in front of one, if the windows' borders may be the same.
+    fn end_before(&self, end: i64) -> Option<i64> {
+        if self.is_tumbling() {
+            return None;
+        }
+        if !self.nested {
+            return end.checked_sub(self.step);
+        }
+        let start = self.start(end);
+        let before = end - 1 - (end - 1 - start).rem_euclid(self.step);
+        (before > start).then_some(before)
+    }
+
+    /// Clocks jump over whatever would tell a window from the one before it.
+    fn is_same_as_before(&self, end: i64) -> bool {
+        let before = self.clock.and_then(|_| self.end_before(end));
+        before.is_some_and(|before| self.borders(before) == self.borders(end))
+    }
+
+    /// The spans of instants.
     ///
     /// # Errors
-    /// `22008` for a time so far out that one of its windows is not.
-    pub fn spans(&self, times: &[i64], spans: &mut Spans) -> Result<()> {
+    /// `22008` for an instant so far out that one of its windows is not.
+    pub fn spans(&self, instants: &[i64], spans: &mut Spans) -> Result<()> {
         let Spans { firsts, lasts } = spans;
         firsts.clear();
         lasts.clear();
-        firsts.reserve(times.len());
-        lasts.reserve(times.len());
-        // Times come nearly in order: most fall into the slice of the one before.
+        firsts.reserve(instants.len());
+        lasts.reserve(instants.len());
+        // They come nearly in order: most fall into the slice of the one before.
         let mut slice = Slice { from: 0, to: 0, first: 0, last: 0 };
-        for time in times {
-            if *time < slice.from || *time >= slice.to {
-                slice = self.slice(*time).ok_or_else(out_of_range)?;
+        for instant in instants {
+            if *instant < slice.from || *instant >= slice.to {
+                slice = self.slice_of(*instant).ok_or_else(out_of_range)?;
             }
             firsts.push(slice.first);
             lasts.push(slice.last);
@@ -142,24 +189,26 @@ impl Slices {
         Ok(())
     }
 
-    /// What clocks show when the window starts in which they show `shown`.
-    fn start_shown(&self, shown: i64) -> i64 {
-        shown.wrapping_sub(shown.wrapping_sub(self.offset).rem_euclid(self.size))
-    }
-
-    fn slice_by(&self, clock: WallClock, time: i64) -> Option<Slice> {
-        let start = self.start_shown(clock.shown_at(time)?);
-        let (first, end) = (clock.first_at(start)?, clock.settled_at(start.checked_add(self.size)?)?);
-        let is_even = end - first == self.size && self.size <= MAX_EVEN_MICROS;
-        let (from, to) = if is_even { (first, end) } else { (time, time + 1) };
-        Some(Slice { from, to, first: end, last: end })
+    /// The slice of an instant.
+    fn slice_of(&self, instant: i64) -> Option<Slice> {
+        let Some(clock) = self.clock else { return self.slice(instant) };
+        let shown = clock.shown_at(instant)?;
+        let Slice { from, to, first, mut last } = self.slice(shown)?;
+        while self.is_same_as_before(last) {
+            last = self.end_before(last)?;
+        }
+        // All borders of its windows are instants.
+        clock.first_at(self.start(first))?;
+        clock.settled_at(last)?;
+        let (from, to) = (from.max(shown.checked_sub(NEAR_MICROS)?), to.min(shown.checked_add(NEAR_MICROS)?));
+        let (begins, ends) = (clock.first_at(from)?, clock.settled_at(to)?);
+        let is_even = ends - begins == to - from;
+        let (from, to) = if is_even { (begins, ends) } else { (instant, instant + 1) };
+        Some(Slice { from, to, first, last })
     }
 
     fn slice(&self, time: i64) -> Option<Slice> {
-        if let Some(clock) = self.clock {
-            return self.slice_by(clock, time);
-        }
-        let first = self.end_behind(time).ok()?;
+        let first = self.next_end(time)?;
         if self.nested {
             let start = self.start(first);
             let from = first.checked_sub(1).map(|last| last - (last - start).rem_euclid(self.step))?;
@@ -169,7 +218,7 @@ impl Slices {
         let last = start.checked_add(self.size)?;
         let from = start.max(first.checked_sub(self.step)?);
         let to = first.min(start.checked_add(self.step)?);
-        // Every instant of its windows is a time.
+        // Every time of its windows is one.
         first.checked_sub(self.size)?;
         Some(Slice { from, to, first, last })
     }
@@ -225,10 +274,7 @@ impl Slices {
         unit: i64,
         lateness: i64,
     ) -> Result<Vec<Fate>> {
-        let gone = |watermark: i64| match watermark {
-            i64::MIN => i64::MIN,
-            watermark => watermark.saturating_add(unit).saturating_sub(lateness),
-        };
+        let gone = |watermark: i64| self.gone_at(Watermark(watermark), unit, lateness);
         let Some(earliest) = spans.firsts.iter().copied().min() else { return Ok(Vec::new()) };
         let judges = batch.judges().filter(|judges| judges.iter().any(|judge| gone(*judge) >= earliest));
         let has_gaps = self.size < self.step;
@@ -276,16 +322,16 @@ fn out_of_range() -> Error {
 mod tests {
     use super::*;
 
-    fn spans(window: WindowSpec, times: &[i64]) -> Result<Vec<(i64, i64)>> {
+    fn spans(window: WindowKind, times: &[i64]) -> Result<Vec<(i64, i64)>> {
         let mut spans = Spans::default();
-        Slices::new(&window)?.spans(times, &mut spans)?;
+        Slices::new(&window.into())?.spans(times, &mut spans)?;
         Ok(spans.firsts.into_iter().zip(spans.lasts).collect())
     }
 
     #[test]
     fn tumbling_windows_around_zero_offsets_and_extremes() {
         let ends = |size, offset, times: &[i64]| -> Result<Vec<i64>> {
-            let spans = spans(WindowSpec::Tumble { size, offset }, times)?;
+            let spans = spans(WindowKind::Tumble { size, offset }, times)?;
             assert!(spans.iter().all(|(first, last)| first == last));
             Ok(spans.into_iter().map(|(end, _)| end).collect())
         };
@@ -305,19 +351,19 @@ mod tests {
             for offset in [0, 1, -3, 25] {
                 let starts = (-70..70).map(|k| k * step + offset);
                 let hop: Vec<(i64, i64)> = starts.map(|start| (start, start + size)).collect();
-                check(WindowSpec::Hop { size, slide: step, offset }, &hop);
+                check(WindowKind::Hop { size, slide: step, offset }, &hop);
                 let mut cumulate = Vec::new();
                 for start in (-70..70).map(|k| k * size + offset) {
                     let ends = (1..).map(|k| k * step).take_while(|into| *into < size).chain([size]);
                     cumulate.extend(ends.map(|into| (start, start + into)));
                 }
-                check(WindowSpec::Cumulate { size, step, offset }, &cumulate);
+                check(WindowKind::Cumulate { size, step, offset }, &cumulate);
             }
         }
     }
 
-    fn check(window: WindowSpec, all: &[(i64, i64)]) {
-        let slices = Slices::new(&window).unwrap();
+    fn check(window: WindowKind, all: &[(i64, i64)]) {
+        let slices = Slices::new(&window.into()).unwrap();
         let mut times: Vec<i64> = (-15..15).collect();
         times.extend([0, 14, -15, 3, -3]);
         for (time, (first, last)) in times.iter().zip(spans(window, &times).unwrap()) {
@@ -329,7 +375,52 @@ mod tests {
             assert_eq!(got, ends, "{window:?} at {time}");
         }
         for (start, end) in all {
-            assert_eq!(slices.start(*end), *start, "{window:?} to {end}");
+            assert_eq!(slices.borders(*end), (*start, *end), "{window:?} to {end}");
+        }
+    }
+
+    /// Where clocks jump and where they are set back: windows that hold an instant have borders that no other has, by which
+    /// they are named; they end in the order of their names, and are gone when they have ended.
+    #[test]
+    fn windows_of_a_zone_are_named_by_their_borders() {
+        const MINUTE: i64 = 60_000_000;
+        for (zone, change) in [
+            (chrono_tz::America::New_York, "2021-03-14T07:00:00Z"),
+            (chrono_tz::America::New_York, "2021-11-07T06:00:00Z"),
+            (chrono_tz::Australia::Lord_Howe, "2021-04-03T15:00:00Z"),
+            (chrono_tz::Australia::Lord_Howe, "2021-10-02T15:30:00Z"),
+            (chrono_tz::America::Sao_Paulo, "2018-11-04T03:00:00Z"),
+            (chrono_tz::Pacific::Apia, "2011-12-30T10:00:00Z"),
+        ] {
+            let change = chrono::DateTime::parse_from_rfc3339(change).unwrap().timestamp_micros();
+            let instants: Vec<i64> = (-60..60).map(|at| change + at * 5 * MINUTE).collect();
+            for (size, step) in [(60, 20), (60, 45), (20, 30), (240, 60), (90, 20), (30, 30)] {
+                let (size, step, offset) = (size * MINUTE, step * MINUTE, 10 * MINUTE);
+                check_names(WindowKind::Hop { size, slide: step, offset }, zone, &instants);
+                check_names(WindowKind::Cumulate { size, step: step.min(size), offset }, zone, &instants);
+            }
+        }
+    }
+
+    fn check_names(kind: WindowKind, zone: chrono_tz::Tz, instants: &[i64]) {
+        let window = WindowSpec { kind, zone: Some(zone) };
+        let slices = Slices::new(&window).unwrap();
+        let mut spans = Spans::default();
+        slices.spans(instants, &mut spans).unwrap();
+        let spans = spans.firsts.into_iter().zip(spans.lasts);
+        let names: std::collections::BTreeSet<i64> = spans
+            .flat_map(|(first, last)| {
+                let ends = std::iter::successors(Some(first), |end| slices.end_behind(*end).ok());
+                ends.take_while(move |end| *end <= last)
+            })
+            .collect();
+        let borders: Vec<(i64, i64)> = names.iter().map(|name| slices.borders(*name)).collect();
+        assert!(borders.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1 && a != b), "{window:?}");
+        for (name, (begins, ends)) in names.iter().zip(&borders) {
+            let start = window.shares_borders().then_some(*begins);
+            assert_eq!(slices.name(start, *ends).unwrap(), *name, "{window:?} from {begins} to {ends}");
+            let gone = |watermark: i64| slices.gone_at(Watermark(watermark), 1, 0) >= *name;
+            assert_eq!((gone(ends - 2), gone(ends - 1)), (false, true), "{window:?} from {begins} to {ends}");
         }
     }
 }

@@ -8,23 +8,20 @@
 //! The idea is Flink's SinkUpsertMaterializer, which shows what came last.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use std::sync::Arc;
 
 use super::aggregate::retracted_too_often;
 use super::bags::Bags;
+use super::settle::{Out, Settles};
 use super::tick_changes::TickChanges;
-use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
+use super::{Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
 use crate::change::key::{KeyCodec, Keys};
-use crate::change::row::{decode_rows, encode_rows};
+use crate::change::row::encode_rows;
 use crate::error::{Error, Result};
 use crate::plan::Keeps;
 use crate::state::{KeyedTable, StateContext, StateTable, TableId};
-
-/// Keys settled at once: each gives at most two rows.
-pub(super) const KEYS_AT_ONCE: u32 = CHUNK_ROWS as u32 / 2;
 
 /// Bytes of the time in front of a kept row.
 const TIME_BYTES: usize = size_of::<i64>();
@@ -50,13 +47,6 @@ pub struct Upsert {
     /// The keys of the tick from here on are still to be settled.
     settling: Option<u32>,
     slots: Vec<u32>,
-}
-
-/// Rows on their way out, encoded.
-#[derive(Default)]
-pub(super) struct Out {
-    rows: Vec<Box<[u8]>>,
-    weights: Vec<i64>,
 }
 
 impl Upsert {
@@ -97,8 +87,13 @@ impl Upsert {
         }
         Ok(timed)
     }
+}
 
-    /// Settles keys `from..to` of the tick; `None` while state is being fetched.
+impl Settles for Upsert {
+    fn keys(&self) -> u32 {
+        self.tick.index.slots() as u32
+    }
+
     fn settle(&mut self, from: u32, to: u32) -> Result<Option<Out>> {
         let mut out = Out::default();
         let Some(kept) = &mut self.kept else {
@@ -138,6 +133,19 @@ impl Upsert {
         kept.remove(&gone)?;
         Ok(Some(out))
     }
+
+    fn emit(&self, out: Out) -> Result<ChangeBatch> {
+        let front = if self.latest.is_some() { TIME_BYTES } else { 0 };
+        out.batch(&self.schema, front)
+    }
+
+    fn clear(&mut self) {
+        self.tick.clear();
+    }
+
+    fn settling(&mut self) -> &mut Option<u32> {
+        &mut self.settling
+    }
 }
 
 /// The row of a slot that is shown.
@@ -155,30 +163,6 @@ fn keep_last(rows: &mut Bags, slot: u32, row: &[u8]) {
             rows.add(slot, row, 1);
         }
         None => rows.add(slot, row, 1),
-    }
-}
-
-impl Out {
-    /// What a key's row was and what it is now; without `with_before`, the former only if there is none now.
-    pub(super) fn put(&mut self, before: Option<&[u8]>, after: Option<&[u8]>, with_before: bool) {
-        if let Some(before) = before.filter(|_| with_before || after.is_none()) {
-            self.rows.push(before.into());
-            self.weights.push(-1);
-        }
-        if let Some(after) = after {
-            self.rows.push(after.into());
-            self.weights.push(1);
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// The rows, without the first `front` bytes of each.
-    pub(super) fn batch(self, schema: &SchemaRef, front: usize) -> Result<ChangeBatch> {
-        let rows = self.rows.iter().map(|row| row.get(front..).unwrap_or_default());
-        ChangeBatch::new(decode_rows(schema, rows)?, Some(ScalarBuffer::from(self.weights)))
     }
 }
 
@@ -210,22 +194,7 @@ impl Operator for Upsert {
     }
 
     fn pull(&mut self) -> Result<Pull> {
-        while let Some(from) = self.settling {
-            let keys = self.tick.index.slots() as u32;
-            let to = (from + KEYS_AT_ONCE).min(keys);
-            if from == to {
-                self.tick.clear();
-                self.settling = None;
-                break;
-            }
-            let Some(out) = self.settle(from, to)? else { return Ok(Pull::Blocked) };
-            self.settling = Some(to);
-            if !out.is_empty() {
-                let front = if self.latest.is_some() { TIME_BYTES } else { 0 };
-                return out.batch(&self.schema, front).map(Pull::Batch);
-            }
-        }
-        Ok(Pull::Done)
+        self.pull_settled()
     }
 
     fn tables(&mut self) -> Vec<&mut dyn StateTable> {

@@ -44,6 +44,24 @@ impl WallClock {
         }
     }
 
+    /// The latest time whose [`WallClock::settled_at`] an instant has reached: from the instant on clocks show nothing earlier.
+    /// Beyond the calendar's range it is as far out as the instant.
+    pub fn settled_by(self, instant: i64) -> i64 {
+        let beyond = if instant < 0 { i64::MIN } else { i64::MAX };
+        let Some(shown) = self.shown_at(instant) else { return beyond };
+        let is_settled = |shown: i64| self.settled_at(shown).is_none_or(|settled| settled <= instant);
+        if is_settled(shown) {
+            return shown;
+        }
+        // Clocks will be set back to an earlier time.
+        let (mut settled, mut unsettled) = (shown.saturating_sub(MAX_JUMP_MICROS), shown);
+        while unsettled - settled > 1 {
+            let middle = settled + (unsettled - settled) / 2;
+            if is_settled(middle) { settled = middle } else { unsettled = middle }
+        }
+        settled
+    }
+
     /// The instant at which clocks jump over `shown`.
     fn jump_over(self, shown: i64) -> Option<i64> {
         let (mut before, mut behind) = (shown.checked_sub(MAX_JUMP_MICROS)?, shown.checked_add(MAX_JUMP_MICROS)?);
@@ -90,6 +108,25 @@ mod tests {
         assert_eq!(clock.shown_at(micros("2021-11-07 05:30")), Some(micros("2021-11-07 01:30")));
         assert_eq!(clock.shown_at(micros("2021-11-07 06:30")), Some(micros("2021-11-07 01:30")));
         assert_eq!(clock.shown_at(i64::MAX), None);
+    }
+
+    /// The latest time that a New York clock has settled on: before it is set back, that to which it will be.
+    #[test]
+    fn clocks_settle() {
+        let clock = WallClock(chrono_tz::America::New_York);
+        for (instant, settled) in [
+            ("2021-03-14 06:59", "2021-03-14 01:59"),
+            ("2021-03-14 07:00", "2021-03-14 03:00"),
+            ("2021-11-07 04:59", "2021-11-07 00:59"),
+            ("2021-11-07 05:00", "2021-11-07 01:00"),
+            ("2021-11-07 05:30", "2021-11-07 01:00"),
+            ("2021-11-07 06:00", "2021-11-07 01:00"),
+            ("2021-11-07 06:30", "2021-11-07 01:30"),
+            ("2021-11-07 07:00", "2021-11-07 02:00"),
+        ] {
+            assert_eq!(clock.settled_by(micros(instant)), micros(settled), "{instant}");
+        }
+        assert_eq!((clock.settled_by(i64::MIN), clock.settled_by(i64::MAX)), (i64::MIN, i64::MAX));
     }
 
     /// A day that never was: clocks of Apia went from the 29th to the 31st.

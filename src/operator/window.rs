@@ -90,7 +90,7 @@ pub(super) fn event_times(batch: &ChangeBatch, time: EventTime) -> Result<&[i64]
     Ok(column.values())
 }
 
-/// window_start, window_end and window_time of windows that end at `ends`, as columns of the types that come first in
+/// window_start, window_end and window_time of windows that are named `ends`, as columns of the types that come first in
 /// `fields`.
 pub(super) fn window_columns<'a>(
     ends: &[i64],
@@ -98,10 +98,15 @@ pub(super) fn window_columns<'a>(
     unit: i64,
     fields: impl Iterator<Item = &'a FieldRef>,
 ) -> Result<Vec<ArrayRef>> {
-    let starts: Vec<i64> = ends.iter().map(|end| slices.start(*end)).collect();
-    let times: Vec<i64> = ends.iter().map(|end| end.wrapping_sub(unit)).collect();
-    let columns = [starts, ends.to_vec(), times].into_iter().zip(fields);
-    columns.map(|(times, field)| timestamps(times, field.data_type())).collect()
+    let mut columns = [(); 3].map(|()| Vec::with_capacity(ends.len()));
+    // Rows of one window come together: its borders are computed once.
+    let mut known = None;
+    for end in ends {
+        let (of, (start, end)) = known.filter(|(of, _)| of == end).unwrap_or_else(|| (*end, slices.borders(*end)));
+        known = Some((of, (start, end)));
+        columns.iter_mut().zip([start, end, end.wrapping_sub(unit)]).for_each(|(column, time)| column.push(time));
+    }
+    columns.into_iter().zip(fields).map(|(times, field)| timestamps(times, field.data_type())).collect()
 }
 
 /// A column of times of this type.

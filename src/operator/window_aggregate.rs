@@ -26,7 +26,7 @@ use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::key::{KeyCodec, TIME_WIDTH, leading_time};
 use crate::change::{ChangeBatch, Watermark};
 use crate::error::{Error, Result};
-use crate::plan::{Emit, EventTime};
+use crate::plan::{Assigned, Emit, EventTime};
 use crate::state::{KeyIndex, KeyedTable, Scan, StateContext, StateTable, TableId};
 
 /// Keys merged at once: each gives at most two rows.
@@ -40,25 +40,24 @@ pub struct Windows {
     pub emit: Emit,
     /// How long after its last instant a window takes rows, in microseconds.
     pub lateness: i64,
-    /// The column that names each row's one window by its end, where a window function in front has repeated the rows.
-    pub assigned: Option<usize>,
+    /// What names each row's one window, where a window function in front has repeated the rows.
+    pub assigned: Option<Assigned>,
 }
 
 impl Windows {
-    /// Windows of these ends have fired once the watermark is there.
+    /// Windows named up to this have fired once the watermark is there.
     pub fn fired_upto(&self, watermark: Watermark) -> i64 {
-        match watermark {
-            Watermark::NONE => i64::MIN,
-            Watermark(time) => time.saturating_add(self.time.unit),
-        }
+        self.slices.gone_at(watermark, self.time.unit, 0)
     }
 
-    /// Windows of these ends take no more rows.
-    fn gone_upto(&self, watermark: Watermark) -> i64 {
-        match watermark {
-            Watermark::NONE => i64::MIN,
-            watermark => self.fired_upto(watermark).saturating_sub(self.lateness),
-        }
+    /// Windows named up to this take no more rows.
+    pub fn gone_upto(&self, watermark: Watermark) -> i64 {
+        self.slices.gone_at(watermark, self.time.unit, self.lateness)
+    }
+
+    /// Whether the answers so far of the window named `end` are out, given the watermark of the tick before.
+    pub fn is_shown(&self, end: i64, before: Watermark) -> bool {
+        self.emit == Emit::OnUpdate || end <= self.fired_upto(before)
     }
 
     /// The rows of a batch that enter a window, with their spans, and how many are late.
@@ -66,12 +65,8 @@ impl Windows {
         let times = event_times(&batch, self.time)?;
         match self.assigned {
             None => self.slices.spans(times, spans)?,
-            Some(column) => {
-                let ends =
-                    batch.rows().columns().get(column).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-                let ends = ends.ok_or_else(|| Error::internal("a window's end is no timestamp"))?;
-                spans.firsts.clear();
-                spans.firsts.extend_from_slice(ends.values());
+            Some(assigned) => {
+                self.names(&batch, assigned, &mut spans.firsts)?;
                 spans.lasts.clone_from(&spans.firsts);
             }
         }
@@ -79,6 +74,21 @@ impl Windows {
             Admitted::All => Ok((batch, 0)),
             Admitted::Some { rows, late } => Ok((rows, late)),
         }
+    }
+
+    /// The names of the windows that the rows of a batch were assigned.
+    fn names(&self, batch: &ChangeBatch, assigned: Assigned, names: &mut Vec<i64>) -> Result<()> {
+        let instants = |column: usize| {
+            let column = batch.rows().columns().get(column);
+            let column = column.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+            column.map(|c| c.values()).ok_or_else(|| Error::internal("a window's border is no timestamp"))
+        };
+        let (starts, ends) = (assigned.start.map(instants).transpose()?, instants(assigned.end)?);
+        names.clear();
+        for (row, end) in ends.iter().enumerate() {
+            names.push(self.slices.name(starts.and_then(|starts| starts.get(row)).copied(), *end)?);
+        }
+        Ok(())
     }
 
     /// Rows are in several windows, each of which answers once.
@@ -175,19 +185,14 @@ impl WindowAggregate {
         }
     }
 
-    /// Whether the answers so far of a window that ends at `end` are out.
-    fn is_shown(&self, end: i64) -> bool {
-        self.windows.emit == Emit::OnUpdate || end <= self.windows.fired_upto(self.before)
-    }
-
     /// Merges keys `from..to` of what is laid out; `None` while state is being fetched.
     fn merge(&mut self, from: u32, to: u32) -> Result<Option<Option<ChangeBatch>>> {
         let (index, merged) = Self::laid_out(&self.sweep, &self.combiner);
         if self.table.lookup(index, from..to, &mut self.slots)?.is_pending() {
             return Ok(None);
         }
-        let shown =
-            (from..to).map(|at| Ok(self.is_shown(leading_time(index.key(at))?))).collect::<Result<Vec<bool>>>()?;
+        let is_shown = |at: u32| Ok(self.windows.is_shown(leading_time(index.key(at))?, self.before));
+        let shown = (from..to).map(is_shown).collect::<Result<Vec<bool>>>()?;
         let slots = &self.slots;
         let was: Vec<bool> = slots.iter().map(|slot| self.table.values().is_out(*slot)).collect();
         let old = if was.contains(&true) { Some(self.table.values().finish(slots)?) } else { None };

@@ -109,6 +109,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Join { .. } => "join",
         Op::Union => "union",
         Op::TopN { .. } => "top-n",
+        Op::WindowTopN(_) => "window-top-n",
         Op::IntervalJoin(_) => "interval join",
     }
 }

@@ -7,7 +7,7 @@ use super::Scalar;
 use super::state::{duration, shifted, state_of};
 use super::stream::{
     AggregateCall, Changelog, Distribution, Emit, IntervalJoin, JoinKey, JoinKind, Keeps, Node, NodeIndex, Op,
-    RankFunction, Ranks, SortColumn, StreamPlan, Target, WindowSpec,
+    RankFunction, Ranks, SortColumn, StreamPlan, Target, WindowKind, WindowSpec,
 };
 
 /// The plan as people read it, one line after the other.
@@ -150,6 +150,8 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Union => "Union All".into(),
         Op::TopN { partition, .. } if partition.is_empty() => "Top-N".into(),
         Op::TopN { partition, .. } => format!("Top-N by {}", keys_of(inputs, partition)),
+        Op::WindowTopN(top_n) if top_n.partition.is_empty() => "Window Top-N".into(),
+        Op::WindowTopN(top_n) => format!("Window Top-N by {}", keys_of(inputs, &top_n.partition)),
         Op::IntervalJoin(join) => match join.kind {
             JoinKind::Inner => "Interval Join".into(),
             JoinKind::Left => "Interval Left Join".into(),
@@ -231,18 +233,16 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
         Op::WindowAggregate { window, time: t, aggregates, emit, lateness, .. } => {
             let mut lines = vec![format!("Window: {}", window_text(window, &time(t.column)))];
             lines.extend(calls(aggregates, inputs));
-            lines.push(match emit {
-                Emit::OnClose => "Emits: when a window closes".into(),
-                Emit::OnUpdate => "Emits: open windows too, updated at every tick".into(),
-            });
-            if *lateness > 0 {
-                lines.push(format!("Late rows: correct a window until {} after its end", duration(*lateness)));
-            }
+            lines.extend(emits(*emit, *lateness));
             lines
         }
         Op::Normalize { .. } => vec!["Emits: what a key's row was and what it is, once a tick".into()],
         Op::Upsert { keeps, latest, with_before, .. } => upserts(*keeps, latest.map(time), *with_before),
-        Op::TopN { order, ranks, at_once, .. } => top_n(order, *ranks, *at_once, inputs),
+        Op::TopN { order, ranks, at_once, .. } => {
+            let once = at_once.then(|| "Emits: once, since a partition's rows come within one tick".to_string());
+            top_n(order, *ranks, inputs).chain(once).collect()
+        }
+        Op::WindowTopN(plan) => top_n(&plan.order, plan.ranks, inputs).chain(emits(plan.emit, plan.lateness)).collect(),
         Op::IntervalJoin(join) => interval_join(join, inputs),
     }
 }
@@ -260,7 +260,18 @@ fn upserts(keeps: Keeps, latest: Option<String>, with_before: bool) -> Vec<Strin
     lines
 }
 
-fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) -> Vec<String> {
+/// When windows answer.
+fn emits(emit: Emit, lateness: i64) -> impl Iterator<Item = String> {
+    let emits = match emit {
+        Emit::OnClose => "Emits: when a window closes".to_string(),
+        Emit::OnUpdate => "Emits: open windows too, updated at every tick".to_string(),
+    };
+    let late =
+        (lateness > 0).then(|| format!("Late rows: correct a window until {} after its end", duration(lateness)));
+    std::iter::once(emits).chain(late)
+}
+
+fn top_n(order: &[SortColumn], ranks: Ranks, inputs: &[&Node]) -> impl Iterator<Item = String> {
     let Ranks { function, first, last } = ranks;
     let what = match function {
         RankFunction::RowNumber => "row",
@@ -290,10 +301,7 @@ fn top_n(order: &[SortColumn], ranks: Ranks, at_once: bool, inputs: &[&Node]) ->
         (first, last) if first > last => "Keeps: nothing".into(),
         (first, last) => format!("Keeps: {what}s {first} to {last}"),
     });
-    if at_once {
-        lines.push("Emits: once, since a partition's rows come within one tick".into());
-    }
-    lines
+    lines.into_iter()
 }
 
 /// Sides are told apart by "left" and "right": their columns may have the same names.
@@ -331,21 +339,19 @@ fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {
 }
 
 fn window_text(window: &WindowSpec, time: &str) -> String {
-    let (text, offset) = match window {
-        WindowSpec::Tumble { size, offset } => (format!("TUMBLE of {}", duration(*size)), *offset),
-        WindowSpec::Local { size, offset, zone } => {
-            (format!("TUMBLE of {} by the clocks of {zone}", duration(*size)), *offset)
+    let (text, offset) = match window.kind {
+        WindowKind::Tumble { size, offset } => (format!("TUMBLE of {}", duration(size)), offset),
+        WindowKind::Hop { size, slide, offset } => {
+            (format!("HOP of {} every {}", duration(size), duration(slide)), offset)
         }
-        WindowSpec::Hop { size, slide, offset } => {
-            (format!("HOP of {} every {}", duration(*size), duration(*slide)), *offset)
+        WindowKind::Cumulate { size, step, offset } => {
+            (format!("CUMULATE to {} by {}", duration(size), duration(step)), offset)
         }
-        WindowSpec::Cumulate { size, step, offset } => {
-            (format!("CUMULATE to {} by {}", duration(*size), duration(*step)), *offset)
-        }
-        WindowSpec::Session { gap } => (format!("SESSION with a gap of {}", duration(*gap)), 0),
+        WindowKind::Session { gap } => (format!("SESSION with a gap of {}", duration(gap)), 0),
     };
+    let clocks = window.zone.map_or_else(String::new, |zone| format!(" by the clocks of {zone}"));
     let offset = if offset == 0 { String::new() } else { format!(", offset {}", duration(offset)) };
-    format!("{text} over {time}{offset}")
+    format!("{text}{clocks} over {time}{offset}")
 }
 
 /// An expression without the types that only the stored text needs.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::stream::{AggregateCall, Changelog, Emit, JoinKind, Keeps, Node, Op, RankFunction, Ranks, WindowSpec};
+use super::stream::{
+    AggregateCall, Changelog, Emit, JoinKind, Keeps, Node, Op, RankFunction, Ranks, WindowKind, WindowTopN,
+};
 
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +49,9 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         Op::WindowAggregate { window, keys, aggregates, emit, lateness, assigned, .. } => {
             let mut columns = names(keys);
             let slices = assigned.is_none() && *emit == Emit::OnClose && *lateness == 0;
-            let of = match window {
-                WindowSpec::Hop { .. } | WindowSpec::Cumulate { .. } if slices => "slice of an open window",
-                WindowSpec::Session { .. } => "open session",
+            let of = match window.kind {
+                WindowKind::Hop { .. } | WindowKind::Cumulate { .. } if slices => "slice of an open window",
+                WindowKind::Session { .. } => "open session",
                 _ => "open window",
             };
             columns.insert(0, of.into());
@@ -98,6 +100,11 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let left = shifted(column(0, join.left_time.column), join.lower.saturating_neg());
             let right = shifted(column(1, join.right_time.column), join.upper);
             let keeps = format!("left rows until the watermark reaches {left}, right rows until it reaches {right}");
+            Some(StateInfo { keeps, bound: StateBound::Watermark })
+        }
+        Op::WindowTopN(WindowTopN { partition, ranks, .. }) => {
+            let columns = std::iter::once("open window".into()).chain(names(partition));
+            let StateInfo { keeps, .. } = top_n(*ranks, columns.collect(), false);
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
         Op::TopN { at_once: true, .. } => None,

@@ -137,8 +137,8 @@ pub enum Op {
         emit: Emit,
         /// How long after its last instant a window still takes rows, in microseconds.
         lateness: i64,
-        /// The column that names each row's window by its end, if a window function in front has repeated the rows.
-        assigned: Option<usize>,
+        /// What names each row's window, if a window function in front has repeated the rows.
+        assigned: Option<Assigned>,
     },
     /// A regular join of two inputs. Output: the left columns, then (unless semi or anti) the right ones.
     Join {
@@ -161,6 +161,8 @@ pub enum Op {
         /// All rows of a partition come within one tick, so each partition is answered once, and nothing is kept.
         at_once: bool,
     },
+    /// As TopN, of each window until it closes.
+    WindowTopN(WindowTopN),
     /// Two inputs, whose keys and times must agree.
     IntervalJoin(IntervalJoin),
     /// Behind the scan of a source whose messages replace each other by `key`: takes back what a key's row was when another
@@ -180,6 +182,26 @@ pub enum Op {
         /// In front of what a change puts in place comes what it replaces, with weight -1.
         with_before: bool,
     },
+}
+
+/// The rows of each window, and of each partition of it, whose ranks are within bounds. Output: the input's columns, then
+/// the rank if asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowTopN {
+    pub window: WindowSpec,
+    /// window_time.
+    pub time: EventTime,
+    pub assigned: Assigned,
+    /// Besides the window.
+    pub partition: Vec<usize>,
+    /// Ties are broken by the row's bytes.
+    pub order: Vec<SortColumn>,
+    pub ranks: Ranks,
+    /// The rank is the output's last column.
+    pub ranked: bool,
+    pub emit: Emit,
+    /// How long after its last instant a window still takes rows, in microseconds.
+    pub lateness: i64,
 }
 
 /// What stands of a key's rows between two ticks, in front of a sink that keeps one row for each key.
@@ -350,6 +372,7 @@ impl StreamPlan {
         }
         let steps = self.nodes.iter().filter_map(|node| match &node.op {
             Op::WindowAggregate { window, .. } => Some(window.step()),
+            Op::WindowTopN(top_n) => Some(top_n.window.step()),
             _ => None,
         });
         steps.reduce(gcd)
@@ -359,14 +382,31 @@ impl StreamPlan {
 impl WindowSpec {
     /// Borders lie at multiples of this many microseconds. A session's can be anywhere: it closes up to a second late.
     fn step(&self) -> i64 {
-        match *self {
-            WindowSpec::Tumble { size, offset } => gcd(size, offset),
-            WindowSpec::Hop { size, slide, offset } => gcd(gcd(size, slide), offset),
-            WindowSpec::Cumulate { size, step, offset } => gcd(gcd(size, step), offset),
-            WindowSpec::Session { gap } => gcd(gap, MICROS_PER_SECOND),
-            // Clocks are set by whole seconds.
-            WindowSpec::Local { size, offset, .. } => gcd(gcd(size, offset), MICROS_PER_SECOND),
-        }
+        let step = match self.kind {
+            WindowKind::Tumble { size, offset } => gcd(size, offset),
+            WindowKind::Hop { size, slide, offset } => gcd(gcd(size, slide), offset),
+            WindowKind::Cumulate { size, step, offset } => gcd(gcd(size, step), offset),
+            WindowKind::Session { gap } => gcd(gap, MICROS_PER_SECOND),
+        };
+        // Clocks are set by whole seconds.
+        if self.zone.is_some() { gcd(step, MICROS_PER_SECOND) } else { step }
+    }
+
+    /// Each instant is in one window.
+    pub fn is_tumbling(&self) -> bool {
+        matches!(self.kind, WindowKind::Tumble { .. })
+    }
+
+    /// Two windows may begin at one instant, or end at one: those of a HOP whose borders clocks jump over.
+    pub fn shares_borders(&self) -> bool {
+        self.zone.is_some() && matches!(self.kind, WindowKind::Hop { .. })
+    }
+}
+
+/// By the clocks of UTC.
+impl From<WindowKind> for WindowSpec {
+    fn from(kind: WindowKind) -> Self {
+        WindowSpec { kind, zone: None }
     }
 }
 
@@ -388,13 +428,20 @@ pub struct ScanWatermark {
     pub expr: Scalar,
 }
 
-/// Windows of event time, in microseconds. Offsets are within `0..size` (of a HOP, within `0..slide`). A window [start, end) fires when the watermark >= end - 1 unit.
+/// The windows of a window function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WindowSpec {
+pub struct WindowSpec {
+    pub kind: WindowKind,
+    /// They are cut in what the clocks of this zone show: a day may have 23 or 25 hours. None: UTC.
+    pub zone: Option<Tz>,
+}
+
+/// Windows of event time, in microseconds. Offsets are within `0..size` (of a HOP, within `0..slide`). A window [start, end)
+/// fires when the watermark >= end - 1 unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WindowKind {
     /// start = t - floormod(t - offset, size)
     Tumble { size: i64, offset: i64 },
-    /// TUMBLE in what the clocks of a zone show: a day may have 23 or 25 hours.
-    Local { size: i64, offset: i64, zone: Tz },
     /// A window of `size` begins at each multiple of `slide`, moved by the offset. Any slide: with one greater than the
     /// size there are instants in no window.
     Hop { size: i64, slide: i64, offset: i64 },
@@ -403,6 +450,14 @@ pub enum WindowSpec {
     Cumulate { size: i64, step: i64, offset: i64 },
     /// Rows of a key that are no further apart than `gap`.
     Session { gap: i64 },
+}
+
+/// The columns that name the one window of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assigned {
+    pub end: usize,
+    /// Where windows share borders.
+    pub start: Option<usize>,
 }
 
 /// When a window's answer appears.

@@ -8,7 +8,7 @@ use super::running;
 use super::select::Select;
 use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind, Starts, ViewObject, Wanted, define};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{self, Op, StreamPlan, Target};
+use crate::plan::{self, Op, StreamPlan, Target, Zone};
 use crate::sql::ast::{
     CreateJob, CreateSink, CreateSource, CreateView, DropObjects, Explain, InsertStatement, Name, ObjectClass,
     Statement, StatementKind, WatermarkDef,
@@ -60,7 +60,7 @@ impl Session {
         let inserts = self.settled_inserts(statement, &create.inserts).await?;
         // What they read and write may only be there since.
         let catalog = self.engine.catalog();
-        let plan = self.in_zone(plan::plan_job(&*catalog, &statement.text, &inserts)?)?;
+        let plan = plan::plan_job(&*catalog, self.zone()?, &statement.text, &inserts)?;
         let job = JobObject {
             plan: plan.to_text()?.into(),
             parallelism: options.parallelism,
@@ -82,8 +82,7 @@ impl Session {
         let query = self.settled_query(statement, &create.query).await?;
         let catalog = self.engine.catalog();
         let text = &*statement.text;
-        let (plan, columns) = plan::plan_view(&*catalog, text, &query, &create.columns, &create.emit)?;
-        let plan = self.in_zone(plan)?;
+        let (plan, columns) = plan::plan_view(&*catalog, self.zone()?, text, &query, &create.columns, &create.emit)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         let definition = definition(statement, || print::create_view(&CreateView { query, ..create.clone() }));
@@ -91,8 +90,9 @@ impl Session {
         Ok(Response::command(tag))
     }
 
-    pub(super) fn in_zone(&self, plan: StreamPlan) -> Result<StreamPlan> {
-        plan::in_zone(plan, &self.settings.lock().show("TimeZone")?)
+    /// Whose clocks cut windows.
+    pub(super) fn zone(&self) -> Result<Zone> {
+        Zone::named(&self.settings.lock().show("TimeZone")?)
     }
 
     async fn create(
@@ -147,7 +147,8 @@ impl Session {
             }
             StatementKind::CreateView(create) => {
                 let query = self.settled_query(statement, &create.query).await?;
-                plan::plan_view(&*self.engine.catalog(), text, &query, &create.columns, &create.emit)?.0
+                let catalog = self.engine.catalog();
+                plan::plan_view(&*catalog, self.zone()?, text, &query, &create.columns, &create.emit)?.0
             }
             StatementKind::Query(query) => {
                 let (query, _) = self.declared.inlined(query);
@@ -155,12 +156,12 @@ impl Session {
             }
             _ => return Err(Error::internal("EXPLAIN of a statement that has no plan")),
         };
-        Ok(plan::explain(&self.in_zone(plan)?))
+        Ok(plan::explain(&plan))
     }
 
     async fn plan_of(&self, statement: &Statement, inserts: &[InsertStatement]) -> Result<StreamPlan> {
         let inserts = self.settled_inserts(statement, inserts).await?;
-        plan::plan_job(&*self.engine.catalog(), &statement.text, &inserts)
+        plan::plan_job(&*self.engine.catalog(), self.zone()?, &statement.text, &inserts)
     }
 
     /// The plan of a job or view that runs, with figures.

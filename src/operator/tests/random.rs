@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondTyp
 
 use super::*;
 use crate::change::consolidate::consolidate;
-use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, WindowSpec};
+use crate::operator::wall_clock::WallClock;
+use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, WindowKind, WindowSpec};
 
 /// SplitMix64: enough to make tests differ, and the same everywhere.
 pub(super) struct Random(pub u64);
@@ -281,31 +282,71 @@ pub(super) fn partition(random: &mut Random, rows: usize) -> Vec<(Row, i64, i64)
         .collect()
 }
 
-/// The windows that hold an instant, as start and end, the obvious way.
-fn windows_of(spec: WindowSpec, time: i64) -> Vec<(i64, i64)> {
-    let starts = |period: i64, offset: i64| (time - 400..=time).filter(move |s| (s - offset).rem_euclid(period) == 0);
-    let all: Vec<(i64, i64)> = match spec {
-        WindowSpec::Tumble { size, offset } => starts(size, offset).map(|s| (s, s + size)).collect(),
-        WindowSpec::Hop { size, slide, offset } => starts(slide, offset).map(|s| (s, s + size)).collect(),
-        WindowSpec::Cumulate { size, step, offset } => starts(size, offset)
+/// The windows that hold an instant, as start and end, the obvious way. Borders lie at multiples of a `unit`.
+fn windows_of(spec: WindowSpec, instant: i64, unit: i64) -> Vec<(i64, i64)> {
+    let clock = spec.zone.map(WallClock);
+    let time = clock.map_or(instant, |clock| clock.shown_at(instant).unwrap());
+    let starts = |period: i64, offset: i64| {
+        let all = (time.div_euclid(unit) - 400..=time.div_euclid(unit)).map(move |at| at * unit);
+        all.filter(move |s| (s - offset).rem_euclid(period) == 0)
+    };
+    let all: Vec<(i64, i64)> = match spec.kind {
+        WindowKind::Tumble { size, offset } => starts(size, offset).map(|s| (s, s + size)).collect(),
+        WindowKind::Hop { size, slide, offset } => starts(slide, offset).map(|s| (s, s + size)).collect(),
+        WindowKind::Cumulate { size, step, offset } => starts(size, offset)
             .flat_map(|s| {
                 (1..).map(|k| k * step).take_while(|into| *into < size).chain([size]).map(move |i| (s, s + i))
             })
             .collect(),
-        WindowSpec::Session { .. } | WindowSpec::Local { .. } => Vec::new(),
+        WindowKind::Session { .. } => Vec::new(),
     };
-    all.into_iter().filter(|(start, end)| *start <= time && time < *end).collect()
+    let holding = all.into_iter().filter(|(start, end)| *start <= time && time < *end);
+    let mut borders: Vec<(i64, i64)> = match clock {
+        None => holding.collect(),
+        Some(clock) => holding.map(|(s, e)| (clock.first_at(s).unwrap(), clock.settled_at(e).unwrap())).collect(),
+    };
+    borders.dedup();
+    borders
 }
 
 fn random_windows(random: &mut Random, seed: u64) -> WindowSpec {
     let (size, offset) = (1 + random.below(30) as i64, random.below(20) as i64 - 10);
-    match seed % 5 {
-        0 => WindowSpec::Tumble { size, offset },
-        1 => WindowSpec::Hop { size, slide: 1 + random.below(size as u64) as i64, offset },
-        2 => WindowSpec::Hop { size, slide: 1 + random.below(40) as i64, offset },
-        3 => WindowSpec::Hop { size: size * 12, slide: size, offset },
-        _ => WindowSpec::Cumulate { size, step: 1 + random.below(size as u64) as i64, offset },
-    }
+    let kind = match seed % 5 {
+        0 => WindowKind::Tumble { size, offset },
+        1 => WindowKind::Hop { size, slide: 1 + random.below(size as u64) as i64, offset },
+        2 => WindowKind::Hop { size, slide: 1 + random.below(40) as i64, offset },
+        3 => WindowKind::Hop { size: size * 12, slide: size, offset },
+        _ => WindowKind::Cumulate { size, step: 1 + random.below(size as u64) as i64, offset },
+    };
+    kind.into()
+}
+
+const MINUTE: i64 = 60_000_000;
+
+/// The same with lengths in minutes, in a zone whose clocks change, and when they do.
+fn in_a_zone(window: WindowSpec, seed: u64) -> (WindowSpec, i64) {
+    let changes = [
+        ("America/New_York", "2021-03-14 07:00"),
+        ("America/New_York", "2021-11-07 06:00"),
+        ("Australia/Lord_Howe", "2021-04-03 15:00"),
+        ("Australia/Lord_Howe", "2021-10-02 15:30"),
+        ("America/Sao_Paulo", "2018-11-04 03:00"),
+        ("America/Sao_Paulo", "2018-02-18 02:00"),
+        ("Pacific/Apia", "2011-12-30 10:00"),
+    ];
+    let (zone, change) = changes[seed as usize % changes.len()];
+    let kind = match window.kind {
+        WindowKind::Tumble { size, offset } => WindowKind::Tumble { size: size * MINUTE, offset: offset * MINUTE },
+        WindowKind::Hop { size, slide, offset } => {
+            WindowKind::Hop { size: size * MINUTE, slide: slide * MINUTE, offset: offset * MINUTE }
+        }
+        WindowKind::Cumulate { size, step, offset } => {
+            WindowKind::Cumulate { size: size * MINUTE, step: step * MINUTE, offset: offset * MINUTE }
+        }
+        WindowKind::Session { gap } => WindowKind::Session { gap: gap * MINUTE },
+    };
+    let change = chrono::NaiveDateTime::parse_from_str(change, "%Y-%m-%d %H:%M").unwrap();
+    (WindowSpec { kind, zone: Some(zone.parse().unwrap()) }, change.and_utc().timestamp_micros())
 }
 
 /// What windows answer does not depend on how the input was cut, late rows included: each row is in exactly those windows
@@ -313,16 +354,28 @@ fn random_windows(random: &mut Random, seed: u64) -> WindowSpec {
 #[test]
 fn windows_answer_the_same_however_the_input_is_cut() {
     let (mut partly_late, mut dropped_rows) = (0, 0);
-    for seed in 0..30 {
+    for seed in 0..51 {
         let mut random = Random(1000 + seed);
-        let spec = random_windows(&mut random, seed);
-        let lateness = if seed % 3 == 0 { 1 + random.below(15) as i64 } else { 0 };
-        let stream = partition(&mut random, 120);
+        let mut spec = random_windows(&mut random, seed);
+        let mut lateness = if seed % 3 == 0 { 1 + random.below(15) as i64 } else { 0 };
+        let mut stream = partition(&mut random, 120);
+        let unit = if seed < 30 { 1 } else { MINUTE };
+        if unit == MINUTE {
+            let (zoned, change) = in_a_zone(spec, seed);
+            spec = zoned;
+            lateness *= MINUTE;
+            let at = |minute: &mut i64| *minute = minute.saturating_mul(MINUTE).saturating_add(change);
+            for (row, judge, watermark) in &mut stream {
+                at(&mut row.time);
+                at(watermark);
+                [judge].into_iter().filter(|judge| **judge != i64::MIN).for_each(at);
+            }
+        }
         let mut repeated: Vec<Row> = Vec::new();
         let mut ends: Vec<(i64, i64)> = Vec::new();
         let mut late = 0;
         for (row, judge, _) in &stream {
-            let all = windows_of(spec, row.time);
+            let all = windows_of(spec, row.time, unit);
             let open: Vec<_> = all.iter().filter(|(_, end)| judge.saturating_sub(lateness) < end - 1).collect();
             late += u64::from(open.is_empty() && !all.is_empty());
             partly_late += usize::from(!open.is_empty() && open.len() < all.len());
@@ -405,7 +458,7 @@ fn many_groups_come_in_chunks() {
         let output = schema(&[&[("k", SqlType::Text)], &types[..]].concat());
         let ends = ((&input_schema(), Changelog::AppendOnly), (&output, Changelog::Changing));
         let mut aggregate = Harness::new(Op::Aggregate { keys: vec![0], aggregates }, ends.0, ends.1, way).unwrap();
-        let mut windows = window_harness(WindowSpec::Tumble { size: 5, offset: 0 }, Emit::OnClose, 0, way);
+        let mut windows = window_harness(WindowKind::Tumble { size: 5, offset: 0 }.into(), Emit::OnClose, 0, way);
         for _ in 0..2 {
             let mut out = Vec::new();
             aggregate.push(&batch(&rows, None), &mut out).unwrap();

@@ -27,7 +27,8 @@ use datafusion::prelude::{col, lit};
 use super::*;
 use crate::change::key::Direction;
 use crate::plan::{
-    AggregateCall, AggregateFunction, Emit, EventTime, Keeps, RankFunction, Ranks, Scalar, SortColumn, WindowSpec,
+    AggregateCall, AggregateFunction, Assigned, Emit, EventTime, Keeps, RankFunction, Ranks, Scalar, SortColumn,
+    WindowKind, WindowSpec,
 };
 
 fn sql_type(name: &str) -> SqlType {
@@ -196,13 +197,17 @@ impl<'a> Script<'a> {
         let unit = SqlType::from_field(self.input.field(column)).time_unit_micros().unwrap();
         let [size, slide, step, offset, gap] =
             ["size", "slide", "step", "offset", "gap"].map(|name| self.number(name) * unit);
-        let spec = match (slide, step, gap) {
-            (0, 0, 0) => WindowSpec::Tumble { size, offset },
-            (slide, 0, 0) => WindowSpec::Hop { size, slide, offset },
-            (0, step, 0) => WindowSpec::Cumulate { size, step, offset },
-            _ => WindowSpec::Session { gap },
+        let kind = match (slide, step, gap) {
+            (0, 0, 0) => WindowKind::Tumble { size, offset },
+            (slide, 0, 0) => WindowKind::Hop { size, slide, offset },
+            (0, step, 0) => WindowKind::Cumulate { size, step, offset },
+            _ => WindowKind::Session { gap },
         };
-        (spec, EventTime { column, unit })
+        (kind.into(), EventTime { column, unit })
+    }
+
+    fn emit(&self) -> Emit {
+        if self.option("emit") == Some("update") { Emit::OnUpdate } else { Emit::OnClose }
     }
 
     /// `partition=k order=v:desc,t ranks=row_number:1:3 ranked`
@@ -263,13 +268,11 @@ impl<'a> Script<'a> {
                 let (aggregates, types) = self.calls();
                 let (window, time) = self.window();
                 let columns = window_columns().into_iter().chain(self.keys().iter().map(column)).chain(types).collect();
-                let (emit, changelog) = match self.option("emit") {
-                    Some("update") => (Emit::OnUpdate, Changelog::Changing),
-                    _ => (Emit::OnClose, Changelog::AppendOnly),
-                };
-                let lateness = self.number("lateness") * time.unit;
-                let changelog = if lateness > 0 { Changelog::Changing } else { changelog };
-                let (keys, assigned) = (self.keys(), self.option("assigned").map(|name| self.index(name)));
+                let (emit, lateness) = (self.emit(), self.number("lateness") * time.unit);
+                let appends = emit == Emit::OnClose && lateness == 0;
+                let changelog = if appends { Changelog::AppendOnly } else { Changelog::Changing };
+                let assigned = self.option("assigned").map(|name| Assigned { end: self.index(name), start: None });
+                let keys = self.keys();
                 let op = Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned };
                 (op, columns, changelog)
             }
@@ -293,6 +296,17 @@ impl<'a> Script<'a> {
                 let op = self.top_n();
                 let ranked = self.operator.contains(&"ranked").then(|| ("rank".to_string(), SqlType::BigInt));
                 (op, input.into_iter().chain(ranked).collect(), Changelog::Changing)
+            }
+            "window_top_n" => {
+                let (window, time) = self.window();
+                let Op::TopN { partition, order, ranks, ranked, .. } = self.top_n() else { panic!("no Top-N") };
+                let (emit, lateness) = (self.emit(), self.number("lateness") * time.unit);
+                let appends = emit == Emit::OnClose && lateness == 0;
+                let assigned = Assigned { end: self.index(self.option("assigned").unwrap()), start: None };
+                let rank = ranked.then(|| ("rank".to_string(), SqlType::BigInt));
+                let top_n = WindowTopN { window, time, assigned, partition, order, ranks, ranked, emit, lateness };
+                let changelog = if appends { Changelog::AppendOnly } else { Changelog::Changing };
+                (Op::WindowTopN(top_n), input.into_iter().chain(rank).collect(), changelog)
             }
             other => panic!("no such operator in scripts: {other}"),
         };
@@ -404,4 +418,4 @@ macro_rules! scripts {
 }
 
 scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update,
-window_aggregate_late, sliding_aggregate, session_aggregate, top_n, upsert, normalize, early_firing, late_rows, }
+window_aggregate_late, sliding_aggregate, session_aggregate, top_n, window_top_n, upsert, normalize, early_firing, late_rows, }

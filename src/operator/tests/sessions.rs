@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::random::{Answers, Random, Row, answer, apply, batch, calls, input_schema, partition, print_key};
 use super::*;
-use crate::plan::{Emit, EventTime, WindowSpec};
+use crate::plan::{Emit, EventTime, WindowKind};
 
 /// A partition's rows, each with its judge, and the partition's watermark behind it.
 type Stream = Vec<(Row, i64, i64)>;
@@ -45,7 +45,7 @@ fn harness(gap: i64, emit: Emit, way: Way) -> Harness {
     let windows = ["window_start", "window_end", "window_time"].map(|name| (name, SqlType::Timestamp(6)));
     let output = schema(&[&windows[..], &[("k", SqlType::Text)], &types[..]].concat());
     let op = Op::WindowAggregate {
-        window: WindowSpec::Session { gap },
+        window: WindowKind::Session { gap }.into(),
         time: EventTime { column: 4, unit: 1 },
         keys: vec![0],
         aggregates,

@@ -9,28 +9,19 @@
 //!
 //! If a plan promises that all of a partition's rows come within one tick, nothing is kept at all.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
 
 use super::bags::Bags;
+use super::ranked_rows::{Changes, TickRows};
 use super::ranks::Ranking;
-use super::{CHUNK_ROWS, Operator, Pull, TickEnd, key_codec};
+use super::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
-use crate::change::key::{KeyCodec, Keys, OrderCodec};
-use crate::change::row::{decode_rows, encode_rows};
 use crate::error::{Error, Result};
-use crate::memory::Account;
-use crate::plan::{Changelog, RankFunction, Ranks, SortColumn};
-use crate::state::{KeyIndex, KeyedTable, StateContext, StateTable, TableId, Values};
+use crate::plan::{Changelog, Ranks, SortColumn};
+use crate::state::{KeyedTable, StateContext, StateTable, TableId};
 
 /// Partitions looked up at once.
 const PARTITIONS_AT_ONCE: u32 = 4096;
-
-/// Partitions that a tick keeps room for from the last one: those of a busy tick.
-const PARTITIONS_KEPT: usize = 64 << 10;
 
 /// What a plan says of a Top-N.
 pub struct Plan<'a> {
@@ -66,37 +57,17 @@ impl TopN {
         schema: &SchemaRef,
         context: &StateContext,
     ) -> Result<Self> {
-        let codec = key_codec(plan.partition, input)?;
-        let ordered = plan.order.iter().map(|sort| {
-            let field = input.fields().get(sort.column).ok_or_else(no_such_column)?;
-            Ok((field.data_type(), sort.direction))
-        });
-        let order = OrderCodec::new(ordered.collect::<Result<Vec<_>>>()?)?;
-        let table = || KeyedTable::open(context, id, codec.stride(), false, Bags::default());
+        let tick = TickRows::new(plan.partition, plan.order, false, input, context)?;
+        let table = || KeyedTable::open(context, id, tick.stride(), false, Bags::default());
         Ok(TopN {
             table: (!plan.at_once).then(table),
-            ranking: Ranking { ranks: plan.ranks, ranked: plan.ranked, order },
-            tick: TickRows {
-                partition: plan.partition.to_vec(),
-                order: plan.order.iter().map(|sort| sort.column).collect(),
-                index: KeyIndex::new(codec.stride()),
-                codec,
-                bags: Bags::default(),
-                account: context.budget.account(),
-            },
+            ranking: Ranking::new(plan.ranks, plan.ranked, plan.order, input)?,
+            tick,
             drops_beyond: plan.changelog == Changelog::AppendOnly,
             next: None,
             looked_up: 0,
             slots: Vec::new(),
-            out: Changes {
-                input: Arc::clone(input),
-                schema: Arc::clone(schema),
-                ranked: plan.ranked,
-                appends: plan.at_once,
-                rows: Keys::new(None),
-                picks: Vec::new(),
-                given: 0,
-            },
+            out: Changes::new(input, schema, plan.ranked, plan.at_once),
         })
     }
 
@@ -144,14 +115,10 @@ impl TopN {
     }
 }
 
-fn no_such_column() -> Error {
-    Error::internal("no such column to order by")
-}
-
 impl Operator for TopN {
     fn push(&mut self, _port: usize, batch: ChangeBatch) -> Result<()> {
         let ranking = &self.ranking;
-        self.tick.push(&batch, ranking, self.drops_beyond)
+        self.tick.push(&batch, None, ranking, self.drops_beyond)
     }
 
     fn end_tick(&mut self, _tick: &TickEnd) -> Result<()> {
@@ -184,132 +151,5 @@ impl Operator for TopN {
 
     fn tables(&mut self) -> Vec<&mut dyn StateTable> {
         self.table.iter_mut().map(|table| table as &mut dyn StateTable).collect()
-    }
-}
-
-/// The rows of a tick by partition, equal ones added up.
-struct TickRows {
-    partition: Vec<usize>,
-    order: Vec<usize>,
-    codec: KeyCodec,
-    /// A partition's slot is the bag of its rows.
-    index: KeyIndex,
-    bags: Bags,
-    account: Account,
-}
-
-impl TickRows {
-    fn push(&mut self, batch: &ChangeBatch, ranking: &Ranking, drops_beyond: bool) -> Result<()> {
-        let pick = |columns: &[usize]| -> Result<Vec<ArrayRef>> {
-            let picked = columns.iter().map(|at| batch.rows().columns().get(*at).cloned());
-            picked.collect::<Option<_>>().ok_or_else(no_such_column)
-        };
-        let mut keys = Keys::new(self.codec.stride());
-        self.codec.encode(&pick(&self.partition)?, batch.num_rows(), &mut keys)?;
-        let mut hashes = Vec::new();
-        keys.hash_into(&mut hashes);
-        let sort_keys = ranking.order.encode(&pick(&self.order)?, batch.num_rows())?;
-        let rows = encode_rows(batch.rows())?;
-        let first_only = drops_beyond && ranking.ranks.function == RankFunction::RowNumber;
-        let mut bytes = Vec::new();
-        for (row, hash) in hashes.iter().enumerate() {
-            let slot = self.index.find_or_insert(*hash, keys.get(row));
-            self.bags.grow(self.index.slots());
-            bytes.clear();
-            sort_keys.write(row, &mut bytes);
-            bytes.extend_from_slice(rows.get(row));
-            match first_only {
-                true => self.add_first(slot, &bytes, batch.weight(row), ranking),
-                false => self.bags.add(slot, &bytes, batch.weight(row)),
-            }
-        }
-        self.account.set(self.index.bytes() + self.bags.bytes());
-        Ok(())
-    }
-
-    /// Adds a row unless as many as have a row number stand in front of it. Twice as many may gather before those beyond
-    /// leave, so that looking for them costs little.
-    fn add_first(&mut self, slot: u32, row: &[u8], weight: i64, ranking: &Ranking) {
-        let enough = usize::try_from(ranking.ranks.last.max(0)).unwrap_or(usize::MAX);
-        let full = self.bags.len(slot) >= enough;
-        if full && self.bags.last(slot).is_none_or(|last| last < row) {
-            return;
-        }
-        self.bags.add(slot, row, weight);
-        if self.bags.len(slot) >= enough.saturating_mul(2) {
-            let within = ranking.within(self.bags.rows(slot));
-            self.bags.truncate(slot, within);
-        }
-    }
-
-    /// Partitions of the tick so far.
-    fn len(&self) -> u32 {
-        self.index.slots() as u32
-    }
-
-    /// The tick is over.
-    fn clear(&mut self) {
-        self.index.clear(PARTITIONS_KEPT);
-        self.bags.clear();
-        self.account.set(self.index.bytes());
-    }
-}
-
-/// Output on its way.
-struct Changes {
-    input: SchemaRef,
-    schema: SchemaRef,
-    ranked: bool,
-    appends: bool,
-    /// Distinct rows, encoded.
-    rows: Keys,
-    /// Which of them, with which rank and weight.
-    picks: Vec<(usize, i64, i64)>,
-    given: usize,
-}
-
-impl Changes {
-    /// `last`: the row that was pushed before and its place, so that one row with many ranks is held once.
-    fn push(&mut self, last: &mut Option<usize>, row: &[u8], rank: i64, weight: i64) {
-        let place = match *last {
-            Some(place) if self.rows.get(place) == row => place,
-            _ => {
-                self.rows.push(row);
-                self.rows.len() - 1
-            }
-        };
-        *last = Some(place);
-        match self.appends {
-            true => (0..weight).for_each(|_| self.picks.push((place, rank, 1))),
-            false => self.picks.push((place, rank, weight)),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.picks.len() - self.given
-    }
-
-    /// The next chunk.
-    fn next(&mut self) -> Result<Option<ChangeBatch>> {
-        let to = (self.given + CHUNK_ROWS).min(self.picks.len());
-        let picks = self.picks.get(self.given..to).unwrap_or_default();
-        if picks.is_empty() {
-            return Ok(None);
-        }
-        let decoded = decode_rows(&self.input, picks.iter().map(|(row, ..)| self.rows.get(*row)))?;
-        let mut columns = decoded.columns().to_vec();
-        if self.ranked {
-            columns.push(Arc::new(picks.iter().map(|(_, rank, _)| *rank).collect::<Int64Array>()));
-        }
-        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        let weights: Option<ScalarBuffer<i64>> =
-            (!self.appends).then(|| picks.iter().map(|(.., weight)| *weight).collect());
-        self.given = to;
-        if self.given == self.picks.len() {
-            self.rows.clear();
-            self.picks.clear();
-            self.given = 0;
-        }
-        ChangeBatch::new(rows, weights).map(Some)
     }
 }

@@ -12,11 +12,11 @@ use datafusion::logical_expr::{Aggregate, Expr};
 
 use super::build::Facts;
 use super::relational::{push_once, slot_of, uses_virtual, window_fields};
-use super::{Lowering, Rows, Slot, Window, WindowColumn};
+use super::{Lowering, Rows, Slot, Window, WindowColumn, identify};
 use crate::error::{Error, Result};
 use crate::plan::errors::visible;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op, WindowSpec,
+    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op, WindowKind,
 };
 use crate::types::SqlType;
 
@@ -140,9 +140,11 @@ impl Lowering<'_> {
             let field = self.builder.schema(inputs.node).field(window.time.column).clone();
             let time = self.builder.column(inputs.node, window.time.column);
             window.time = EventTime { column: push_once(&mut outputs, time, field), ..window.time };
-            if let Some(end) = &mut window.columns[WindowColumn::End.index()] {
-                let field = self.builder.schema(inputs.node).field(*end).clone();
-                *end = push_once(&mut outputs, self.builder.column(inputs.node, *end), field);
+            let [start, end, _] = &mut window.columns;
+            let start = start.iter_mut().filter(|_| window.spec.shares_borders());
+            for column in start.chain(end) {
+                let field = self.builder.schema(inputs.node).field(*column).clone();
+                *column = push_once(&mut outputs, self.builder.column(inputs.node, *column), field);
             }
         }
         inputs.node = self.builder.project(inputs.node, outputs)?;
@@ -210,7 +212,7 @@ impl Lowering<'_> {
 
     /// Sessions are those of their PARTITION BY: groups must be the same.
     fn check_session(&self, window: &Window, aggregate: &Aggregate, rows: &Rows) -> Result<()> {
-        let WindowSpec::Session { .. } = window.spec else { return Ok(()) };
+        let WindowKind::Session { .. } = window.spec.kind else { return Ok(()) };
         let here = |error: Error| window.position.map_or(error.clone(), |p| error.at(p));
         if self.every.is_some() {
             let hint = "A session that grows is another one. Use EMIT ON UPDATE, or EMIT ON WINDOW CLOSE.";
@@ -269,12 +271,8 @@ impl Lowering<'_> {
             Emit::OnClose if self.lateness == 0 => Changelog::AppendOnly,
             Emit::OnClose | Emit::OnUpdate => Changelog::Changing,
         };
-        let names_window =
-            if matches!(window.spec, WindowSpec::Cumulate { .. }) { WindowColumn::End } else { WindowColumn::Start };
-        let unique_key: Vec<usize> = [names_window.index()].into_iter().chain(3..first_result).collect();
-        // A window function that has put its columns into the rows has repeated them.
-        let repeats = matches!(window.spec, WindowSpec::Hop { .. } | WindowSpec::Cumulate { .. });
-        let assigned = window.columns[WindowColumn::End.index()].filter(|_| repeats);
+        let named_by = WindowColumn::naming(&window.spec).iter().map(|column| column.index());
+        let unique_key: Vec<usize> = named_by.chain(3..first_result).collect();
         let event_time = EventTime { column: WindowColumn::Time.index(), unit: window.time.unit };
         let facts = || Facts {
             fields: fields.clone(),
@@ -290,12 +288,11 @@ impl Lowering<'_> {
             aggregates: inputs.calls,
             emit: self.emit,
             lateness: self.lateness,
-            assigned,
+            assigned: window.assigned(),
         };
         let mut node = self.builder.add(op, vec![(inputs.node, distribution)], facts());
         if let Some(every) = self.every {
-            let op = Op::EarlyFiring { every, time: event_time, keys: (3..first_result).collect() };
-            node = self.builder.add(op, vec![(node, Distribution::Any)], facts());
+            node = self.early_firing(node, every, event_time, (3..first_result).collect(), facts());
         }
         self.has_window = true;
         let slots = keys.iter().map(|key| match key {
@@ -305,21 +302,38 @@ impl Lowering<'_> {
         let slots = slots.chain(inputs.places.iter().map(|p| Slot::Column(first_result + p))).collect();
         Ok(Rows { node, slots, window: None })
     }
+
+    /// Behind what answers open windows at every tick: lets that out every `every` microseconds. `keys` name a group, or a
+    /// partition, besides its last instant; `facts` are those of `node`.
+    pub(super) fn early_firing(
+        &mut self,
+        node: NodeIndex,
+        every: i64,
+        time: EventTime,
+        keys: Vec<usize>,
+        facts: Facts,
+    ) -> NodeIndex {
+        self.builder.add(Op::EarlyFiring { every, time, keys }, vec![(node, Distribution::Any)], facts)
+    }
 }
 
-/// Which window columns a GROUP BY must name: of a TUMBLE or HOP either border gives the other.
+/// Which window columns a GROUP BY must name: those that tell windows apart, and both of them where it helps to see it.
 fn check_keys(keys: &[Key], window: &Window) -> Result<()> {
-    let (name, either) = match window.spec {
-        WindowSpec::Tumble { .. } | WindowSpec::Local { .. } | WindowSpec::Hop { .. } => return Ok(()),
-        WindowSpec::Cumulate { .. } => ("CUMULATE", "Windows of a CUMULATE share their start"),
-        WindowSpec::Session { .. } => ("SESSION", "A session has no fixed length"),
+    let has = |column| keys.iter().any(|key| matches!(key, Key::Window(named) if *named == column));
+    let (name, why) = match window.spec.kind {
+        WindowKind::Tumble { .. } => return Ok(()),
+        WindowKind::Hop { .. } if identify(&window.spec, has) => return Ok(()),
+        WindowKind::Hop { .. } => {
+            ("HOP in a time zone", "Where clocks jump, windows may begin at one instant, or end at one")
+        }
+        WindowKind::Cumulate { .. } => ("CUMULATE", "Windows of a CUMULATE share their start"),
+        WindowKind::Session { .. } => ("SESSION", "A session has no fixed length"),
     };
-    let has = |wanted: &[WindowColumn]| keys.iter().any(|k| matches!(k, Key::Window(c) if wanted.contains(c)));
-    if has(&[WindowColumn::Start]) && has(&[WindowColumn::End, WindowColumn::Time]) {
+    if has(WindowColumn::Start) && (has(WindowColumn::End) || has(WindowColumn::Time)) {
         return Ok(());
     }
     let message = format!("GROUP BY over {name} must name window_start and window_end");
-    let hint = format!("{either}: write GROUP BY window_start, window_end and the other keys.");
+    let hint = format!("{why}: write GROUP BY window_start, window_end and the other keys.");
     let error = Error::unsupported(message, hint);
     Err(window.position.map_or(error.clone(), |p| error.at(p)))
 }
@@ -349,7 +363,7 @@ fn counts_rows(function: AggregateFunction, argument: &Expr) -> bool {
 }
 
 /// The window column that a slot is, whether an operator has computed it or not.
-fn window_column(slot: Option<Slot>, rows: &Rows) -> Option<WindowColumn> {
+pub(super) fn window_column(slot: Option<Slot>, rows: &Rows) -> Option<WindowColumn> {
     match slot? {
         Slot::Virtual(column) => Some(column),
         Slot::Unread => None,

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, JoinType, 
 use super::build::{Facts, condition_over};
 use super::relational::push_once;
 use super::time_bounds::{TimeBound, TimePair, bounds_of, tightest};
-use super::{Lowering, Rows, Slot, Window, WindowColumn};
+use super::{Lowering, Rows, Slot, Window, WindowColumn, identify};
 use crate::change::key::KeyCodec;
 use crate::error::{Error, Result};
 use crate::plan::query::typing::binary;
@@ -178,24 +178,19 @@ impl Lowering<'_> {
             };
             let equality = condition.bounds(*pair);
             if of_left == of_right && equality.iter().any(|b| b.op == Operator::Eq && b.micros == Some(0)) {
-                settles.push(*pair);
+                // Windows that end together may have begun apart: then their starts are a key of the join.
+                let (spec, column) = of_left;
+                if column != WindowColumn::Start || identify(&spec, |column| column != WindowColumn::Start) {
+                    settles.push(*pair);
+                }
                 equal.push(of_left);
             }
         }
         let (spec, _) = *equal.first()?;
         let same = |column| equal.contains(&(spec, column));
-        // Of windows of one size a border gives the other; of one that grows its end does.
-        let ends = same(WindowColumn::End) || same(WindowColumn::Time);
-        let determined = match spec {
-            WindowSpec::Tumble { .. } | WindowSpec::Local { .. } | WindowSpec::Hop { .. } => {
-                same(WindowColumn::Start) || ends
-            }
-            WindowSpec::Cumulate { .. } => ends,
-            WindowSpec::Session { .. } => same(WindowColumn::Start) && ends,
-        };
         let time = |rows: &Rows| self.window_place(rows.node, spec, WindowColumn::Time);
         let (left, right) = (time(left)?, time(right)?);
-        determined.then_some(Times { left, right, lower: 0, upper: 0, settles, window: Some(spec) })
+        identify(&spec, same).then_some(Times { left, right, lower: 0, upper: 0, settles, window: Some(spec) })
     }
 
     /// Which column of which window a node's column is, as an operator computed it.
@@ -225,7 +220,9 @@ impl Lowering<'_> {
                 }
                 _ => None,
             },
-            Op::TopN { .. } | Op::EarlyFiring { .. } | Op::LateRows { .. } => self.window_column_of(input(0)?, column),
+            Op::TopN { .. } | Op::WindowTopN(_) | Op::EarlyFiring { .. } | Op::LateRows { .. } => {
+                self.window_column_of(input(0)?, column)
+            }
             Op::Scan { .. }
             | Op::Normalize { .. }
             | Op::ViewScan { .. }

@@ -29,7 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::logical_expr::{Join, LogicalPlan};
 
 use super::relations::Relations;
-use super::stream::{Emit, EventTime, NodeIndex, Output, StreamPlan, WindowSpec};
+use super::stream::{Assigned, Emit, EventTime, NodeIndex, Output, StreamPlan, WindowKind, WindowSpec};
+use super::zone::Zone;
 use crate::error::{Error, Result};
 use build::Builder;
 
@@ -40,6 +41,8 @@ pub use top_n::TOP_N_HINT;
 /// Lowers the queries of one job or view.
 pub struct Lowering<'a> {
     relations: &'a dyn Relations,
+    /// Whose clocks cut windows of times with time zone.
+    zone: Zone,
     /// For each source the columns that any query needs.
     wanted: BTreeMap<String, BTreeSet<usize>>,
     builder: Builder,
@@ -85,9 +88,30 @@ enum WindowColumn {
 impl WindowColumn {
     const ALL: [WindowColumn; 3] = [WindowColumn::Start, WindowColumn::End, WindowColumn::Time];
 
+    /// Columns that tell all windows apart.
+    fn naming(window: &WindowSpec) -> &'static [WindowColumn] {
+        match window.kind {
+            WindowKind::Hop { .. } if window.shares_borders() => &[WindowColumn::Start, WindowColumn::End],
+            WindowKind::Tumble { .. } | WindowKind::Hop { .. } | WindowKind::Session { .. } => &[WindowColumn::Start],
+            WindowKind::Cumulate { .. } => &[WindowColumn::End],
+        }
+    }
+
     /// Its place among the columns that window operators put out.
     fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// Whether these of a window's columns tell all windows apart: of windows of one size a border gives the other, of one that
+/// grows its end does.
+fn identify(window: &WindowSpec, has: impl Fn(WindowColumn) -> bool) -> bool {
+    let (starts, ends) = (has(WindowColumn::Start), has(WindowColumn::End) || has(WindowColumn::Time));
+    match window.kind {
+        WindowKind::Hop { .. } if window.shares_borders() => starts && ends,
+        WindowKind::Tumble { .. } | WindowKind::Hop { .. } => starts || ends,
+        WindowKind::Cumulate { .. } => ends,
+        WindowKind::Session { .. } => starts && ends,
     }
 }
 
@@ -105,15 +129,26 @@ struct Window {
     columns: [Option<usize>; 3],
 }
 
+impl Window {
+    /// What names each row's window, if a window function has put its columns into the rows, and so repeated them.
+    fn assigned(&self) -> Option<Assigned> {
+        let repeats = matches!(self.spec.kind, WindowKind::Hop { .. } | WindowKind::Cumulate { .. });
+        let end = self.columns[WindowColumn::End.index()].filter(|_| repeats)?;
+        let start = self.columns[WindowColumn::Start.index()].filter(|_| self.spec.shares_borders());
+        Some(Assigned { end, start })
+    }
+}
+
 impl<'a> Lowering<'a> {
     /// `queries`: all that will be lowered, so that each source is read once, with the columns that any of them needs.
-    pub fn new(relations: &'a dyn Relations, queries: &[LogicalPlan]) -> Result<Self> {
+    pub fn new(relations: &'a dyn Relations, zone: Zone, queries: &[LogicalPlan]) -> Result<Self> {
         let mut wanted: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for query in queries {
             collect_scans(query, &mut wanted);
         }
         Ok(Lowering {
             relations,
+            zone,
             wanted,
             builder: Builder::default(),
             outputs: Vec::new(),

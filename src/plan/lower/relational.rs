@@ -20,7 +20,7 @@ use crate::plan::query::late_rows::LateRowsNode;
 use crate::plan::query::typing;
 use crate::plan::query::window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 use crate::plan::relations::{Relation, RelationKind, ViewOutput};
-use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark, WindowSpec};
+use crate::plan::stream::{Changelog, Distribution, EventTime, Op, ScanWatermark, WindowKind};
 use crate::types::{Column, schema_of};
 
 impl Lowering<'_> {
@@ -276,7 +276,8 @@ impl Lowering<'_> {
             _ => Err(lost_column()),
         });
         let partition = partition.collect::<Result<Vec<_>>>()?;
-        let window = Window { spec: node.window, partition, position: node.position, time, columns: [None; 3] };
+        let spec = self.zone.cut(node.window, self.builder.schema(rows.node).field(time.column).data_type());
+        let window = Window { spec, partition, position: node.position, time, columns: [None; 3] };
         let mut slots = rows.slots;
         slots.extend(WindowColumn::ALL.map(Slot::Virtual));
         Ok(Rows { node: rows.node, slots, window: Some(window) })
@@ -292,7 +293,8 @@ impl Lowering<'_> {
             event_time: None,
             unique_key: input.unique_key.clone(),
         };
-        let op = Op::LateRows { window: node.window, time, lateness: node.lateness };
+        let window = self.zone.cut(node.window, input.schema.field(time.column).data_type());
+        let op = Op::LateRows { window, time, lateness: node.lateness };
         let late = self.builder.add(op, vec![(rows.node, Distribution::Any)], facts);
         Ok(Rows { node: late, slots: rows.slots, window: None })
     }
@@ -347,7 +349,7 @@ impl Lowering<'_> {
     /// any is read, and once for each window that holds them.
     pub(super) fn put_windows(&mut self, rows: Rows) -> Result<Rows> {
         let is_read = rows.slots.iter().any(|slot| matches!(slot, Slot::Virtual(_)));
-        let repeats = |window: &Window| !matches!(window.spec, WindowSpec::Tumble { .. });
+        let repeats = |window: &Window| !window.spec.is_tumbling();
         let is_put = |window: &Window| window.columns.iter().any(Option::is_some);
         match &rows.window {
             Some(window) if is_read || repeats(window) && !is_put(window) => self.materialise(rows),
@@ -358,7 +360,7 @@ impl Lowering<'_> {
     /// Has an operator put the window's columns into the rows.
     pub(super) fn materialise(&mut self, rows: Rows) -> Result<Rows> {
         let Some(window) = rows.window else { return Ok(rows) };
-        if let WindowSpec::Session { .. } = window.spec {
+        if let WindowKind::Session { .. } = window.spec.kind {
             let message = "SESSION is only supported under a GROUP BY of its window_start, window_end and PARTITION BY";
             let hint =
                 "Which session a row is in is known when the session is: group in a sub-query, filter behind it.";
@@ -370,9 +372,10 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.extend(window_fields(input.schema.field(window.time.column)));
         let mut unique_key = input.unique_key.clone();
-        if !matches!(window.spec, WindowSpec::Tumble { .. }) {
+        if !window.spec.is_tumbling() {
             // A row is there once for each of its windows.
-            unique_key.iter_mut().for_each(|key| key.push(width + WindowColumn::End.index()));
+            let named_by = WindowColumn::naming(&window.spec).iter().map(|column| width + column.index());
+            unique_key.iter_mut().for_each(|key| key.extend(named_by.clone()));
         }
         let facts = Facts { fields, changelog: input.changelog, event_time: input.event_time, unique_key };
         let op = Op::Window { window: window.spec, time: window.time };

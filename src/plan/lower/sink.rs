@@ -5,7 +5,7 @@ use super::build::Facts;
 use crate::connector::Takes;
 use crate::error::{Error, Result};
 use crate::plan::relations::{Relation, RelationKind};
-use crate::plan::stream::{Changelog, Distribution, Emit, Keeps, NodeIndex, Op};
+use crate::plan::stream::{Changelog, Distribution, Emit, Keeps, NodeIndex, Op, WindowTopN};
 
 impl Lowering<'_> {
     /// The node whose output `sink` takes of a result with its columns.
@@ -48,29 +48,41 @@ impl Lowering<'_> {
 
     fn changing_into_append_only(&self, sink: &str, result: NodeIndex) -> Error {
         let message = format!("sink \"{sink}\" takes only insertions, but the result of this query changes");
-        let windows = match self.first_change(result) {
-            Some(Op::WindowAggregate { emit: Emit::OnClose, .. }) => {
-                "Leave out ALLOWED LATENESS, so that each window is written once, when it closes; or write"
-            }
-            Some(Op::WindowAggregate { .. }) => {
-                "Leave out EMIT ON UPDATE, so that each window is written once, when it closes; or write"
-            }
-            Some(Op::Aggregate { .. }) => {
-                "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, so that each group \
-                 is written once; or write"
-            }
-            Some(Op::Join { .. }) => "Use an inner join; or write",
-            Some(Op::TopN { .. }) => {
-                "Rank the groups of windows that close, with window_start and window_end in PARTITION BY and EMIT ON WINDOW \
-                 CLOSE, so that each window is written once; or write"
-            }
-            _ => "Write",
-        };
         let hint = format!(
-            "{windows} to a sink that takes changes, such as 'upsert-kafka' or one with 'format' = 'debezium-json'; or \
-             make a MATERIALIZED VIEW of the query."
+            "{} to a sink that takes changes, such as 'upsert-kafka' or one with 'format' = 'debezium-json'; or make a \
+             MATERIALIZED VIEW of the query.",
+            self.how_to_append(result).map_or("Write".into(), |how| format!("{how}; or write"))
         );
         Error::unsupported(message, hint).with_detail(self.why_it_changes(result))
+    }
+
+    /// What would make a result only append.
+    fn how_to_append(&self, result: NodeIndex) -> Option<String> {
+        Some(match self.first_change(result)? {
+            Op::WindowAggregate { emit, lateness, .. } | Op::WindowTopN(WindowTopN { emit, lateness, .. }) => {
+                let update = (*emit == Emit::OnUpdate).then(|| self.emit_clause());
+                let lateness = (*lateness > 0).then_some("ALLOWED LATENESS");
+                let clauses = update.into_iter().chain(lateness).collect::<Vec<_>>().join(" and ");
+                format!("Leave out {clauses}, so that each window is written once, when it closes")
+            }
+            Op::Aggregate { .. } => {
+                "Group by a window, as in TABLE(TUMBLE(...)) with GROUP BY window_start, window_end, \
+                 so that each group is written once"
+                    .into()
+            }
+            Op::Join { .. } => "Use an inner join".into(),
+            Op::TopN { .. } => {
+                "Rank the rows or groups of windows that close, with window_start and window_end in PARTITION BY \
+                 and EMIT ON WINDOW CLOSE, so that each window is written once"
+                    .into()
+            }
+            _ => return None,
+        })
+    }
+
+    /// The clause that makes open windows of this query answer.
+    fn emit_clause(&self) -> &'static str {
+        if self.every.is_some() { "EMIT EVERY" } else { "EMIT ON UPDATE" }
     }
 
     /// The first operator on the way to `result` whose output changes.
@@ -93,10 +105,11 @@ impl Lowering<'_> {
             Some(Op::Scan { source, .. }) => {
                 format!("Source \"{source}\" is a changelog, whose rows are updated and deleted.")
             }
-            Some(Op::WindowAggregate { emit: Emit::OnUpdate, .. }) => {
-                "Windows that EMIT ON UPDATE correct their earlier answers until they close.".into()
+            Some(Op::WindowAggregate { emit: Emit::OnUpdate, .. })
+            | Some(Op::WindowTopN(WindowTopN { emit: Emit::OnUpdate, .. })) => {
+                format!("Windows that {} correct their earlier answers until they close.", self.emit_clause())
             }
-            Some(Op::WindowAggregate { .. }) => {
+            Some(Op::WindowAggregate { .. } | Op::WindowTopN(_)) => {
                 "ALLOWED LATENESS corrects the answer of a closed window with every late row.".into()
             }
             Some(Op::Aggregate { .. }) => {

@@ -9,14 +9,16 @@ use datafusion::logical_expr::{
     Expr, FetchType, Filter, Limit, LogicalPlan, Operator, Projection, SkipType, Window as WindowPlan,
 };
 
-use super::aggregate::key_name;
+use super::aggregate::{key_name, window_column};
 use super::build::Facts;
 use super::relational::{push_once, slot_of};
-use super::{Lowering, Rows, Slot, WindowColumn};
+use super::{Lowering, Rows, Slot, Window, WindowColumn, identify};
 use crate::change::key::{Direction, KeyCodec};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::visible;
-use crate::plan::stream::{Changelog, Distribution, Emit, NodeIndex, Op, RankFunction, Ranks, SortColumn, WindowSpec};
+use crate::plan::stream::{
+    Assigned, Changelog, Distribution, Emit, EventTime, NodeIndex, Op, RankFunction, Ranks, SortColumn, WindowTopN,
+};
 use crate::types::SqlType;
 
 /// Said wherever a window function stands otherwise.
@@ -168,6 +170,7 @@ impl Lowering<'_> {
         let rows = self.lower(top_n.input)?;
         let rows = self.put_windows(rows)?;
         let schema = top_n.input.schema();
+        let window = self.ranked_window(&rows, top_n);
         let mut outputs: Vec<(Expr, Field)> = Vec::new();
         let mut slots = Vec::with_capacity(rows.slots.len() + 1);
         for slot in &rows.slots {
@@ -203,12 +206,37 @@ impl Lowering<'_> {
             let (_, field) = outputs.get(*c)?;
             Some(field.data_type())
         }))?;
+        let window = window.map(|window| self.place_window(&rows, window, &mut outputs));
         let node = self.narrowed(rows.node, outputs)?;
-        let node = self.ranked(node, partition, order, top_n);
+        let (node, window) = match window {
+            Some(window) => self.window_ranked(node, window, partition, order, top_n)?,
+            None => (self.ranked(node, partition, order, top_n), None),
+        };
         if top_n.ranked {
             slots.push(Slot::Column(self.builder.schema(node).fields().len() - 1));
         }
-        Ok(Rows { node, slots, window: None })
+        Ok(Rows { node, slots, window })
+    }
+
+    /// The window function in front, if partitions are within its windows: then each is answered as its window is.
+    fn ranked_window(&self, rows: &Rows, top_n: &TopN<'_>) -> Option<Window> {
+        let window = rows.window.as_ref()?;
+        let of = |expr| window_column(slot_of(expr, top_n.input.schema(), rows), rows);
+        let names = |column| top_n.partition.iter().any(|expr| of(expr) == Some(column));
+        let appends = self.builder.node(rows.node).changelog == Changelog::AppendOnly;
+        (appends && identify(&window.spec, names)).then(|| window.clone())
+    }
+
+    /// Has a window's columns among `outputs`: those that name it, and its last instant, which is the event time behind.
+    fn place_window(&self, rows: &Rows, window: Window, outputs: &mut Vec<(Expr, Field)>) -> Window {
+        let field = |column: usize| self.builder.schema(rows.node).field(column).clone();
+        let names_by_start = window.spec.shares_borders();
+        let mut keep = |column: Option<usize>, is_needed: bool| {
+            let column = column.filter(|column| is_needed || rows.slots.contains(&Slot::Column(*column)))?;
+            Some(push_once(outputs, self.builder.column(rows.node, column), field(column)))
+        };
+        let [start, end, time] = window.columns;
+        Window { columns: [keep(start, names_by_start), keep(end, true), keep(time, true)], ..window }
     }
 
     /// A column to partition or order by, among `outputs`.
@@ -243,7 +271,65 @@ impl Lowering<'_> {
         top_n: &TopN<'_>,
     ) -> NodeIndex {
         let TopN { ranks, ranked, .. } = *top_n;
+        let at_once = partition.iter().any(|column| self.comes_at_once(node, *column));
         let input = self.builder.node(node);
+        let changelog = if at_once { input.changelog } else { Changelog::Changing };
+        let facts = self.ranked_facts(node, &partition, top_n, changelog, input.event_time.filter(|_| at_once));
+        let distribution = Distribution::Hash(partition.clone());
+        let op = Op::TopN { partition, order, ranks, ranked, at_once };
+        self.builder.add(op, vec![(node, distribution)], facts)
+    }
+
+    /// Adds the operator over the rows of `node`, as they are behind a window function. `partition` names the window too.
+    fn window_ranked(
+        &mut self,
+        node: NodeIndex,
+        window: Window,
+        partition: Vec<usize>,
+        order: Vec<SortColumn>,
+        top_n: &TopN<'_>,
+    ) -> Result<(NodeIndex, Option<Window>)> {
+        let [start, Some(end), Some(time)] = window.columns else {
+            return Err(Error::internal("a window's columns were lost"));
+        };
+        let time = EventTime { column: time, unit: window.time.unit };
+        let changelog = match self.emit {
+            Emit::OnClose if self.lateness == 0 => Changelog::AppendOnly,
+            Emit::OnClose | Emit::OnUpdate => Changelog::Changing,
+        };
+        let facts = || self.ranked_facts(node, &partition, top_n, changelog, Some(time));
+        let op = Op::WindowTopN(WindowTopN {
+            window: window.spec,
+            time,
+            assigned: Assigned { end, start: start.filter(|_| window.spec.shares_borders()) },
+            partition: partition.iter().copied().filter(|column| !window.columns.contains(&Some(*column))).collect(),
+            order,
+            ranks: top_n.ranks,
+            ranked: top_n.ranked,
+            emit: self.emit,
+            lateness: self.lateness,
+        });
+        let (ranked, fired) = (facts(), facts());
+        let mut node = self.builder.add(op, vec![(node, Distribution::Hash(partition.clone()))], ranked);
+        if let Some(every) = self.every {
+            node = self.early_firing(node, every, time, partition, fired);
+        }
+        self.has_window = true;
+        let window = Window { time, partition: Vec::new(), position: None, ..window };
+        Ok((node, (changelog == Changelog::AppendOnly).then_some(window)))
+    }
+
+    /// What is known of ranked rows.
+    fn ranked_facts(
+        &self,
+        input: NodeIndex,
+        partition: &[usize],
+        top_n: &TopN<'_>,
+        changelog: Changelog,
+        event_time: Option<EventTime>,
+    ) -> Facts {
+        let TopN { ranks, ranked, .. } = *top_n;
+        let input = self.builder.node(input);
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
         let rank = fields.len();
         if ranked {
@@ -251,21 +337,11 @@ impl Lowering<'_> {
         }
         let numbered = ranks.function == RankFunction::RowNumber;
         let unique_key = match (numbered, ranked) {
-            (true, _) if ranks.last <= ranks.first => Some(partition.clone()),
+            (true, _) if ranks.last <= ranks.first => Some(partition.to_vec()),
             (true, true) => Some(partition.iter().copied().chain([rank]).collect()),
             _ => input.unique_key.clone(),
         };
-        let at_once = partition.iter().any(|column| self.comes_at_once(node, *column));
-        let input = self.builder.node(node);
-        let facts = Facts {
-            fields,
-            changelog: if at_once { input.changelog } else { Changelog::Changing },
-            event_time: input.event_time.filter(|_| at_once),
-            unique_key,
-        };
-        let distribution = Distribution::Hash(partition.clone());
-        let op = Op::TopN { partition, order, ranks, ranked, at_once };
-        self.builder.add(op, vec![(node, distribution)], facts)
+        Facts { fields, changelog, event_time, unique_key }
     }
 
     /// Whether all rows with one value of this column come within one tick: it tells the window that they are the answer
@@ -275,7 +351,7 @@ impl Lowering<'_> {
         let below = node.inputs.first().map(|input| input.node);
         match (&node.op, below) {
             (Op::WindowAggregate { window, emit: Emit::OnClose, .. }, _) => {
-                let starts = matches!(window, WindowSpec::Tumble { .. }) && column == WindowColumn::Start.index();
+                let starts = window.is_tumbling() && column == WindowColumn::Start.index();
                 let ends = [WindowColumn::End, WindowColumn::Time].map(WindowColumn::index).contains(&column);
                 node.changelog == Changelog::AppendOnly && (starts || ends)
             }

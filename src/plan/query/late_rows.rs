@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr};
 use super::window::{Call, WindowFunctions, WindowNode, constant_interval};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
-use crate::plan::stream::WindowSpec;
+use crate::plan::stream::WindowKind;
 
 pub const LATE_ROWS: &str = "late_rows";
 
@@ -25,7 +25,7 @@ pub struct LateRowsNode {
     pub input: LogicalPlan,
     /// The event time, as a column of the input.
     pub time: Expr,
-    pub window: WindowSpec,
+    pub window: WindowKind,
     /// How long after its last instant a window takes rows, in microseconds.
     pub lateness: i64,
     /// Where the function stands in the statement, if known.
@@ -96,7 +96,7 @@ impl WindowFunctions {
         }
         let WindowNode { input, time, window, .. } =
             self.window(Call::of(window, call.span).map_err(here)?, context)?;
-        if let WindowSpec::Session { .. } = window {
+        if let WindowKind::Session { .. } = window {
             let hint = "Which session a row would join depends on the rows around it. Take a TUMBLE, HOP or CUMULATE.";
             return Err(here(Error::unsupported("LATE_ROWS of a SESSION is not supported", hint)));
         }

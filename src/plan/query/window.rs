@@ -22,7 +22,7 @@ use super::settle::fold;
 use super::typing::{literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
-use crate::plan::stream::WindowSpec;
+use crate::plan::stream::WindowKind;
 use crate::sql::ast::Length;
 use crate::sql::names::nearest;
 use crate::sql::places::Places;
@@ -38,7 +38,7 @@ pub struct WindowNode {
     pub input: LogicalPlan,
     /// The column that DESCRIPTOR names, as an expression over the input.
     pub time: Expr,
-    pub window: WindowSpec,
+    pub window: WindowKind,
     /// SESSION's PARTITION BY, as columns of the input.
     pub partition: Vec<Expr>,
     /// Where the function stands in the statement, if known.
@@ -56,7 +56,7 @@ impl WindowNode {
     fn try_new(
         input: LogicalPlan,
         time: Expr,
-        window: WindowSpec,
+        window: WindowKind,
         partition: Vec<Expr>,
         position: Option<usize>,
     ) -> Result<Self> {
@@ -251,20 +251,20 @@ impl Kind {
         ["data", "timecol"].into_iter().chain(self.lengths().iter().copied()).chain(offset).collect()
     }
 
-    fn window(self, lengths: &[i64], offset: i64) -> Result<WindowSpec, Error> {
+    fn window(self, lengths: &[i64], offset: i64) -> Result<WindowKind, Error> {
         let (window, windows) = match (self, lengths) {
-            (Kind::Tumble, [size]) => (WindowSpec::Tumble { size: *size, offset: offset.rem_euclid(*size) }, 1),
+            (Kind::Tumble, [size]) => (WindowKind::Tumble { size: *size, offset: offset.rem_euclid(*size) }, 1),
             (Kind::Hop, [slide, size]) => {
-                (WindowSpec::Hop { size: *size, slide: *slide, offset: offset.rem_euclid(*slide) }, size / slide)
+                (WindowKind::Hop { size: *size, slide: *slide, offset: offset.rem_euclid(*slide) }, size / slide)
             }
             (Kind::Cumulate, [step, size]) if step > size => {
                 let error = Error::new(SqlState::InvalidParameterValue, "the step of a CUMULATE exceeds its size");
                 return Err(error.with_hint("The step comes first, then the size."));
             }
             (Kind::Cumulate, [step, size]) => {
-                (WindowSpec::Cumulate { size: *size, step: *step, offset: offset.rem_euclid(*size) }, size / step)
+                (WindowKind::Cumulate { size: *size, step: *step, offset: offset.rem_euclid(*size) }, size / step)
             }
-            (Kind::Session, [gap]) => (WindowSpec::Session { gap: *gap }, 1),
+            (Kind::Session, [gap]) => (WindowKind::Session { gap: *gap }, 1),
             _ => return Err(Error::internal("a window function lost an argument")),
         };
         if windows > MAX_WINDOWS_A_ROW {

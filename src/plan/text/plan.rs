@@ -17,8 +17,8 @@ use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind, Keeps, Node, Op,
-    SortColumn, StreamPlan, Target, WindowSpec,
+    AggregateCall, Assigned, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind, Keeps,
+    Node, Op, Ranks, SortColumn, StreamPlan, Target, WindowKind, WindowSpec, WindowTopN,
 };
 use crate::types::SqlType;
 
@@ -99,15 +99,27 @@ fn time_text(time: EventTime) -> String {
 }
 
 fn window_text(window: &WindowSpec) -> String {
-    match window {
-        WindowSpec::Tumble { size, offset } => format!("tumble {size} offset {offset}"),
-        WindowSpec::Local { size, offset, zone } => {
-            format!("tumble {size} offset {offset} zone {}", name(zone.name()))
-        }
-        WindowSpec::Hop { size, slide, offset } => format!("hop {size} slide {slide} offset {offset}"),
-        WindowSpec::Cumulate { size, step, offset } => format!("cumulate {size} step {step} offset {offset}"),
-        WindowSpec::Session { gap } => format!("session {gap}"),
-    }
+    let kind = match window.kind {
+        WindowKind::Tumble { size, offset } => format!("tumble {size} offset {offset}"),
+        WindowKind::Hop { size, slide, offset } => format!("hop {size} slide {slide} offset {offset}"),
+        WindowKind::Cumulate { size, step, offset } => format!("cumulate {size} step {step} offset {offset}"),
+        WindowKind::Session { gap } => format!("session {gap}"),
+    };
+    let zone = window.zone.map_or_else(String::new, |zone| format!(" zone {}", name(zone.name())));
+    format!("{kind}{zone}")
+}
+
+fn assigned_text(assigned: Option<Assigned>) -> String {
+    let Some(Assigned { end, start }) = assigned else { return String::new() };
+    format!(" assigned {end}{}", start.map(|start| format!(" from {start}")).unwrap_or_default())
+}
+
+fn emit_text(emit: Emit, lateness: i64) -> String {
+    let emit = match emit {
+        Emit::OnClose => "on_close",
+        Emit::OnUpdate => "on_update",
+    };
+    format!("emit {emit}{}", lateness_text(lateness))
 }
 
 fn lateness_text(lateness: i64) -> String {
@@ -141,16 +153,12 @@ fn op_text(op: &Op) -> Result<String> {
         }
         Op::Aggregate { keys, aggregates } => format!("aggregate keys {keys:?} {}", calls_text(aggregates)),
         Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => format!(
-            "window_aggregate {} {} keys {keys:?} {} emit {}{}{}",
+            "window_aggregate {} {} keys {keys:?} {} {}{}",
             window_text(window),
             time_text(*time),
             calls_text(aggregates),
-            match emit {
-                Emit::OnClose => "on_close",
-                Emit::OnUpdate => "on_update",
-            },
-            lateness_text(*lateness),
-            assigned.map(|column| format!(" assigned {column}")).unwrap_or_default(),
+            emit_text(*emit, *lateness),
+            assigned_text(*assigned),
         ),
         Op::Normalize { key, place } => format!("normalize key {key:?} place {place}"),
         Op::Upsert { key, keeps, latest, with_before } => format!(
@@ -166,15 +174,21 @@ fn op_text(op: &Op) -> Result<String> {
         Op::Join { kind, on, condition } => join_text(*kind, on, condition.as_ref())?,
         Op::Union => "union".into(),
         Op::ProcessingTime => "processing_time".into(),
-        Op::TopN { partition, order, ranks, ranked, at_once } => format!(
-            "top_n {} {} to {} partition {partition:?} order [{}]{}{}",
-            ranks.function.name(),
-            ranks.first,
-            ranks.last,
-            order.iter().map(sort_text).collect::<Vec<_>>().join(", "),
-            if *ranked { " ranked" } else { "" },
-            if *at_once { " at_once" } else { "" },
-        ),
+        Op::TopN { partition, order, ranks, ranked, at_once } => {
+            let ranking = ranking_text(*ranks, partition, order, *ranked);
+            format!("top_n {ranking}{}", if *at_once { " at_once" } else { "" })
+        }
+        Op::WindowTopN(top_n) => {
+            let WindowTopN { window, time, assigned, partition, order, ranks, ranked, emit, lateness } = top_n;
+            format!(
+                "window_top_n {} {} {} {}{}",
+                window_text(window),
+                time_text(*time),
+                ranking_text(*ranks, partition, order, *ranked),
+                emit_text(*emit, *lateness),
+                assigned_text(Some(*assigned)),
+            )
+        }
         Op::IntervalJoin(join) => interval_join_text(join)?,
     })
 }
@@ -185,6 +199,13 @@ fn join_text(kind: JoinKind, on: &[JoinKey], condition: Option<&Scalar>) -> Resu
         None => String::new(),
     };
     Ok(format!("join {kind} {}{condition}", join_keys_text(on)))
+}
+
+fn ranking_text(ranks: Ranks, partition: &[usize], order: &[SortColumn], ranked: bool) -> String {
+    let Ranks { function, first, last } = ranks;
+    let order = order.iter().map(sort_text).collect::<Vec<_>>().join(", ");
+    let ranked = if ranked { " ranked" } else { "" };
+    format!("{} {first} to {last} partition {partition:?} order [{order}]{ranked}", function.name())
 }
 
 fn sort_text(sort: &SortColumn) -> String {

@@ -14,9 +14,9 @@ use crate::change::key::Direction;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Scalar;
 use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey, JoinKind,
-    Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn, StreamPlan, Target,
-    WindowSpec, pair_schema,
+    AggregateCall, AggregateFunction, Assigned, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey,
+    JoinKind, Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn,
+    StreamPlan, Target, WindowKind, WindowSpec, WindowTopN, pair_schema,
 };
 
 impl StreamPlan {
@@ -133,9 +133,9 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
             within(keys) && calls(aggregates) && output_width == keys.len() + aggregates.len()
         }
         Op::WindowAggregate { time, keys, aggregates, assigned, .. } => {
-            let end = |column: &usize| is_time(input, &EventTime { column: *column, unit: time.unit });
+            let is_border = |column: usize| is_time(input, &EventTime { column, unit: time.unit });
             within(keys)
-                && assigned.iter().all(end)
+                && assigned.is_none_or(|a| is_border(a.end) && a.start.is_none_or(is_border))
                 && calls(aggregates)
                 && is_time(input, time)
                 && output_width == 3 + keys.len() + aggregates.len()
@@ -162,6 +162,13 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         }),
         Op::TopN { partition, order, ranked, .. } => {
             within(partition) && order.iter().all(|o| o.column < width) && output_width == width + usize::from(*ranked)
+        }
+        Op::WindowTopN(WindowTopN { time, assigned, partition, order, ranked, .. }) => {
+            let is_border = |column: usize| is_time(input, &EventTime { column, unit: time.unit });
+            within(partition)
+                && order.iter().all(|o| o.column < width)
+                && [time.column, assigned.end].into_iter().chain(assigned.start).all(is_border)
+                && output_width == width + usize::from(*ranked)
         }
         Op::IntervalJoin(join) => {
             let right = inputs.get(1).copied();
@@ -270,25 +277,30 @@ impl Reader<'_> {
     }
 
     fn window(&mut self) -> Result<WindowSpec> {
-        let window = if self.lexer.word("session") {
-            WindowSpec::Session { gap: self.length()? }
+        let kind = if self.lexer.word("session") {
+            WindowKind::Session { gap: self.length()? }
         } else if self.lexer.word("hop") {
             let size = self.length()?;
             self.lexer.require_word("slide")?;
-            WindowSpec::Hop { size, slide: self.length()?, offset: self.offset()? }
+            WindowKind::Hop { size, slide: self.length()?, offset: self.offset()? }
         } else if self.lexer.word("cumulate") {
             let size = self.length()?;
             self.lexer.require_word("step")?;
-            WindowSpec::Cumulate { size, step: self.length()?, offset: self.offset()? }
+            WindowKind::Cumulate { size, step: self.length()?, offset: self.offset()? }
         } else {
             self.lexer.require_word("tumble")?;
-            let (size, offset) = (self.length()?, self.offset()?);
-            match self.zone()? {
-                Some(zone) => WindowSpec::Local { size, offset, zone },
-                None => WindowSpec::Tumble { size, offset },
-            }
+            WindowKind::Tumble { size: self.length()?, offset: self.offset()? }
         };
-        Ok(window)
+        Ok(WindowSpec { kind, zone: self.zone()? })
+    }
+
+    fn assigned(&mut self) -> Result<Option<Assigned>> {
+        if !self.lexer.word("assigned") {
+            return Ok(None);
+        }
+        let end = self.lexer.integer()?;
+        let start = if self.lexer.word("from") { Some(self.lexer.integer()?) } else { None };
+        Ok(Some(Assigned { end, start }))
     }
 
     fn length(&mut self) -> Result<i64> {
@@ -374,7 +386,7 @@ impl Reader<'_> {
             let (keys, aggregates) = (self.keys()?, self.calls()?);
             let emit = self.emit()?;
             let lateness = self.lateness()?;
-            let assigned = if self.lexer.word("assigned") { Some(self.lexer.integer()?) } else { None };
+            let assigned = self.assigned()?;
             return Ok(Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned });
         }
         if lexer.word("normalize") {
@@ -391,7 +403,16 @@ impl Reader<'_> {
             return Ok(Op::Upsert { key, keeps, latest, with_before: self.lexer.word("with_before") });
         }
         if lexer.word("top_n") {
-            return self.top_n();
+            let (ranks, partition, order, ranked) = self.ranking()?;
+            return Ok(Op::TopN { partition, order, ranks, ranked, at_once: self.lexer.word("at_once") });
+        }
+        if lexer.word("window_top_n") {
+            let (window, time) = (self.window()?, self.time()?);
+            let (ranks, partition, order, ranked) = self.ranking()?;
+            let (emit, lateness) = (self.emit()?, self.lateness()?);
+            let Some(assigned) = self.assigned()? else { return Err(self.lexer.unexpected("\"assigned\"")) };
+            let top_n = WindowTopN { window, time, assigned, partition, order, ranks, ranked, emit, lateness };
+            return Ok(Op::WindowTopN(top_n));
         }
         if lexer.word("interval_join") {
             return Ok(Op::IntervalJoin(self.interval_join()?));
@@ -447,7 +468,7 @@ impl Reader<'_> {
         })
     }
 
-    fn top_n(&mut self) -> Result<Op> {
+    fn ranking(&mut self) -> Result<(Ranks, Vec<usize>, Vec<SortColumn>, bool)> {
         let mark = self.lexer.mark();
         let Some(function) = RankFunction::by_name(&self.lexer.name()?) else {
             self.lexer.reset(mark);
@@ -474,8 +495,7 @@ impl Reader<'_> {
             }
             Ok(SortColumn { column, direction: Direction { descending, nulls_first } })
         })?;
-        let (ranked, at_once) = (self.lexer.word("ranked"), self.lexer.word("at_once"));
-        Ok(Op::TopN { partition, order, ranks, ranked, at_once })
+        Ok((ranks, partition, order, self.lexer.word("ranked")))
     }
 
     fn keys(&mut self) -> Result<Vec<usize>> {
