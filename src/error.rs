@@ -82,8 +82,10 @@ sql_states! {
     DuplicateTable = "42P07",
     InvalidTableDefinition = "42P16",
     IndeterminateDatatype = "42P18",
+    ProgramLimitExceeded = "54000",
     /// Nested deeper than the parser goes.
     StatementTooComplex = "54001",
+    TooManyArguments = "54023",
     ObjectNotInPrerequisiteState = "55000",
     CantChangeRuntimeParam = "55P02",
     ConfigurationLimitExceeded = "53400",

@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 use super::Operator;
 use super::aggregate::Aggregate;
 use super::early_firing::EarlyFiring;
+use super::expand::Expand;
 use super::filter::Filter;
 use super::group::Calls;
 use super::interval_join::IntervalJoin;
@@ -52,6 +53,7 @@ pub fn build(
         }
         Op::Window { window, time } => Box::new(Window::new(Slices::new(window)?, *time, &node.schema)),
         Op::LateRows { window, time, lateness } => Box::new(LateRows::new(Slices::new(window)?, *time, *lateness)),
+        Op::Expand { columns, keys, sets } => Box::new(Expand::new(columns, keys, sets, &node.schema)),
         Op::EarlyFiring { every, time, keys } => {
             Box::new(EarlyFiring::new(table, *every, *time, keys, &node.schema, state)?)
         }

@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::accumulator::{self, Accumulator, Input, Sign};
 use crate::change::ChangeBatch;
 use crate::change::bytes::Reader;
+use crate::change::key::Keys;
+use crate::change::row::encode_rows;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, Changelog};
 use crate::state::Values;
@@ -176,10 +178,21 @@ impl Values for Groups {
     }
 }
 
+/// Arrow compares no arrays.
+fn encode_column(column: &ArrayRef) -> Result<Keys> {
+    let schema = Schema::new(vec![Field::new("answer", column.data_type().clone(), true)]);
+    encode_rows(&RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(column)])?)
+}
+
 /// For each row whether two columns of answers differ in it.
 pub fn differ(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
     let mut differ = vec![false; rows];
     for (old, new) in old.iter().zip(new) {
+        if old.data_type().is_nested() {
+            let (old, new) = (encode_column(old)?, encode_column(new)?);
+            differ.iter_mut().enumerate().for_each(|(row, differ)| *differ |= old.get(row) != new.get(row));
+            continue;
+        }
         let same: BooleanArray = arrow::compute::kernels::cmp::not_distinct(old, new)?;
         for (differ, same) in differ.iter_mut().zip(same.values().iter()) {
             *differ |= !same;

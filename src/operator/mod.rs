@@ -12,7 +12,7 @@
 //! Where things are:
 //!
 //! - [`build()`] makes the operator of a plan's node; [`Checked`] holds any operator to the contract, in tests.
-//! - `filter`, `project`, `window`, `late_rows`, `union` work on each batch as it comes, in `chunks`.
+//! - `filter`, `project`, `window`, `late_rows`, `expand`, `union` work on each batch as it comes, in `chunks`.
 //! - `aggregate` and `window_aggregate` combine a tick's rows by key (`combine`), merge them into state as `group`s of
 //!   `accumulator` columns, and emit what changed (`net`) or what closed; so does `sliding_aggregate` for HOP and
 //!   CUMULATE that answer once. `slices` cuts event time (by the
@@ -41,6 +41,7 @@ mod checked;
 mod chunks;
 mod combine;
 mod early_firing;
+mod expand;
 mod filter;
 mod group;
 mod interval_join;

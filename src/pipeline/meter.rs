@@ -101,6 +101,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Window { .. } => "window",
         Op::ProcessingTime => "processing time",
         Op::LateRows { .. } => "late rows",
+        Op::Expand { .. } => "expand",
         Op::EarlyFiring { .. } => "early firing",
         Op::Aggregate { .. } => "aggregate",
         Op::WindowAggregate { .. } => "window aggregate",

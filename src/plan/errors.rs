@@ -211,6 +211,9 @@ fn plan_error(message: &str) -> Error {
         let name = message.split(" AS ").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("?");
         return duplicate_column(visible(name.trim()));
     }
+    if message.starts_with("Argument ") && message.contains(" to grouping function is not in grouping columns ") {
+        return super::lower::not_a_key();
+    }
     if message.contains("nested aggregate") || message.contains("cannot be nested") {
         return Error::new(SqlState::GroupingError, "aggregate function calls cannot be nested");
     }

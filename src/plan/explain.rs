@@ -7,8 +7,9 @@ use super::Scalar;
 use super::state::{duration, shifted, state_of};
 use super::stream::{
     AggregateCall, Changelog, Distribution, Emit, IntervalJoin, JoinKey, JoinKind, Keeps, Node, NodeIndex, Op,
-    RankFunction, Ranks, SortColumn, StreamPlan, Target, WindowKind, WindowSpec,
+    RankFunction, Ranks, SortColumn, StreamPlan, Target, WindowKind, WindowSpec, leaves_out,
 };
+use super::text::expr::string;
 
 /// The plan as people read it, one line after the other.
 pub fn explain(plan: &StreamPlan) -> String {
@@ -128,6 +129,7 @@ fn title(node: &Node, inputs: &[&Node]) -> String {
         Op::Window { .. } => "Window".into(),
         Op::ProcessingTime => "Processing Time".into(),
         Op::LateRows { .. } => "Late Rows".into(),
+        Op::Expand { .. } => "Expand".into(),
         Op::EarlyFiring { .. } => "Early Firing".into(),
         Op::Aggregate { keys, .. } if keys.is_empty() => "Aggregate".into(),
         Op::Aggregate { keys, .. } => format!("Aggregate by {}", keys_of(inputs, keys)),
@@ -219,6 +221,7 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
             }
             lines
         }
+        Op::Expand { keys, sets, .. } => vec![format!("Grouping sets: {}", grouping_sets(keys, sets, inputs))],
         Op::EarlyFiring { every, .. } => {
             vec![format!("Emits: open windows every {} of event time, each again when it closes", duration(*every))]
         }
@@ -247,6 +250,14 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
     }
 }
 
+fn grouping_sets(keys: &[usize], sets: &[i64], inputs: &[&Node]) -> String {
+    let kept = |set: i64| {
+        let kept = keys.iter().enumerate().filter(|(place, _)| !leaves_out(set, *place, keys.len()));
+        keys_of(inputs, &kept.map(|(_, key)| *key).collect::<Vec<_>>())
+    };
+    sets.iter().map(|set| kept(*set)).collect::<Vec<_>>().join(", ")
+}
+
 fn upserts(keeps: Keeps, latest: Option<String>, with_before: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if keeps != Keeps::Nothing {
@@ -271,6 +282,16 @@ fn emits(emit: Emit, lateness: i64) -> impl Iterator<Item = String> {
     std::iter::once(emits).chain(late)
 }
 
+fn sorted(sort: &SortColumn, name: impl Fn(usize) -> String) -> String {
+    let direction = if sort.direction.descending { " DESC" } else { "" };
+    let nulls = match (sort.direction.nulls_first, sort.direction.descending) {
+        (true, false) => " NULLS FIRST",
+        (false, true) => " NULLS LAST",
+        _ => "",
+    };
+    format!("{}{direction}{nulls}", name(sort.column))
+}
+
 fn top_n(order: &[SortColumn], ranks: Ranks, inputs: &[&Node]) -> impl Iterator<Item = String> {
     let Ranks { function, first, last } = ranks;
     let what = match function {
@@ -281,18 +302,7 @@ fn top_n(order: &[SortColumn], ranks: Ranks, inputs: &[&Node]) -> impl Iterator<
     let mut lines = Vec::new();
     if !order.is_empty() {
         let name = |index: usize| inputs.first().map(|i| column(i, index)).unwrap_or_default();
-        let order: Vec<String> = order
-            .iter()
-            .map(|sort| {
-                let direction = if sort.direction.descending { " DESC" } else { "" };
-                let nulls = match (sort.direction.nulls_first, sort.direction.descending) {
-                    (true, false) => " NULLS FIRST",
-                    (false, true) => " NULLS LAST",
-                    _ => "",
-                };
-                format!("{}{direction}{nulls}", name(sort.column))
-            })
-            .collect();
+        let order: Vec<String> = order.iter().map(|sort| sorted(sort, name)).collect();
         lines.push(format!("Order: {}", order.join(", ")));
     }
     lines.push(match (first, last) {
@@ -332,7 +342,14 @@ fn calls(calls: &[AggregateCall], inputs: &[&Node]) -> Vec<String> {
             let argument = call.argument.map_or("*".into(), name);
             let filter = call.filter.map(|f| format!(" FILTER (WHERE {})", name(f))).unwrap_or_default();
             let distinct = if call.distinct { "DISTINCT " } else { "" };
-            format!("{}({distinct}{argument}){filter}", call.function)
+            let separator = call.separator.as_ref().map(|s| format!(", {}", string(s))).unwrap_or_default();
+            let order = match call.order.as_slice() {
+                [] => String::new(),
+                order => {
+                    format!(" ORDER BY {}", order.iter().map(|sort| sorted(sort, name)).collect::<Vec<_>>().join(", "))
+                }
+            };
+            format!("{}({distinct}{argument}{separator}{order}){filter}", call.function)
         })
         .collect();
     if calls.is_empty() { Vec::new() } else { vec![format!("Computes: {}", calls.join(", "))] }

@@ -40,7 +40,7 @@ pub use state::{StateBound, StateInfo, state_of};
 pub use stream::{
     AggregateCall, AggregateFunction, Assigned, Changelog, Distribution, Emit, EventTime, Input, IntervalJoin, JoinKey,
     JoinKind, Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn,
-    StreamPlan, Target, WindowKind, WindowSpec, WindowTopN, pair_schema,
+    StreamPlan, Target, WindowKind, WindowSpec, WindowTopN, leaves_out, pair_schema,
 };
 pub use zone::Zone;
 

@@ -40,10 +40,16 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
                 [] => "one entry".to_string(),
                 columns => format!("one entry for each ({})", columns.join(", ")),
             };
-            let distinct = names(&distinct_arguments(aggregates));
-            let keeps = format!("{entry}{}", with_distinct(&distinct));
+            let keeps = format!("{entry}{}", with_values(aggregates, names));
+            let distinct = names(&arguments(aggregates, |call| call.distinct));
             columns.extend(distinct.into_iter().filter(|d| !names(keys).contains(d)));
-            let bound = if columns.is_empty() { StateBound::OneRow } else { StateBound::Unbounded { columns } };
+            let bound = if aggregates.iter().any(keeps_every_value) {
+                StateBound::InputRows
+            } else if columns.is_empty() {
+                StateBound::OneRow
+            } else {
+                StateBound::Unbounded { columns }
+            };
             Some(StateInfo { keeps, bound })
         }
         Op::WindowAggregate { window, keys, aggregates, emit, lateness, assigned, .. } => {
@@ -55,8 +61,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
                 _ => "open window",
             };
             columns.insert(0, of.into());
-            let distinct = with_distinct(&names(&distinct_arguments(aggregates)));
-            let keeps = format!("one entry for each ({}){distinct}", columns.join(", "));
+            let keeps = format!("one entry for each ({}){}", columns.join(", "), with_values(aggregates, names));
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
         Op::EarlyFiring { keys, .. } => {
@@ -91,6 +96,7 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         | Op::Window { .. }
         | Op::ProcessingTime
         | Op::LateRows { .. }
+        | Op::Expand { .. }
         | Op::Union => None,
         Op::IntervalJoin(join) => {
             let column = |input: usize, at: usize| {
@@ -116,19 +122,26 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
     }
 }
 
-/// The columns of which calls keep every distinct value.
-fn distinct_arguments(calls: &[AggregateCall]) -> Vec<usize> {
-    let mut columns: Vec<usize> = calls.iter().filter(|call| call.distinct).filter_map(|call| call.argument).collect();
+/// Every value counts, as often as it comes.
+fn keeps_every_value(call: &AggregateCall) -> bool {
+    call.function.collects() && !call.distinct
+}
+
+fn arguments(calls: &[AggregateCall], of: impl Fn(&AggregateCall) -> bool) -> Vec<usize> {
+    let mut columns: Vec<usize> = calls.iter().filter(|call| of(call)).filter_map(|call| call.argument).collect();
     columns.sort_unstable();
     columns.dedup();
     columns
 }
 
-fn with_distinct(columns: &[String]) -> String {
-    match columns {
+/// The columns of which calls keep values: the distinct ones, or all.
+fn with_values(calls: &[AggregateCall], names: impl Fn(&[usize]) -> Vec<String>) -> String {
+    let with = |what: &str, columns: Vec<usize>| match names(&columns).as_slice() {
         [] => String::new(),
-        columns => format!(", with the distinct values of {}", columns.join(" and of ")),
-    }
+        columns => format!(", with {what} of {}", columns.join(" and of ")),
+    };
+    let distinct = with("the distinct values", arguments(calls, |call| call.distinct));
+    distinct + &with("all values", arguments(calls, keeps_every_value))
 }
 
 /// Over append-only input a row beyond the last rank can never come back; over changing input it can.

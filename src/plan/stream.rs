@@ -123,6 +123,13 @@ pub enum Op {
         /// What else names a group.
         keys: Vec<usize>,
     },
+    /// In front of the aggregate of GROUPING SETS: each row once for each set. Output: `columns` of the input, then `keys`, null
+    /// where the set leaves one out, then the set's number. See [`leaves_out`].
+    Expand {
+        columns: Vec<usize>,
+        keys: Vec<usize>,
+        sets: Vec<i64>,
+    },
     /// GROUP BY without a window. Output: keys, then one column an aggregate.
     Aggregate {
         keys: Vec<usize>,
@@ -280,6 +287,13 @@ pub struct JoinKey {
 pub fn pair_schema(left: &SchemaRef, right: &SchemaRef) -> SchemaRef {
     let fields = left.fields().iter().chain(right.fields()).map(|f| f.as_ref().clone());
     Arc::new(Schema::new(unique_names(fields.collect())))
+}
+
+/// Whether a grouping set leaves out the key at `place` of `keys`: the lowest bits of the set's number say so, the last key's
+/// first. What stands above tells equal sets apart.
+pub fn leaves_out(set: i64, place: usize, keys: usize) -> bool {
+    let bit = keys.saturating_sub(1 + place);
+    set >> bit & 1 == 1
 }
 
 /// Fields with a number behind each name that was there before.
@@ -476,6 +490,22 @@ pub struct AggregateCall {
     pub distinct: bool,
     /// Boolean column of the input: rows where it is not true do not count.
     pub filter: Option<usize>,
+    /// ORDER BY within the call, of those that [collect](AggregateFunction::collects).
+    pub order: Vec<SortColumn>,
+    /// What string_agg puts between two texts.
+    pub separator: Option<String>,
+}
+
+impl AggregateCall {
+    pub fn new(function: AggregateFunction, argument: Option<usize>) -> Self {
+        AggregateCall { function, argument, distinct: false, filter: None, order: Vec::new(), separator: None }
+    }
+
+    /// The columns of the input that it reads.
+    pub fn columns_mut(&mut self) -> impl Iterator<Item = &mut usize> {
+        let order = self.order.iter_mut().map(|by| &mut by.column);
+        self.argument.iter_mut().chain(&mut self.filter).chain(order)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -491,10 +521,13 @@ pub enum AggregateFunction {
     StddevPop,
     VarSamp,
     VarPop,
+    StringAgg,
+    ArrayAgg,
+    ApproxCountDistinct,
 }
 
 impl AggregateFunction {
-    pub const ALL: [AggregateFunction; 11] = [
+    pub const ALL: [AggregateFunction; 14] = [
         AggregateFunction::Count,
         AggregateFunction::Sum,
         AggregateFunction::Min,
@@ -506,6 +539,9 @@ impl AggregateFunction {
         AggregateFunction::StddevPop,
         AggregateFunction::VarSamp,
         AggregateFunction::VarPop,
+        AggregateFunction::StringAgg,
+        AggregateFunction::ArrayAgg,
+        AggregateFunction::ApproxCountDistinct,
     ];
 }
 
@@ -523,6 +559,9 @@ impl fmt::Display for AggregateFunction {
             AggregateFunction::StddevPop => "stddev_pop",
             AggregateFunction::VarSamp => "var_samp",
             AggregateFunction::VarPop => "var_pop",
+            AggregateFunction::StringAgg => "string_agg",
+            AggregateFunction::ArrayAgg => "array_agg",
+            AggregateFunction::ApproxCountDistinct => "approx_count_distinct",
         })
     }
 }

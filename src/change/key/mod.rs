@@ -130,9 +130,23 @@ impl KeyCodec {
         Ok(KeyCodec { columns, stride })
     }
 
+    /// Whether a key tells all of its values: not of floats (-0 is 0) and intervals (a month is 30 days).
+    pub fn is_exact(&self) -> bool {
+        self.columns.iter().all(|(_, data_type)| is_exact(data_type))
+    }
+
     /// Bytes of every key, if all columns are of fixed width.
     pub fn stride(&self) -> Option<usize> {
         self.stride
+    }
+}
+
+fn is_exact(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float32 | DataType::Float64 | DataType::Interval(_) => false,
+        DataType::List(item) => is_exact(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_exact(field.data_type())),
+        _ => true,
     }
 }
 

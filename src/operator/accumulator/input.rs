@@ -6,10 +6,12 @@ use arrow::datatypes::DataType;
 
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result};
-use crate::plan::AggregateCall;
+use crate::plan::{AggregateCall, AggregateFunction};
 
 pub struct Input<'a> {
     argument: Option<&'a ArrayRef>,
+    /// The columns of ORDER BY.
+    order: Vec<ArrayRef>,
     /// Rows that count; none: all.
     counts: Option<BooleanBuffer>,
     weights: Option<&'a [i64]>,
@@ -22,7 +24,8 @@ impl<'a> Input<'a> {
         let column =
             |at: usize| batch.rows().columns().get(at).ok_or_else(|| Error::internal("no such aggregate column"));
         let argument = call.argument.map(column).transpose()?;
-        let not_null = argument.and_then(|a| a.logical_nulls()).map(|n| n.into_inner());
+        let keeps_nulls = call.function == AggregateFunction::ArrayAgg;
+        let not_null = argument.filter(|_| !keeps_nulls).and_then(|a| a.logical_nulls()).map(|n| n.into_inner());
         let passes = match call.filter.map(column).transpose()? {
             None => None,
             Some(filter) if *filter.data_type() == DataType::Boolean => {
@@ -35,17 +38,23 @@ impl<'a> Input<'a> {
             (Some(a), Some(b)) => Some(&a & &b),
             (a, b) => a.or(b),
         };
-        Ok(Input { argument, counts, weights: batch.weights().map(|w| w.as_ref()) })
+        let order = call.order.iter().map(|by| column(by.column).cloned()).collect::<Result<_>>()?;
+        Ok(Input { argument, order, counts, weights: batch.weights().map(|w| w.as_ref()) })
     }
 
     /// Values that all count.
     pub fn weighted(argument: &'a ArrayRef, weights: &'a [i64]) -> Self {
-        Input { argument: Some(argument), counts: None, weights: Some(weights) }
+        Input { argument: Some(argument), order: Vec::new(), counts: None, weights: Some(weights) }
     }
 
     /// The argument; a call without one must not ask.
     pub fn argument(&self) -> Result<&'a ArrayRef> {
         self.argument.ok_or_else(|| Error::internal("an aggregate misses its argument"))
+    }
+
+    /// The columns of ORDER BY within the call.
+    pub fn order(&self) -> &[ArrayRef] {
+        &self.order
     }
 
     /// Calls `each` with row, slot and weight of every row that counts.

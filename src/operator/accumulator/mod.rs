@@ -7,13 +7,15 @@
 //! 4. All are [`column::Accumulated`], over a [`column::Kind`] that says what one slot's cell is:
 //!    [`count`], [`sum`] (integers and numerics), [`float`] over [`exact`] sums, [`extremum`] (MIN and MAX of append-only
 //!    input) and [`retractable`] (MIN and MAX with retraction), both over the [`domain`]s of comparable types,
-//!    [`boolean`] (bool_and, bool_or), and [`variance`] and [`float_variance`] (standard deviations too).
+//!    [`boolean`] (bool_and, bool_or), [`variance`] and [`float_variance`] (standard deviations too),
+//!    [`collect`] (string_agg and array_agg), and [`sketch`] (approx_count_distinct).
 //! 5. But for [`distinct`]: it stands in front of one of them, and shows it each value once.
 //!
 //! Invariants: a row added with weight w and then with -w leaves the answer as it was; the answer depends neither on the
 //! order of rows nor on how they were spread over accumulators that were merged.
 
 mod boolean;
+mod collect;
 mod column;
 mod count;
 mod distinct;
@@ -25,6 +27,7 @@ mod float_variance;
 mod input;
 mod numbers;
 mod retractable;
+mod sketch;
 mod sum;
 mod values;
 mod variance;
@@ -99,6 +102,7 @@ pub fn create(
 ) -> Result<Box<dyn Accumulator>> {
     use AggregateFunction as F;
     if call.distinct
+        && !call.function.collects()
         && let Some(values) = argument
     {
         let plain = AggregateCall { distinct: false, ..call.clone() };
@@ -116,6 +120,15 @@ pub fn create(
         }
         (F::BoolAnd | F::BoolOr, Some(DataType::Boolean)) => {
             (*result == DataType::Boolean).then(|| boolean::create(call.function == F::BoolAnd))
+        }
+        (F::ApproxCountDistinct, Some(argument)) if *result == DataType::Int64 => {
+            return sketch::create(argument, changelog);
+        }
+        (F::StringAgg, Some(DataType::Utf8View)) if *result == DataType::Utf8View => {
+            return collect::create(call, &DataType::Utf8View, result);
+        }
+        (F::ArrayAgg, Some(argument)) if matches!(result, DataType::List(item) if item.data_type() == argument) => {
+            return collect::create(call, argument, result);
         }
         (function, Some(argument)) => variance::Spread::of(function).and_then(|spread| {
             variance::create(spread, argument, result).or_else(|| float_variance::create(spread, argument, result))

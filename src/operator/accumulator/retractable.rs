@@ -34,16 +34,12 @@ impl<D: Domain> Kind for RetractableExtremum<D> {
     }
 
     fn merge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
-        other.iter().for_each(|(value, count)| {
-            cell.add(D::lend(value), count);
-        });
+        cell.add_all(other);
         Ok(())
     }
 
     fn unmerge(&self, cell: &mut Self::Cell, other: &Self::Cell) -> Result<()> {
-        other.iter().for_each(|(value, count)| {
-            cell.add(D::lend(value), count.wrapping_neg());
-        });
+        cell.take_all(other);
         Ok(())
     }
 

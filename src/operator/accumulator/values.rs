@@ -1,4 +1,5 @@
-//! All values of a slot, in order, each with how often it came: what MIN and MAX with retraction and DISTINCT keep.
+//! All values of a slot, in order, each with how often it came: what MIN and MAX with retraction, DISTINCT, and string_agg and
+//! array_agg keep.
 
 use super::domain::Domain;
 use crate::change::bytes::{Reader, put_varint};
@@ -37,6 +38,18 @@ impl<D: Domain> ValuesCell<D> {
             self.owned_bytes = self.owned_bytes.saturating_sub(D::heap_bytes(&D::keep(value)));
         }
         now
+    }
+
+    pub fn add_all(&mut self, other: &Self) {
+        other.iter().for_each(|(value, count)| {
+            self.add(D::lend(value), count);
+        });
+    }
+
+    pub fn take_all(&mut self, other: &Self) {
+        other.iter().for_each(|(value, count)| {
+            self.add(D::lend(value), count.wrapping_neg());
+        });
     }
 
     /// In ascending order, with their counts; a count may be negative for a while.

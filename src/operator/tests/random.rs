@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondTyp
 
 use super::*;
 use crate::change::consolidate::consolidate;
+use crate::change::key::Direction;
 use crate::operator::wall_clock::WallClock;
-use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, WindowKind, WindowSpec};
+use crate::plan::{AggregateCall, AggregateFunction, Emit, EventTime, SortColumn, WindowKind, WindowSpec};
 
 /// SplitMix64: enough to make tests differ, and the same everywhere.
 pub(super) struct Random(pub u64);
@@ -57,8 +58,9 @@ pub(super) fn input_schema() -> SchemaRef {
 
 pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
     use AggregateFunction as F;
-    let call = |function, argument, filter| AggregateCall { function, argument, distinct: false, filter };
-    let distinct = |function, argument, filter| AggregateCall { function, argument, distinct: true, filter };
+    let call = |function, argument, filter| AggregateCall { filter, ..AggregateCall::new(function, argument) };
+    let distinct =
+        |function, argument, filter| AggregateCall { filter, distinct: true, ..AggregateCall::new(function, argument) };
     let calls = vec![
         call(F::Count, None, None),
         call(F::Count, Some(1), Some(3)),
@@ -77,6 +79,12 @@ pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
         call(F::VarSamp, Some(1), Some(3)),
         distinct(F::StddevPop, Some(1), None),
         call(F::StddevSamp, Some(2), None),
+        AggregateCall {
+            order: vec![SortColumn { column: 1, direction: Direction { descending: true, nulls_first: true } }],
+            separator: Some(", ".into()),
+            ..call(F::StringAgg, Some(0), Some(3))
+        },
+        AggregateCall { separator: Some("+".into()), ..distinct(F::StringAgg, Some(0), None) },
     ];
     let types = vec![
         ("count", SqlType::BigInt),
@@ -96,6 +104,8 @@ pub(super) fn calls() -> (Vec<AggregateCall>, Vec<(&'static str, SqlType)>) {
         ("var_v", SqlType::Numeric(38, 16)),
         ("stddev_distinct_v", SqlType::Numeric(38, 16)),
         ("stddev_f", SqlType::Double),
+        ("keys_by_v", SqlType::Text),
+        ("distinct_keys", SqlType::Text),
     ];
     (calls, types)
 }
@@ -126,6 +136,10 @@ pub(super) fn answer(rows: &[&Row]) -> Vec<String> {
     distinct_floats.sort_by(f64::total_cmp);
     distinct_floats.dedup();
     let average = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let keys: BTreeSet<&str> = rows.iter().filter_map(|r| r.key.as_deref()).collect();
+    let named = rows.iter().filter(|r| r.flag == Some(true)).filter_map(|r| Some((r.value, r.key.as_deref()?)));
+    let mut by_value: Vec<(Option<i64>, &str)> = named.collect();
+    by_value.sort_by_key(|(value, key)| (value.is_some(), std::cmp::Reverse(*value), *key));
     let sum = |v: &[i64]| (!v.is_empty()).then(|| v.iter().map(|v| i128::from(*v)).sum::<i128>().to_string());
     vec![
         rows.len().to_string(),
@@ -149,6 +163,8 @@ pub(super) fn answer(rows: &[&Row]) -> Vec<String> {
             let squares = floats.iter().map(|f| f * f).sum::<f64>();
             ((n * squares - sum * sum) / (n * (n - 1.0))).sqrt().to_string()
         })),
+        print((!by_value.is_empty()).then(|| by_value.iter().map(|(_, key)| *key).collect::<Vec<_>>().join(", "))),
+        print((!keys.is_empty()).then(|| keys.into_iter().collect::<Vec<_>>().join("+"))),
     ]
 }
 

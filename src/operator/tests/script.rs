@@ -187,7 +187,7 @@ impl<'a> Script<'a> {
             let argument = (argument != "*").then(|| self.index(argument));
             let of = argument.map_or(SqlType::BigInt, |at| SqlType::from_field(self.input.field(at)));
             types.push((text.to_string(), result_type(function, of)));
-            AggregateCall { function, argument, distinct, filter: filter.map(|f| self.index(f)) }
+            AggregateCall { distinct, filter: filter.map(|f| self.index(f)), ..AggregateCall::new(function, argument) }
         });
         (calls.collect(), types)
     }
@@ -253,6 +253,19 @@ impl<'a> Script<'a> {
                 let (window, time) = self.window();
                 let lateness = self.number("lateness") * time.unit;
                 (Op::LateRows { window, time, lateness }, input, self.input_changelog)
+            }
+            "expand" => {
+                let list = |name: &str| self.option(name).map_or(Vec::new(), |list| list.split(',').collect());
+                let indices = |name: &str| list(name).iter().map(|n| self.index(n)).collect::<Vec<usize>>();
+                let (columns, keys) = (indices("columns"), indices("keys"));
+                let sets = list("sets").iter().map(|set| set.parse().unwrap()).collect();
+                let set = ("set".to_string(), SqlType::BigInt);
+                let output = columns.iter().map(column).chain(keys.iter().map(|at| {
+                    let (name, ty) = column(at);
+                    (format!("{name}_key"), ty)
+                }));
+                let output = output.chain([set]).collect();
+                (Op::Expand { columns, keys, sets }, output, self.input_changelog)
             }
             "early_firing" => {
                 let (_, time) = self.window();

@@ -8,6 +8,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
+use super::array::list_of;
 use crate::plan::stream::AggregateFunction;
 use crate::sql::flink::query::FLINK_AVG;
 use crate::types::NUMERIC_DEFAULT;
@@ -21,7 +22,7 @@ impl AggregateFunction {
         use DataType as D;
         let (precision, scale) = NUMERIC_DEFAULT;
         Some(match (self, argument) {
-            (AggregateFunction::Count, _) => D::Int64,
+            (AggregateFunction::Count | AggregateFunction::ApproxCountDistinct, _) => D::Int64,
             // PostgreSQL has none of uuid and jsonb.
             (
                 AggregateFunction::Min | AggregateFunction::Max,
@@ -35,6 +36,10 @@ impl AggregateFunction {
             (AggregateFunction::Sum, _) => return None,
             (AggregateFunction::BoolAnd | AggregateFunction::BoolOr, D::Boolean) => D::Boolean,
             (AggregateFunction::BoolAnd | AggregateFunction::BoolOr, _) => return None,
+            (AggregateFunction::StringAgg, D::Utf8View | D::Utf8 | D::LargeUtf8) => D::Utf8View,
+            (AggregateFunction::StringAgg, _) => return None,
+            (AggregateFunction::ArrayAgg, D::Null) => return None,
+            (AggregateFunction::ArrayAgg, any) => list_of(any),
             // Averages, variances and standard deviations.
             (_, D::Int16 | D::Int32 | D::Int64) => D::Decimal128(precision, scale),
             (_, D::Decimal128(_, s)) => D::Decimal128(precision, scale.max(*s)),
@@ -52,6 +57,7 @@ impl AggregateFunction {
     pub fn aliases(self) -> &'static [&'static str] {
         match self {
             AggregateFunction::Avg => &["mean"],
+            AggregateFunction::ApproxCountDistinct => &["approx_distinct"],
             AggregateFunction::BoolAnd => &["every"],
             AggregateFunction::StddevSamp => &["stddev"],
             AggregateFunction::VarSamp => &["variance"],
@@ -59,10 +65,15 @@ impl AggregateFunction {
         }
     }
 
+    /// Whether the answer holds all values, in an order.
+    pub fn collects(self) -> bool {
+        matches!(self, AggregateFunction::StringAgg | AggregateFunction::ArrayAgg)
+    }
+
     /// Whether a value that comes again changes nothing, so that DISTINCT does neither.
     pub fn ignores_repetition(self) -> bool {
         use AggregateFunction as F;
-        matches!(self, F::Min | F::Max | F::BoolAnd | F::BoolOr)
+        matches!(self, F::Min | F::Max | F::BoolAnd | F::BoolOr | F::ApproxCountDistinct)
     }
 
     /// Those whose types, or whose answers, are not DataFusion's.
@@ -115,7 +126,16 @@ impl AggregateUDFImpl for Typed {
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {
-            [one] if self.function.result_type(one).is_some() => Ok(vec![one.clone()]),
+            [one, separator] if self.function == AggregateFunction::StringAgg => {
+                let text = |ty: &DataType| ty.is_null() || self.function.result_type(ty).is_some();
+                if !text(one) || !text(separator) {
+                    return plan_err!("No function matches the given name and argument types");
+                }
+                Ok(vec![DataType::Utf8View, DataType::Utf8View])
+            }
+            [one] if self.function != AggregateFunction::StringAgg && self.function.result_type(one).is_some() => {
+                Ok(vec![one.clone()])
+            }
             _ => plan_err!("No function matches the given name and argument types"),
         }
     }

@@ -5,63 +5,78 @@
 
 use std::collections::BTreeSet;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::AggregateFunction as AggregateExpr;
 use datafusion::logical_expr::{Aggregate, Expr};
 
 use super::build::Facts;
+use super::grouping_sets::{Grouping, grouping_call};
 use super::relational::{push_once, slot_of, uses_virtual, window_fields};
 use super::{Lowering, Rows, Slot, Window, WindowColumn, identify};
 use crate::error::{Error, Result};
 use crate::plan::errors::visible;
-use crate::plan::stream::{
-    AggregateCall, AggregateFunction, Changelog, Distribution, Emit, EventTime, NodeIndex, Op, WindowKind,
-};
-use crate::types::SqlType;
+use crate::plan::stream::{AggregateCall, Changelog, Distribution, Emit, EventTime, NodeIndex, Op, WindowKind};
 
 /// One group key of the query.
-enum Key {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Key {
     Window(WindowColumn),
     /// Index among the operator's keys.
     Plain(usize),
 }
 
 /// What the operator reads.
-struct Inputs {
-    node: NodeIndex,
-    keys: Vec<usize>,
-    calls: Vec<AggregateCall>,
+#[derive(Clone)]
+pub(super) struct Inputs {
+    pub node: NodeIndex,
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
     /// The results' fields.
-    results: Vec<Field>,
+    pub results: Vec<Field>,
     /// For each aggregate of the query the call that computes it: equal ones are computed once.
-    places: Vec<usize>,
-    window: Option<Window>,
+    pub places: Vec<usize>,
+    /// If rows are grouped by window.
+    pub window: Option<Window>,
 }
 
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows> {
         let mut rows = self.lower(&aggregate.input)?;
         let schema = aggregate.input.schema();
-        let calls: Vec<&AggregateExpr> = aggregate.aggr_expr.iter().map(aggregate_of).collect::<Result<_>>()?;
-        let inner = calls.iter().flat_map(|c| c.params.args.iter().chain(c.params.filter.as_deref()));
-        let computed = aggregate.group_expr.iter().filter(|e| slot_of(e, schema, &rows).is_none());
+        let grouping = Grouping::of(aggregate)?;
+        let calls = aggregate.aggr_expr.iter().filter(|call| grouping_call(call).is_none());
+        let calls: Vec<&AggregateExpr> = calls.map(aggregate_of).collect::<Result<_>>()?;
+        let inner = calls.iter().flat_map(|c| {
+            let order = c.params.order_by.iter().map(|sort| &sort.expr);
+            c.params.args.iter().chain(c.params.filter.as_deref()).chain(order)
+        });
+        let computed = grouping.keys.iter().copied().filter(|e| slot_of(e, schema, &rows).is_none());
         if inner.chain(computed).any(|e| uses_virtual(e, schema, &rows)) {
             rows = self.materialise(rows)?;
         }
-        let by_window = aggregate.group_expr.iter().any(|e| window_column(slot_of(e, schema, &rows), &rows).is_some());
-        if !by_window {
+        let by_window = grouping.is_by_window(|e| window_column(slot_of(e, schema, &rows), &rows));
+        if by_window && let Some(window) = &rows.window {
+            self.check_session(window, &grouping, schema, &rows)?;
+        } else {
             rows = self.put_windows(rows)?;
         }
-        let (keys, inputs) = self.inputs(aggregate, &calls, schema, &rows)?;
-        if keys.iter().any(|k| matches!(k, Key::Window(_)))
-            && let Some(window) = &rows.window
-        {
-            check_keys(&keys, window)?;
-            self.check_session(window, aggregate, &rows)?;
-            self.window_aggregate(&keys, inputs)
-        } else {
-            self.plain_aggregate(&keys, inputs)
+        let (keys, inputs) = self.inputs(&grouping, by_window, &calls, (schema, &rows))?;
+        let groups = match &grouping.sets {
+            None => self.group(&keys, inputs)?,
+            Some(sets) => self.group_by_sets(keys.clone(), inputs, sets)?,
+        };
+        self.grouping_calls(aggregate, &grouping, &keys, groups)
+    }
+
+    /// One group for each value of the keys.
+    pub(super) fn group(&mut self, keys: &[Key], inputs: Inputs) -> Result<Rows> {
+        match &inputs.window {
+            Some(window) => {
+                check_keys(keys, window)?;
+                self.window_aggregate(keys, inputs)
+            }
+            None => self.plain_aggregate(keys, inputs),
         }
     }
 
@@ -69,24 +84,16 @@ impl Lowering<'_> {
     /// a projection.
     fn inputs(
         &mut self,
-        aggregate: &Aggregate,
+        grouping: &Grouping<'_>,
+        by_window: bool,
         calls: &[&AggregateExpr],
-        schema: &DFSchema,
-        rows: &Rows,
+        (schema, rows): (&DFSchema, &Rows),
     ) -> Result<(Vec<Key>, Inputs)> {
         let mut outputs: Vec<(Expr, Field)> = Vec::new();
         let mut keys = Vec::new();
         let mut key_columns = Vec::new();
-        for (index, expr) in aggregate.group_expr.iter().enumerate() {
-            // The aggregate's schema has a key that is named twice once.
-            if aggregate.group_expr.iter().take(index).any(|earlier| earlier == expr) {
-                continue;
-            }
-            if let Expr::GroupingSet(_) = expr {
-                let hint = "Give each grouping its own INSERT with its own GROUP BY.";
-                return Err(Error::unsupported("GROUPING SETS are not supported yet", hint));
-            }
-            if let Some(column) = window_column(slot_of(expr, schema, rows), rows) {
+        for expr in &grouping.keys {
+            if by_window && let Some(column) = window_column(slot_of(expr, schema, rows), rows) {
                 keys.push(Key::Window(column));
                 continue;
             }
@@ -97,7 +104,6 @@ impl Lowering<'_> {
                 key_columns.len() - 1
             })));
         }
-        let by_window = keys.iter().any(|key| matches!(key, Key::Window(_)));
         let mut inputs = Inputs {
             node: rows.node,
             keys: key_columns,
@@ -132,8 +138,7 @@ impl Lowering<'_> {
         if let Some(places) = direct {
             let place = |column: &mut usize| *column = places.get(*column).copied().unwrap_or_default();
             inputs.keys.iter_mut().for_each(place);
-            let columns = inputs.calls.iter_mut().flat_map(|c| c.argument.iter_mut().chain(c.filter.iter_mut()));
-            columns.for_each(place);
+            inputs.calls.iter_mut().flat_map(AggregateCall::columns_mut).for_each(place);
             return Ok(());
         }
         if let Some(window) = &mut inputs.window {
@@ -152,7 +157,7 @@ impl Lowering<'_> {
     }
 
     /// The index in `outputs` of an expression that the operator reads.
-    fn input(
+    pub(super) fn input(
         &self,
         expr: &Expr,
         name: &str,
@@ -169,49 +174,8 @@ impl Lowering<'_> {
         Ok(push_once(outputs, expr, field))
     }
 
-    fn call(
-        &self,
-        call: &AggregateExpr,
-        schema: &DFSchema,
-        rows: &Rows,
-        outputs: &mut Vec<(Expr, Field)>,
-    ) -> Result<(AggregateCall, Field)> {
-        let name = call.func.name();
-        let Some(function) = AggregateFunction::by_name(name) else {
-            return Err(Error::unsupported(
-                format!("aggregate function {name} is not supported in a streaming query yet"),
-                "count, sum, min, max, avg, bool_and, bool_or, stddev and variance are, each with FILTER.",
-            ));
-        };
-        let argument = match call.params.args.as_slice() {
-            [one] if call.params.distinct || !counts_rows(function, one) => {
-                Some(self.input(one, &format!("{name}_argument"), schema, rows, outputs)?)
-            }
-            [] | [_] => None,
-            _ => {
-                let hint = "Count the columns one by one.";
-                return Err(Error::unsupported(format!("{name} of several columns is not supported yet"), hint));
-            }
-        };
-        let filter = match &call.params.filter {
-            Some(filter) => Some(self.input(filter, &format!("{name}_filter"), schema, rows, outputs)?),
-            None => None,
-        };
-        let argument_field = argument.and_then(|a| outputs.get(a)).map(|(_, field)| field);
-        let ty = result_type(function, argument_field)?;
-        // Of equal values one is as great, and as true, as all.
-        let distinct = call.params.distinct && !function.ignores_repetition();
-        if let Some(field) = argument_field.filter(|_| distinct)
-            && matches!(field.data_type(), DataType::Struct(_) | DataType::List(_))
-        {
-            let message = format!("{name}(DISTINCT {}) is not supported", SqlType::from_field(field));
-            return Err(Error::unsupported(message, "Name a field of the value, or cast it to TEXT."));
-        }
-        Ok((AggregateCall { function, argument, distinct, filter }, ty.field(name)))
-    }
-
     /// Sessions are those of their PARTITION BY: groups must be the same.
-    fn check_session(&self, window: &Window, aggregate: &Aggregate, rows: &Rows) -> Result<()> {
+    fn check_session(&self, window: &Window, grouping: &Grouping<'_>, schema: &DFSchema, rows: &Rows) -> Result<()> {
         let WindowKind::Session { .. } = window.spec.kind else { return Ok(()) };
         let here = |error: Error| window.position.map_or(error.clone(), |p| error.at(p));
         if self.every.is_some() {
@@ -222,12 +186,11 @@ impl Lowering<'_> {
             let hint = "A late row may join sessions that were closed. Delay the source's WATERMARK instead.";
             return Err(here(Error::unsupported("ALLOWED LATENESS of a SESSION is not supported", hint)));
         }
-        let schema = aggregate.input.schema();
-        let slots = aggregate.group_expr.iter().map(|expr| slot_of(expr, schema, rows));
+        let slots = grouping.keys.iter().map(|expr| slot_of(expr, schema, rows));
         let keys = slots.filter(|slot| window_column(*slot, rows).is_none());
         let keys: Option<BTreeSet<usize>> =
             keys.map(|s| if let Some(Slot::Column(c)) = s { Some(c) } else { None }).collect();
-        if keys == Some(window.partition.iter().copied().collect()) {
+        if keys == Some(window.partition.iter().copied().collect()) && grouping.keeps_all_keys() {
             return Ok(());
         }
         let message = "GROUP BY over SESSION must name exactly the columns of its PARTITION BY, besides the window";
@@ -357,11 +320,6 @@ pub(super) fn key_name(expr: &Expr) -> &str {
     }
 }
 
-/// count(*), and count of anything that is never null.
-fn counts_rows(function: AggregateFunction, argument: &Expr) -> bool {
-    function == AggregateFunction::Count && matches!(argument, Expr::Literal(value, _) if !value.is_null())
-}
-
 /// The window column that a slot is, whether an operator has computed it or not.
 pub(super) fn window_column(slot: Option<Slot>, rows: &Rows) -> Option<WindowColumn> {
     match slot? {
@@ -370,23 +328,6 @@ pub(super) fn window_column(slot: Option<Slot>, rows: &Rows) -> Option<WindowCol
         Slot::Column(index) => {
             let window = rows.window.as_ref()?;
             WindowColumn::ALL.into_iter().find(|c| window.columns[c.index()] == Some(index))
-        }
-    }
-}
-
-fn result_type(function: AggregateFunction, argument: Option<&Field>) -> Result<SqlType> {
-    // min and max keep a declared precision or length.
-    if let (AggregateFunction::Min | AggregateFunction::Max, Some(field)) = (function, argument)
-        && function.result_type(field.data_type()).is_some()
-    {
-        return Ok(SqlType::from_field(field));
-    }
-    let ty = argument.map_or(DataType::Null, |field| field.data_type().clone());
-    match function.result_type(&ty) {
-        Some(result) => Ok(SqlType::from_arrow(&result)),
-        None => {
-            let message = format!("function {function}({}) does not exist", crate::plan::errors::type_name(&ty));
-            Err(Error::new(crate::error::SqlState::UndefinedFunction, message))
         }
     }
 }

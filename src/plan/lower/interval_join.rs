@@ -220,6 +220,7 @@ impl Lowering<'_> {
                 }
                 _ => None,
             },
+            Op::Expand { columns, .. } => self.window_column_of(input(0)?, *columns.get(column)?),
             Op::TopN { .. } | Op::WindowTopN(_) | Op::EarlyFiring { .. } | Op::LateRows { .. } => {
                 self.window_column_of(input(0)?, column)
             }

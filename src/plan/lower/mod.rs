@@ -2,7 +2,7 @@
 //!
 //! 1. [`Lowering::new`] looks at all queries of a job first: a source is scanned once, for all of them together.
 //! 2. Each query is lowered from its scan upwards: [`relational`] (scan, filter, projection, window function),
-//!    [`aggregate`], [`join`], [`union`] and [`top_n`].
+//!    [`aggregate`] (of [`calls`], by [`grouping_sets`]), [`join`], [`union`] and [`top_n`].
 //!    A join is an [`interval_join`] where conditions on time ([`time_bounds`]) let the watermark bound it.
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`computed`]: what a source computes by itself.
@@ -13,7 +13,9 @@
 
 mod aggregate;
 mod build;
+mod calls;
 mod computed;
+mod grouping_sets;
 mod interval_join;
 mod join;
 mod merge;
@@ -34,7 +36,9 @@ use super::zone::Zone;
 use crate::error::{Error, Result};
 use build::Builder;
 
+pub use calls::{changing_separator, not_among_arguments};
 pub use computed::{plan_computed, type_of_computed};
+pub use grouping_sets::not_a_key;
 pub use relational::plan_watermark;
 pub use top_n::TOP_N_HINT;
 

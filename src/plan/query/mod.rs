@@ -5,7 +5,7 @@
 //! 3. DataFusion's `SqlToRel` resolves names against a [`context`]; operators get PostgreSQL's types on the way
 //!    ([`typing`], [`containers`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes, or
 //!    [`late_rows`].
-//! 4. [`distinct_on`] says DISTINCT ON by row numbers, [`average`] Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
+//! 4. [`grouping`] gives every GROUPING SETS columns for keys, [`distinct_on`] says DISTINCT ON by row numbers, [`average`] Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
 //!    coercion.
 //! 5. Some of DataFusion's optimizer rules, by name: sub-queries become joins ([`subquery`] refuses those that cannot),
 //!    filters go down, columns that nobody needs go.
@@ -17,6 +17,7 @@ pub mod average;
 pub mod containers;
 pub mod context;
 pub mod distinct_on;
+pub mod grouping;
 pub mod late_rows;
 pub mod locate;
 pub mod naming;
@@ -63,7 +64,7 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     let planner = SqlToRel::new_with_options(&context, context.parser_options());
     let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
     subquery::check(&plan)?;
-    let settled = settle::settle_plan(distinct_on::number_distinct(plan)?)?;
+    let settled = settle::settle_plan(grouping::compute_keys(distinct_on::number_distinct(plan)?)?)?;
     let plan = average::exact_averages(settled, functions().aggregate("avg"))?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;

@@ -9,10 +9,13 @@ use std::ops::ControlFlow;
 use datafusion::common::SchemaError;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
+use super::grouping::list_sets;
+use crate::plan::errors::through;
 use crate::plan::functions::array::EQUALS_ANY;
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
@@ -23,6 +26,8 @@ pub const MARK: char = '\u{1}';
 /// What a wildcard gives is not known here. A column beside one keeps its name, so that an outer query can use it; only if
 /// that makes a name twice, it gets a mark.
 pub fn with_names<T>(query: &Query, functions: Functions, plan: impl Fn(Query) -> DfResult<T>) -> DfResult<T> {
+    let mut query = query.clone();
+    list_sets(&mut query).map_err(through)?;
     let named = |beside_wildcards| name_columns(query.clone(), Namer { beside_wildcards, functions });
     match plan(named(false)) {
         Err(error) if repeats_a_name(&error) => plan(named(true)),
@@ -74,6 +79,7 @@ impl VisitorMut for Namer {
         if let Some(parts) = field_path(expr) {
             *expr = Expr::CompoundIdentifier(parts);
         }
+        order_by_no_position(expr);
         let any_or_all = || (self.functions == Functions::Own).then(|| any_or_all(expr)).flatten();
         if let Some(operator) = modulo(expr).or_else(any_or_all) {
             *expr = operator;
@@ -93,6 +99,19 @@ fn fetch_as_limit(query: &mut Query) {
             *clause = Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
         }
     }
+}
+
+/// Within a call ORDER BY 1 orders by a constant, which says nothing; DataFusion would take it for a position.
+fn order_by_no_position(expr: &mut Expr) {
+    let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr else { return };
+    let is_number = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(value.value, Value::Number(..)));
+    list.clauses.retain_mut(|clause| match clause {
+        FunctionArgumentClause::OrderBy(order) => {
+            order.retain(|by| !is_number(&by.expr));
+            !order.is_empty()
+        }
+        _ => true,
+    });
 }
 
 /// mod(a, b) as a % b: DataFusion has no function of that name.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::functions::CLOCK_FUNCTIONS;
 use crate::plan::lower::TOP_N_HINT;
-use crate::plan::stream::RankFunction;
+use crate::plan::stream::{AggregateFunction, RankFunction};
 use crate::sql::places::Places;
 
 /// Refuses a query that streaming cannot run, as far as its syntax tells.
@@ -120,13 +120,12 @@ impl Refusals<'_> {
             return self.refuse(select.select_token.0.span, "a streaming query must read from a source", hint);
         }
         select.from.iter().flat_map(|from| &from.joins).try_for_each(|join| self.join(join))?;
-        if let GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
-            let sets = exprs.iter().find(|e| matches!(e, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
-            if sets.is_some() || !modifiers.is_empty() {
-                let span = exprs.iter().find_map(|e| known(e.span())).unwrap_or(select.select_token.0.span);
-                let hint = "Give each grouping its own INSERT with its own GROUP BY.";
-                return self.refuse(span, "GROUPING SETS, CUBE and ROLLUP are not supported yet", hint);
-            }
+        if let GroupByExpr::Expressions(exprs, modifiers) = &select.group_by
+            && !modifiers.is_empty()
+        {
+            let span = exprs.iter().find_map(|e| known(e.span())).unwrap_or(select.select_token.0.span);
+            let hint = "Write GROUP BY ROLLUP (a, b), or GROUP BY CUBE (a, b).";
+            return self.refuse(span, "GROUP BY ... WITH ROLLUP and its like are not supported", hint);
         }
         for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
             let ranking: fn(&Expr) -> bool = |e| matches!(e, Expr::Function(function) if function.over.is_some());
@@ -205,8 +204,13 @@ impl Refusals<'_> {
         }
         let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
         let ordered = list.clauses.iter().any(|c| matches!(c, FunctionArgumentClause::OrderBy(_)));
-        if ordered || !function.within_group.is_empty() {
-            let hint = "count, sum, min, max and avg do not depend on an order: leave it out.";
+        let takes_order = AggregateFunction::by_name(&name).is_some_and(AggregateFunction::collects);
+        if !function.within_group.is_empty() {
+            let hint = "string_agg and array_agg take their order among the arguments: string_agg(x, ', ' ORDER BY y).";
+            return self.refuse(span, format!("{name}(...) WITHIN GROUP is not supported"), hint);
+        }
+        if ordered && !takes_order {
+            let hint = "Its answer does not depend on an order: leave it out. Those of string_agg and array_agg do.";
             return self.refuse(span, format!("{name}(... ORDER BY ...) is not supported yet"), hint);
         }
         ControlFlow::Continue(())

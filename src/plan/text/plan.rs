@@ -12,7 +12,7 @@
 
 use std::fmt::Write;
 
-use super::expr::{name, print};
+use super::expr::{name, print, string};
 use super::types::print_type;
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
@@ -148,6 +148,7 @@ fn op_text(op: &Op) -> Result<String> {
         Op::LateRows { window, time, lateness } => {
             format!("late_rows {} {}{}", window_text(window), time_text(*time), lateness_text(*lateness))
         }
+        Op::Expand { columns, keys, sets } => format!("expand columns {columns:?} keys {keys:?} sets {sets:?}"),
         Op::EarlyFiring { every, time, keys } => {
             format!("early_firing every {every} {} keys {keys:?}", time_text(*time))
         }
@@ -240,7 +241,12 @@ fn calls_text(calls: &[AggregateCall]) -> String {
             let argument = call.argument.map(|a| a.to_string()).unwrap_or_default();
             let filter = call.filter.map(|f| format!(" filter {f}")).unwrap_or_default();
             let distinct = if call.distinct { "distinct " } else { "" };
-            format!("{}({distinct}{argument}){filter}", call.function)
+            let separator = call.separator.as_ref().map(|s| format!(" separator {}", string(s))).unwrap_or_default();
+            let order = match call.order.as_slice() {
+                [] => String::new(),
+                order => format!(" order [{}]", order.iter().map(sort_text).collect::<Vec<_>>().join(", ")),
+            };
+            format!("{}({distinct}{argument}{separator}{order}){filter}", call.function)
         })
         .collect();
     format!("calls [{}]", calls.join(", "))

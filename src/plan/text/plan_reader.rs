@@ -110,6 +110,7 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
             !(c.distinct && c.argument.is_none())
                 && c.argument.is_none_or(|a| a < width)
                 && c.filter.is_none_or(|f| f < width)
+                && c.order.iter().all(|by| by.column < width)
         })
     };
     let op = match &node.op {
@@ -126,6 +127,10 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         Op::Project { exprs } => exprs.len() == output_width,
         Op::Window { time, .. } => output_width == width + 3 && is_time(input, time),
         Op::LateRows { time, .. } => output_width == width && is_time(input, time),
+        Op::Expand { columns, keys, sets } => {
+            let numbered = !sets.is_empty() && sets.iter().all(|set| *set >= 0) && keys.len() < i64::BITS as usize;
+            within(columns) && within(keys) && numbered && output_width == columns.len() + keys.len() + 1
+        }
         Op::EarlyFiring { every, time, keys } => {
             *every > 0 && within(keys) && output_width == width && is_time(input, time)
         }
@@ -203,6 +208,21 @@ fn check_version(text: &str) -> Result<()> {
         None => Err(Error::new(SqlState::DataCorrupted, "stored plan is damaged: it does not begin with its version")
             .with_hint("Create the job or view again from its statement.")),
     }
+}
+
+fn sort_columns(lexer: &mut Lexer<'_>) -> Result<Vec<SortColumn>> {
+    lexer.list("[", "]", |lexer| {
+        let column = lexer.integer()?;
+        let descending = lexer.word("desc");
+        if !descending {
+            lexer.require_word("asc")?;
+        }
+        let nulls_first = lexer.word("nulls_first");
+        if !nulls_first {
+            lexer.require_word("nulls_last")?;
+        }
+        Ok(SortColumn { column, direction: Direction { descending, nulls_first } })
+    })
 }
 
 struct Reader<'a> {
@@ -364,6 +384,12 @@ impl Reader<'_> {
         if lexer.word("late_rows") {
             return Ok(Op::LateRows { window: self.window()?, time: self.time()?, lateness: self.lateness()? });
         }
+        if lexer.word("expand") {
+            lexer.require_word("columns")?;
+            let (columns, keys) = (self.columns()?, self.keys()?);
+            self.lexer.require_word("sets")?;
+            return Ok(Op::Expand { columns, keys, sets: self.lexer.list("[", "]", |lexer| lexer.integer())? });
+        }
         if lexer.word("early_firing") {
             lexer.require_word("every")?;
             let every = self.length()?;
@@ -483,18 +509,7 @@ impl Reader<'_> {
         self.lexer.require_word("partition")?;
         let partition = self.columns()?;
         self.lexer.require_word("order")?;
-        let order = self.lexer.list("[", "]", |lexer| {
-            let column = lexer.integer()?;
-            let descending = lexer.word("desc");
-            if !descending {
-                lexer.require_word("asc")?;
-            }
-            let nulls_first = lexer.word("nulls_first");
-            if !nulls_first {
-                lexer.require_word("nulls_last")?;
-            }
-            Ok(SortColumn { column, direction: Direction { descending, nulls_first } })
-        })?;
+        let order = sort_columns(&mut self.lexer)?;
         Ok((ranks, partition, order, self.lexer.word("ranked")))
     }
 
@@ -514,9 +529,11 @@ impl Reader<'_> {
             lexer.require("(")?;
             let distinct = lexer.word("distinct");
             let argument = if lexer.peek() == Some(&Token::Symbol(")")) { None } else { Some(lexer.integer()?) };
+            let separator = if lexer.word("separator") { Some(lexer.text()?) } else { None };
+            let order = if lexer.word("order") { sort_columns(lexer)? } else { Vec::new() };
             lexer.require(")")?;
             let filter = if lexer.word("filter") { Some(lexer.integer()?) } else { None };
-            Ok(AggregateCall { function, argument, distinct, filter })
+            Ok(AggregateCall { function, argument, distinct, filter, order, separator })
         })
     }
 

@@ -7,23 +7,44 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::physical_expr::expressions::Literal;
 
 use crate::change::ChangeBatch;
 use crate::change::bytes::Reader;
+use crate::change::key::Direction;
 use crate::error::Error;
 use crate::operator::accumulator::{self, Input};
 use crate::plan::errors::through;
 use crate::plan::functions::functions;
-use crate::plan::{AggregateCall, AggregateFunction, Changelog};
+use crate::plan::lower::{changing_separator, not_among_arguments};
+use crate::plan::{AggregateCall, AggregateFunction, Changelog, SortColumn};
+use crate::types::SqlType;
 
-/// The call over a batch whose only column is its argument.
-fn call(function: AggregateFunction) -> AggregateCall {
-    AggregateCall { function, argument: Some(0), distinct: false, filter: None }
+/// A call over a batch of its argument and what its ORDER BY names.
+fn call_of(function: AggregateFunction, args: &AccumulatorArgs) -> Result<AggregateCall, Error> {
+    let order = args.order_bys.iter().enumerate().map(|(at, by)| SortColumn {
+        column: 1 + at,
+        direction: Direction { descending: by.options.descending, nulls_first: by.options.nulls_first },
+    });
+    let collects = function.collects();
+    if collects && args.is_distinct && args.order_bys.iter().any(|by| args.exprs.first() != Some(&by.expr)) {
+        return Err(not_among_arguments());
+    }
+    let separator = match args.exprs.get(1).map(|expr| expr.downcast_ref::<Literal>()) {
+        None => None,
+        Some(Some(text)) => Some(text.value().try_as_str().flatten().unwrap_or_default().to_string()),
+        Some(None) => return Err(changing_separator()),
+    };
+    let distinct = args.is_distinct && collects;
+    let order = order.filter(|_| collects).collect();
+    Ok(AggregateCall { distinct, order, separator, ..AggregateCall::new(function, Some(0)) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -72,19 +93,33 @@ impl AggregateUDFImpl for Typed {
         let lost = || through(Error::internal("an aggregate misses its argument"));
         let argument = args.expr_fields.first().ok_or_else(lost)?.data_type().clone();
         let result = args.return_field.data_type().clone();
-        let total = Total::new(self.function, argument.clone(), result).map_err(through)?;
-        if args.is_distinct {
+        let call = call_of(self.function, &args).map_err(through)?;
+        let total = Total::new(call, argument.clone(), result).map_err(through)?;
+        if args.is_distinct && tells_repetition(self.function) {
             return Ok(Box::new(Distinct { argument, seen: HashSet::new(), total }));
         }
         Ok(Box::new(total))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let state = match (args.is_distinct, args.input_fields.first()) {
+        let state = match (args.is_distinct && tells_repetition(self.function), args.input_fields.first()) {
             (true, Some(argument)) => DataType::new_list(argument.data_type().clone(), true),
             _ => DataType::Binary,
         };
         Ok(vec![Arc::new(Field::new(args.name, state, true))])
+    }
+
+    /// What depends on an order sorts by itself.
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        match self.function.collects() {
+            true => AggregateOrderSensitivity::SoftRequirement,
+            false => AggregateOrderSensitivity::Insensitive,
+        }
+    }
+
+    /// It answers alike whether rows come sorted or not.
+    fn with_beneficial_ordering(self: Arc<Self>, _: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        Ok(Some(self))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -94,7 +129,7 @@ impl AggregateUDFImpl for Typed {
 
 /// One group's sum or average: an accumulator of one slot.
 struct Total {
-    function: AggregateFunction,
+    call: AggregateCall,
     argument: DataType,
     result: DataType,
     kept: Box<dyn accumulator::Accumulator>,
@@ -102,33 +137,52 @@ struct Total {
 
 impl std::fmt::Debug for Total {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}({})", self.function, self.argument)
+        write!(f, "{}({})", self.call.function, self.argument)
     }
 }
 
 impl Total {
-    fn new(function: AggregateFunction, argument: DataType, result: DataType) -> Result<Self, Error> {
-        let mut kept = accumulator::create(&call(function), Some(&argument), &result, Changelog::Changing)?;
+    fn new(call: AggregateCall, argument: DataType, result: DataType) -> Result<Self, Error> {
+        let changelog = if takes_back(call.function) { Changelog::Changing } else { Changelog::AppendOnly };
+        let mut kept = accumulator::create(&call, Some(&argument), &result, changelog)?;
         kept.grow(1);
-        Ok(Total { function, argument, result, kept })
+        Ok(Total { call, argument, result, kept })
     }
 
     /// Adds every value `weight` times.
     fn add(&mut self, values: &[ArrayRef], weight: i64) -> Result<(), Error> {
-        let Some(values) = values.first() else { return Err(Error::internal("an aggregate misses its argument")) };
-        let schema = Schema::new(vec![Field::new("argument", self.argument.clone(), true)]);
-        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(values)])?;
+        let Some(argument) = values.first() else { return Err(Error::internal("an aggregate misses its argument")) };
+        let order = values.get(values.len() - self.call.order.len()..).unwrap_or_default();
+        let columns = [argument].into_iter().chain(order).map(storable).collect::<Result<Vec<_>, Error>>()?;
+        let fields: Vec<Field> = columns.iter().map(|c| Field::new("argument", c.data_type().clone(), true)).collect();
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
         let weights = (weight != 1).then(|| ScalarBuffer::from(vec![weight; rows.num_rows()]));
         let batch = ChangeBatch::new(rows, weights)?;
         let slots = vec![0; batch.num_rows()];
-        self.kept.update(&slots, &Input::new(&call(self.function), &batch)?)
+        self.kept.update(&slots, &Input::new(&self.call, &batch)?)
     }
 
     fn merge_encoded(&mut self, state: &[u8]) -> Result<(), Error> {
-        let mut other = Total::new(self.function, self.argument.clone(), self.result.clone())?;
+        let mut other = Total::new(self.call.clone(), self.argument.clone(), self.result.clone())?;
         other.kept.decode(0, &mut Reader::new(state))?;
         self.kept.merge(&[0], other.kept.as_ref(), 0..1)
     }
+}
+
+/// Whether DISTINCT must be told apart in front of the accumulator.
+fn tells_repetition(function: AggregateFunction) -> bool {
+    !function.collects() && !function.ignores_repetition()
+}
+
+/// Sketches forget what they were made of.
+fn takes_back(function: AggregateFunction) -> bool {
+    function != AggregateFunction::ApproxCountDistinct
+}
+
+/// The column in the one Arrow type that its SQL type has.
+fn storable(column: &ArrayRef) -> Result<ArrayRef, Error> {
+    let wanted = SqlType::from_arrow(column.data_type()).to_arrow();
+    Ok(if *column.data_type() == wanted { Arc::clone(column) } else { cast(column, &wanted)? })
 }
 
 impl Accumulator for Total {
@@ -141,7 +195,7 @@ impl Accumulator for Total {
     }
 
     fn supports_retract_batch(&self) -> bool {
-        true
+        takes_back(self.call.function)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {

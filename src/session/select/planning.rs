@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
 use crate::plan::functions::{arithmetic, functions};
 use crate::plan::query::average::exact_averages;
+use crate::plan::query::grouping;
 use crate::plan::query::locate::locate;
 use crate::plan::query::naming::{Functions, with_names};
 use crate::plan::query::settle;
@@ -68,7 +69,10 @@ impl Planned {
             if tables.is_system() {
                 return analyze(plan);
             }
-            let plan = analyze(exact_averages(settle::settle_plan(plan)?, aggregate::by_name("avg"))?)?;
+            let plan = analyze(exact_averages(
+                settle::settle_plan(grouping::compute_keys(plan)?)?,
+                aggregate::by_name("avg"),
+            )?)?;
             check_overflow(order_intervals(settle::fold_plan(plan)?)?)
         };
         let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;

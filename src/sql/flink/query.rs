@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     CaseWhen, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut, WindowType,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    WindowType,
 };
 
 use crate::error::{Error, Result};
@@ -165,6 +166,14 @@ fn renamed(function: &mut Function) -> Option<Expr> {
         name.value = FLINK_AVG.into();
         return None;
     }
+    if lower == "grouping_id" {
+        name.value = "grouping".into();
+        return None;
+    }
+    if lower == "listagg" {
+        list_as_string(function);
+        return None;
+    }
     let mut arguments = plain_arguments(function)?.into_iter();
     let field = match lower.as_str() {
         "year" => DateTimeField::Year,
@@ -191,6 +200,19 @@ fn renamed(function: &mut Function) -> Option<Expr> {
     match (arguments.next(), arguments.next()) {
         (Some(of), None) => Some(Expr::Extract { field, syntax: ExtractSyntax::From, expr: Box::new(of) }),
         _ => None,
+    }
+}
+
+/// LISTAGG(x) is string_agg(x, ',').
+fn list_as_string(function: &mut Function) {
+    if let [ObjectNamePart::Identifier(name)] = function.name.0.as_mut_slice() {
+        name.value = "string_agg".into();
+    }
+    if let FunctionArguments::List(list) = &mut function.args
+        && list.args.len() == 1
+    {
+        let comma = Expr::value(Value::SingleQuotedString(",".into()));
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(comma)));
     }
 }
 
