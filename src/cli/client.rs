@@ -47,11 +47,11 @@ impl LocalClient {
         let response = self.session.execute(statement, &[]).await?;
         let grid = match response.body {
             Body::Command(_) | Body::Empty => None,
-            Body::Rows(rows) | Body::Copy(rows) if rows.live => {
+            Body::Rows(rows) | Body::Copy(rows, _) if rows.live => {
                 let hint = "Connect with psql and use COPY (SUBSCRIBE ...) TO STDOUT, or a cursor.";
                 return Err(Error::unsupported("SUBSCRIBE in a script is not supported: it has no end", hint));
             }
-            Body::Rows(rows) | Body::Copy(rows) => {
+            Body::Rows(rows) | Body::Copy(rows, _) => {
                 Some(Grid::collect(&rows.schema, rows.stream, self.time_zone()).await?)
             }
         };

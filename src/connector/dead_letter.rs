@@ -14,11 +14,11 @@ use crate::types::{Column, SqlType, schema_of};
 const PATH: &str = "dead_letter.path";
 const TOPIC: &str = "dead_letter.topic";
 
-/// A message that could not be decoded, as it came.
+/// A message that could not be decoded, as it came; of a source that hands in rows, a row as JSON.
 #[derive(Debug)]
 pub struct DeadLetter {
-    /// Where it stands: Kafka offset, or byte of the file.
-    pub offset: u64,
+    /// Where it stands: Kafka offset, or byte of the file. `None`: it came as a row.
+    pub offset: Option<u64>,
     pub file: Option<Arc<str>>,
     pub error: Error,
     pub message: Bytes,
@@ -56,7 +56,7 @@ pub fn rows(source: &str, partition: &str, letters: &[DeadLetter]) -> Result<Rec
     };
     let repeated =
         |text: &str| -> ArrayRef { Arc::new(letters.iter().map(|_| Some(text)).collect::<StringViewArray>()) };
-    let offsets = letters.iter().map(|letter| i64::try_from(letter.offset).ok());
+    let offsets = letters.iter().map(|letter| letter.offset.and_then(|offset| i64::try_from(offset).ok()));
     let bytes = letters.iter().map(|letter| std::str::from_utf8(letter.text()).is_err().then_some(letter.text()));
     let columns = vec![
         repeated(source),

@@ -1,6 +1,7 @@
 //! Runs stream plans, tick by tick, on the worker pool.
 //!
-//! 1. [`scan`]: input chunks become change batches; rows behind their partition's watermark get their judge.
+//! 1. [`scan`]: input chunks become change batches, without those that NOT NULL forbids ([`required`]); rows behind their
+//!    partition's watermark get their judge.
 //! 2. [`watermark`]: the watermark of a source: the minimum over partitions that are not idle.
 //! 3. [`stages`]: a plan is cut at its exchanges.
 //! 4. [`shard`]: one stage in one shard: operators pushed and pulled, a turn at a time, resumable anywhere.
@@ -17,6 +18,7 @@
 pub mod exchange;
 pub mod fragment;
 pub mod pool;
+pub mod required;
 pub mod scan;
 pub mod shard;
 pub mod stages;

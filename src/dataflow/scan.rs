@@ -1,7 +1,8 @@
 //! The first stage: input chunks become change batches. Decoding runs side by side, also within one partition; only the
 //! running maximum of a partition's watermark goes from chunk to chunk in order.
 //!
-//! 1. [`Scan::decode`], chunk by chunk, in parallel: bytes to rows, computed columns, and the WATERMARK expression over them.
+//! 1. [`Scan::decode`], chunk by chunk, in parallel: bytes to rows, computed columns, and the WATERMARK expression over
+//!    them. Rows with a null where none may be are taken out with those that could not be decoded.
 //! 2. In order, for each partition: the watermark in front of each chunk.
 //! 3. [`Decoded::judge`], in parallel: rows that are behind their own partition's watermark get it as their judge. So what
 //!    is late depends on the data alone, never on how it was cut.
@@ -19,17 +20,28 @@ use crate::change::{ChangeBatch, Watermark};
 use crate::connector::dead_letter::DeadLetter;
 use crate::connector::{OnError, Payload};
 use crate::error::{Error, Result, SqlState};
-use crate::format::{self, BadMessage, Decoder, RawChunk};
+use crate::format::json::{JsonEncoder, JsonOptions};
+use crate::format::{self, BadMessage, Decoder, Encoder, RawChunk};
 use crate::plan::ScanWatermark;
+
+use super::required::Required;
 
 /// How a source's chunks become rows. Shared by all who read the scan.
 pub struct Scan {
     schema: SchemaRef,
     decoder: Option<Arc<dyn Decoder>>,
-    /// The wanted columns over those that the source brings; none where these are the same.
-    computed: Option<Vec<Arc<dyn PhysicalExpr>>>,
+    /// Of what the source brings.
+    required: Required,
+    /// Where the wanted columns are others than the source brings.
+    computed: Option<Computed>,
     watermark: Option<WatermarkColumns>,
     on_error: OnError,
+}
+
+/// The wanted columns over those that the source brings.
+pub struct Computed {
+    pub exprs: Vec<Arc<dyn PhysicalExpr>>,
+    pub required: Required,
 }
 
 struct WatermarkColumns {
@@ -53,12 +65,14 @@ pub struct Decoded {
 }
 
 impl Scan {
-    /// `schema`: the wanted columns. `decoder` gives rows of what the source brings from raw chunks; `computed` makes the
-    /// wanted columns of it, if they are others. `on_error`: what becomes of messages that cannot be decoded.
+    /// `schema`: the wanted columns. `decoder` gives rows of what the source brings from raw chunks, and `required` says
+    /// where they must not be null; `computed` makes the wanted columns of it, if they are others. `on_error`: what becomes
+    /// of messages that cannot be decoded, and of rows with a null where none may be.
     pub fn new(
         schema: SchemaRef,
         decoder: Option<Arc<dyn Decoder>>,
-        computed: Option<Vec<Arc<dyn PhysicalExpr>>>,
+        required: Required,
+        computed: Option<Computed>,
         watermark: Option<&ScanWatermark>,
         on_error: OnError,
     ) -> Result<Self> {
@@ -66,7 +80,7 @@ impl Scan {
             Some(w) => Some(WatermarkColumns { time: w.event_time.column, expr: w.expr.compile(&schema)? }),
             None => None,
         };
-        Ok(Scan { schema, decoder, computed, watermark, on_error })
+        Ok(Scan { schema, decoder, required, computed, watermark, on_error })
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -79,45 +93,73 @@ impl Scan {
 
     pub fn decode(&self, payload: Payload) -> Result<Decoded> {
         match payload {
-            Payload::Rows(rows) => self.timed(rows, None),
-            Payload::Deferred(deferred) => self.timed(deferred.make()?, None),
+            Payload::Rows(rows) => self.decode_rows(rows),
+            Payload::Deferred(deferred) => self.decode_rows(deferred.make()?),
             Payload::Raw(raw) => self.decode_raw(&raw),
         }
+    }
+
+    fn decode_rows(&self, rows: RecordBatch) -> Result<Decoded> {
+        let mut decoded = format::Decoded { rows: rows.clone(), weights: None, messages: None, bad: Vec::new() };
+        self.complete(&mut decoded, &[])?;
+        let letter = |bad: BadMessage| {
+            let row = JsonEncoder::with_columns(rows.schema_ref(), &all(&rows), JsonOptions::default())?;
+            let mut message = Vec::new();
+            row.encode(&rows.slice(bad.index, 1), &mut message, &mut Vec::new())?;
+            Ok(DeadLetter { offset: None, file: None, error: bad.error, message: message.into() })
+        };
+        self.settled(decoded, |first| first.error, letter)
     }
 
     fn decode_raw(&self, raw: &RawChunk) -> Result<Decoded> {
         let decoder =
             self.decoder.as_ref().ok_or_else(|| Error::internal("raw bytes from a source without a format"))?;
-        let format::Decoded { rows, weights, mut bad } = decoder.decode(raw)?;
+        let mut decoded = decoder.decode(raw)?;
+        self.complete(&mut decoded, if decoder.takes_nulls() { &[] } else { &raw.nulls })?;
+        let letter = |bad: BadMessage| {
+            Ok(DeadLetter {
+                offset: raw.offsets.get(bad.index).copied(),
+                file: raw.file.clone(),
+                error: bad.error,
+                message: Bytes::copy_from_slice(raw.message(bad.index)),
+            })
+        };
+        self.settled(decoded, |first| first.error.context(decoder.place(raw, first.index)), letter)
+    }
+
+    /// Makes the wanted columns, without the messages that a null is in where none may be.
+    fn complete(&self, decoded: &mut format::Decoded, tombstones: &[u32]) -> Result<()> {
+        self.required.enforce(decoded, tombstones)?;
+        let Some(computed) = &self.computed else { return Ok(()) };
+        let rows = &decoded.rows;
+        let columns = computed.exprs.iter().map(|expr| Ok(expr.evaluate(rows)?.into_array(rows.num_rows())?));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        decoded.rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        computed.required.enforce(decoded, tombstones)
+    }
+
+    /// What becomes of bad messages: `failure` says what the first one fails with, `letter` puts one down.
+    fn settled(
+        &self,
+        decoded: format::Decoded,
+        failure: impl FnOnce(BadMessage) -> Error,
+        letter: impl FnMut(BadMessage) -> Result<DeadLetter>,
+    ) -> Result<Decoded> {
+        let format::Decoded { rows, weights, mut bad, .. } = decoded;
         if self.on_error == OnError::Fail && !bad.is_empty() {
-            let first = bad.swap_remove(0);
-            return Err(first.error.context(decoder.place(raw, first.index)));
+            return Err(failure(bad.swap_remove(0)));
         }
         let mut decoded = self.timed(rows, weights)?;
         decoded.bad = bad.len() as u64;
         if self.on_error == OnError::DeadLetter {
-            let letter = |bad: BadMessage| DeadLetter {
-                offset: raw.offsets.get(bad.index).copied().unwrap_or_default(),
-                file: raw.file.clone(),
-                error: bad.error,
-                message: Bytes::copy_from_slice(raw.message(bad.index)),
-            };
-            decoded.letters = bad.into_iter().map(letter).collect();
+            decoded.letters = bad.into_iter().map(letter).collect::<Result<_>>()?;
         }
         Ok(decoded)
     }
 
-    /// Rows with their computed columns and their event times.
+    /// Rows with their event times.
     fn timed(&self, rows: RecordBatch, weights: Option<ScalarBuffer<i64>>) -> Result<Decoded> {
-        let rows = match &self.computed {
-            Some(computed) => {
-                let columns = computed.iter().map(|expr| Ok(expr.evaluate(&rows)?.into_array(rows.num_rows())?));
-                let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-                let columns = columns.collect::<Result<Vec<_>>>()?;
-                RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?
-            }
-            None => rows,
-        };
         let (times, watermark) = match &self.watermark {
             None => (None, Watermark::NONE),
             Some(columns) => {
@@ -153,6 +195,11 @@ impl Decoded {
         }
         batch.with_judges(judges.map(ScalarBuffer::from))
     }
+}
+
+/// The indices of all columns.
+fn all(rows: &RecordBatch) -> Vec<usize> {
+    (0..rows.num_columns()).collect()
 }
 
 /// A timestamp column as microseconds, whatever its unit and zone.

@@ -73,9 +73,9 @@ impl Decoder for MessageDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
         if chunk.is_empty() {
             let rows = RecordBatch::new_empty(Arc::clone(&self.schema));
-            return Ok(Decoded { rows, weights: None, bad: Vec::new() });
+            return Ok(Decoded { rows, weights: None, messages: None, bad: Vec::new() });
         }
-        let Decoded { rows: values, weights: None, mut bad } = self.value.decode(chunk)? else {
+        let Decoded { rows: values, weights: None, messages: None, mut bad } = self.value.decode(chunk)? else {
             return Err(Error::internal("a changelog format beside keys or metadata"));
         };
         let value_rows = rows_of(chunk.len(), if self.value.takes_nulls() { &[] } else { &chunk.nulls }, &bad);
@@ -118,7 +118,8 @@ impl Decoder for MessageDecoder {
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         let weight = |message: &usize| if chunk.nulls.binary_search(&(*message as u32)).is_ok() { -1 } else { 1 };
         let weights = tombstones.then(|| kept.iter().map(weight).collect());
-        Ok(Decoded { rows, weights, bad })
+        let messages = Some(kept.into_iter().map(|message| message as u32).collect());
+        Ok(Decoded { rows, weights, messages, bad })
     }
 }
 

@@ -73,6 +73,9 @@ pub struct Decoded {
     pub rows: RecordBatch,
     /// Of a changelog format: each row's weight. `None`: all are insertions.
     pub weights: Option<ScalarBuffer<i64>>,
+    /// Each row's message, by its index, ascending. `None`: a row for each message that is neither bad nor, unless the
+    /// decoder takes those, without a value.
+    pub messages: Option<Vec<u32>>,
     /// In order. Empty in the common case.
     pub bad: Vec<BadMessage>,
 }

@@ -96,7 +96,7 @@ impl Decoder for RawDecoder {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(column.len()));
         let columns = if self.schema.fields().is_empty() { Vec::new() } else { vec![column] };
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
-        Ok(Decoded { rows, weights: None, bad })
+        Ok(Decoded { rows, weights: None, messages: None, bad })
     }
 
     fn takes_nulls(&self) -> bool {

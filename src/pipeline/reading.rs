@@ -10,7 +10,8 @@ use crate::change::Watermark;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::connector::dead_letter::DeadLetter;
 use crate::connector::{PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, place_column};
-use crate::dataflow::scan::Scan;
+use crate::dataflow::required::Required;
+use crate::dataflow::scan::{Computed, Scan};
 use crate::dataflow::watermark::{Progress, SourceWatermarks};
 use crate::error::{Error, Result};
 use crate::plan::{Op, Scalar, ScanWatermark, StreamPlan, plan_computed};
@@ -91,7 +92,7 @@ impl Reading {
     ) -> Result<Self> {
         let wanted = object.wanted(name, &columns)?;
         let reader = object.source.open(&wanted.brought, &positions, context.clone())?;
-        let scan = Arc::new(scan_of(object, &columns, wanted, watermark.as_ref())?);
+        let scan = Arc::new(scan_of(name, object, &columns, wanted, watermark.as_ref())?);
         let watermarks = SourceWatermarks::new(object.idle_timeout);
         let (name, object) = (name.to_string(), object.clone());
         Ok(Reading {
@@ -149,7 +150,7 @@ impl Reading {
     pub fn widen(&mut self, columns: Vec<usize>, watermark: Option<&ScanWatermark>) -> Result<()> {
         let wanted = self.object.wanted(&self.name, &columns)?;
         let reader = self.object.source.open(&wanted.brought, &self.positions, self.context.clone())?;
-        self.scan = Arc::new(scan_of(&self.object, &columns, wanted, watermark)?);
+        self.scan = Arc::new(scan_of(&self.name, &self.object, &columns, wanted, watermark)?);
         self.reader = reader;
         self.columns = columns;
         Ok(())
@@ -246,6 +247,8 @@ impl Reading {
 struct WantedColumns {
     /// Columns among those that the source brings, ascending.
     brought: Vec<usize>,
+    /// The same, by the indices of the declared ones.
+    declared: Vec<usize>,
     /// The declared ones over these, if some are computed or brought for that alone.
     computed: Option<Vec<Scalar>>,
     /// The columns that are brought.
@@ -276,8 +279,8 @@ impl SourceObject {
             (None, Some(column)) => Scalar::column(&column.name),
             (None, None) => Scalar::column(&place_column().name),
         };
-        let computed = (declared != columns).then(|| columns.iter().map(wanted).collect());
-        Ok(WantedColumns { brought, computed, schema })
+        let computed = (*declared != *columns).then(|| columns.iter().map(wanted).collect());
+        Ok(WantedColumns { brought, declared, computed, schema })
     }
 
     /// The schema of the columns `columns`: declared ones, and behind them the place of an upsert source's messages.
@@ -288,6 +291,7 @@ impl SourceObject {
 }
 
 fn scan_of(
+    name: &str,
     object: &SourceObject,
     columns: &[usize],
     wanted: WantedColumns,
@@ -296,8 +300,11 @@ fn scan_of(
     let source: &Arc<dyn Source> = &object.source;
     let decoder = source.decoder(&wanted.brought)?;
     let compile = |exprs: Vec<Scalar>| exprs.iter().map(|expr| expr.compile(&wanted.schema)).collect::<Result<_>>();
+    let required = |columns: &[usize]| Required::new(name, columns.iter().map(|column| object.columns.get(*column)));
     let computed = wanted.computed.map(compile).transpose()?;
-    Scan::new(object.schema_of(columns), decoder, computed, watermark, object.on_error)
+    let computed = computed.map(|exprs| Computed { exprs, required: required(columns) });
+    let required = required(&wanted.declared);
+    Scan::new(object.schema_of(columns), decoder, required, computed, watermark, object.on_error)
 }
 
 /// What the plans in `plans` need of the source `name`: its columns, ascending, and the watermark over those columns.

@@ -260,8 +260,29 @@ fn not_grouped(column: &str) -> Error {
     Error::new(SqlState::GroupingError, message)
 }
 
+/// PostgreSQL's functions that give a row for each part of a value, and what does without them.
+const SET_RETURNING: &[(&str, &str)] = &[
+    ("jsonb_object_keys", "Ask for the keys that matter: j ? 'key', j -> 'key'."),
+    ("jsonb_each", "Take the fields that matter: j -> 'key'."),
+    ("jsonb_each_text", "Take the fields that matter: j ->> 'key'."),
+    ("jsonb_array_elements", "Take elements by their places: j -> 0; jsonb_array_length says how many there are."),
+    (
+        "jsonb_array_elements_text",
+        "Take elements by their places: j ->> 0; jsonb_array_length says how many there are.",
+    ),
+    ("jsonb_to_record", "Take the fields that matter, and cast them: (j ->> 'key')::integer."),
+    ("jsonb_to_recordset", "Take elements by their places, and cast their fields."),
+    ("jsonb_path_query", "Follow the path by its steps: j #> '{a,b}'."),
+    ("regexp_matches", "regexp_substr gives one match, or a group of it."),
+    ("regexp_split_to_table", "split_part gives one part."),
+    ("string_to_table", "split_part gives one part, string_to_array all of them as an array."),
+];
+
 fn unknown_function(rest: &str) -> Error {
     let name = rest.split('\'').next().unwrap_or(rest);
+    if let Some((name, hint)) = SET_RETURNING.iter().find(|(known, _)| *known == name) {
+        return Error::unsupported(format!("set-returning function {name} is not supported"), *hint);
+    }
     let error = Error::new(SqlState::UndefinedFunction, format!("function {name} does not exist"));
     match rest.split("Did you mean '").nth(1).and_then(|r| r.split('\'').next()) {
         // DataFusion always offers one, however far away.

@@ -42,7 +42,7 @@ pub use stream::{
     JoinKind, Keeps, Node, NodeIndex, Op, OperatorId, Output, RankFunction, Ranks, ScanWatermark, SortColumn,
     StreamPlan, Target, WindowKind, WindowSpec, WindowTopN, leaves_out, pair_schema,
 };
-pub use zone::Zone;
+pub use zone::{InZone, Zone};
 
 use crate::catalog::{ComputedColumn, WatermarkClause};
 use crate::error::{Error, Result};
@@ -51,11 +51,11 @@ use crate::types::Column;
 use query::locate::locate;
 
 /// Plans the INSERTs of a streaming job: one plan, in which each source is read once. `text` is the statement that the
-/// places of the syntax tree refer to, `zone` that of whoever creates it.
-pub fn plan_job(relations: &dyn Relations, zone: Zone, text: &str, inserts: &[InsertStatement]) -> Result<StreamPlan> {
+/// places of the syntax tree refer to.
+pub fn plan_job(relations: &dyn Relations, text: &str, inserts: &[InsertStatement]) -> Result<StreamPlan> {
     on_large_stack(|| {
         let plans = inserts.iter().map(|i| query::plan_query(relations, text, &i.query)).collect::<Result<Vec<_>>>()?;
-        let mut lowering = lower::Lowering::new(relations, zone, &plans)?;
+        let mut lowering = lower::Lowering::new(relations, &plans)?;
         for (insert, plan) in inserts.iter().zip(&plans) {
             lowering.insert(text, insert, plan).map_err(|e| locate(e, &insert.query, text))?;
         }
@@ -67,7 +67,6 @@ pub fn plan_job(relations: &dyn Relations, zone: Zone, text: &str, inserts: &[In
 /// the view's columns too.
 pub fn plan_view(
     relations: &dyn Relations,
-    zone: Zone,
     text: &str,
     query: &Query,
     names: &[Name],
@@ -75,7 +74,7 @@ pub fn plan_view(
 ) -> Result<(StreamPlan, Vec<Column>)> {
     on_large_stack(|| {
         let plan = query::plan_query(relations, text, query)?;
-        let mut lowering = lower::Lowering::new(relations, zone, std::slice::from_ref(&plan))?;
+        let mut lowering = lower::Lowering::new(relations, std::slice::from_ref(&plan))?;
         let columns = lowering.view(text, &plan, names, emit).map_err(|e| locate(e, query, text))?;
         Ok((lowering.finish()?, columns))
     })

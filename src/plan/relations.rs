@@ -14,6 +14,11 @@ pub trait Relations: Sync {
     /// # Errors
     /// 42P01 if there is none.
     fn relation(&self, name: &str) -> Result<Relation>;
+
+    /// The zone of whoever asks.
+    fn time_zone(&self) -> &str {
+        "UTC"
+    }
 }
 
 /// A relation as planning sees it.

@@ -100,11 +100,11 @@ fn plan(text: &str) -> Result<(StreamPlan, Vec<Column>)> {
     }
     let Statement { text, kind, .. } = parse_statement(text)?;
     match kind {
-        StatementKind::CreateJob(job) => Ok((plan_job(&catalog, Zone::default(), &text, &job.inserts)?, Vec::new())),
+        StatementKind::CreateJob(job) => Ok((plan_job(&catalog, &text, &job.inserts)?, Vec::new())),
         StatementKind::CreateView(view) => {
-            plan_view(&catalog, Zone::default(), &text, &view.query, &view.columns, &view.emit)
+            plan_view(&catalog, &text, &view.query, &view.columns, &view.emit)
         }
-        StatementKind::Query(query) => plan_view(&catalog, Zone::default(), &text, &query, &[], &Default::default()),
+        StatementKind::Query(query) => plan_view(&catalog, &text, &query, &[], &Default::default()),
         other => panic!("{other:?}"),
     }
 }

@@ -5,6 +5,7 @@
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 
+use super::relations::{Relation, Relations};
 use super::stream::{WindowKind, WindowSpec};
 use crate::error::{Error, Result, SqlState};
 
@@ -12,7 +13,28 @@ use crate::error::{Error, Result, SqlState};
 const UTC_NAMES: [&str; 9] =
     ["UTC", "Etc/UTC", "UCT", "Etc/UCT", "Universal", "Etc/Universal", "Zulu", "Etc/Zulu", "GMT"];
 
-/// The zone of whoever creates a plan; none: UTC.
+/// Whether clocks of the zone of that name show what those of UTC do.
+pub fn is_utc(zone: &str) -> bool {
+    UTC_NAMES.iter().any(|utc| utc.eq_ignore_ascii_case(zone))
+}
+
+/// Relations as somebody in a zone names them.
+pub struct InZone<'a> {
+    pub relations: &'a dyn Relations,
+    pub zone: String,
+}
+
+impl Relations for InZone<'_> {
+    fn relation(&self, name: &str) -> Result<Relation> {
+        self.relations.relation(name)
+    }
+
+    fn time_zone(&self) -> &str {
+        &self.zone
+    }
+}
+
+/// The zone by whose clocks a plan's windows are cut; none: UTC.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Zone(Option<Tz>);
 
@@ -20,7 +42,7 @@ impl Zone {
     /// # Errors
     /// `22023` if no zone has this name.
     pub fn named(name: &str) -> Result<Zone> {
-        if UTC_NAMES.iter().any(|utc| utc.eq_ignore_ascii_case(name)) {
+        if is_utc(name) {
             return Ok(Zone(None));
         }
         let unknown = |_| Error::new(SqlState::InvalidParameterValue, format!("time zone \"{name}\" not recognized"));

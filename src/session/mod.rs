@@ -188,7 +188,9 @@ impl Session {
                 }
                 Ok(Response::command(statement.kind.command_tag().unwrap_or_default()))
             }
-            StatementKind::Copy(rows) => answer(Body::Copy(self.retrieve(text, rows, &[]).await?)),
+            StatementKind::Copy(copy) => {
+                answer(Body::Copy(self.retrieve(text, &copy.rows, &[]).await?, copy.format.clone()))
+            }
             StatementKind::Subscribe(subscribe) => answer(Body::Rows(self.subscribe(text, subscribe).await?)),
             StatementKind::Explain(explain) => rows(shown::plan(&self.explain(statement, explain).await?)?),
             StatementKind::ExplainAnalyze(class, name) => rows(shown::plan(&self.explain_analyze(*class, name)?)?),
@@ -334,7 +336,7 @@ fn bounded(response: Response, limit: Option<Duration>) -> Response {
     let Response { notices, body } = response;
     let body = match body {
         Body::Rows(rows) if !rows.live => Body::Rows(timed(rows)),
-        Body::Copy(rows) if !rows.live => Body::Copy(timed(rows)),
+        Body::Copy(rows, format) if !rows.live => Body::Copy(timed(rows), format),
         body => body,
     };
     Response { notices, body }

@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::error::{Error, SqlState};
+use crate::sql::ast::CopyFormat;
 use crate::types::SqlType;
 
 /// What a statement takes and gives. `columns` `None`: it returns no rows.
@@ -24,7 +25,7 @@ pub enum Body {
     Command(String),
     Rows(RowSet),
     /// The same as text, a line a row: COPY ... TO STDOUT.
-    Copy(RowSet),
+    Copy(RowSet, CopyFormat),
     /// The text held no statement.
     Empty,
 }

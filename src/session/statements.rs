@@ -8,7 +8,7 @@ use super::running;
 use super::select::Select;
 use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind, Starts, ViewObject, Wanted, define};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{self, Op, StreamPlan, Target, Zone};
+use crate::plan::{self, Op, StreamPlan, Target};
 use crate::sql::ast::{
     CreateJob, CreateSink, CreateSource, CreateView, DropObjects, Explain, InsertStatement, Name, ObjectClass,
     Statement, StatementKind, WatermarkDef,
@@ -60,7 +60,7 @@ impl Session {
         let inserts = self.settled_inserts(statement, &create.inserts).await?;
         // What they read and write may only be there since.
         let catalog = self.engine.catalog();
-        let plan = plan::plan_job(&*catalog, self.zone()?, &statement.text, &inserts)?;
+        let plan = plan::plan_job(&self.zoned(&catalog)?, &statement.text, &inserts)?;
         let job = JobObject {
             plan: plan.to_text()?.into(),
             parallelism: options.parallelism,
@@ -82,7 +82,7 @@ impl Session {
         let query = self.settled_query(statement, &create.query).await?;
         let catalog = self.engine.catalog();
         let text = &*statement.text;
-        let (plan, columns) = plan::plan_view(&*catalog, self.zone()?, text, &query, &create.columns, &create.emit)?;
+        let (plan, columns) = plan::plan_view(&self.zoned(&catalog)?, text, &query, &create.columns, &create.emit)?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         let definition = definition(statement, || print::create_view(&CreateView { query, ..create.clone() }));
@@ -90,9 +90,9 @@ impl Session {
         Ok(Response::command(tag))
     }
 
-    /// Whose clocks cut windows.
-    pub(super) fn zone(&self) -> Result<Zone> {
-        Zone::named(&self.settings.lock().show("TimeZone")?)
+    /// The catalog as this session's zone reads it.
+    pub(super) fn zoned<'a>(&self, catalog: &'a CatalogSnapshot) -> Result<plan::InZone<'a>> {
+        Ok(plan::InZone { relations: catalog, zone: self.settings.lock().show("TimeZone")? })
     }
 
     async fn create(
@@ -147,8 +147,7 @@ impl Session {
             }
             StatementKind::CreateView(create) => {
                 let query = self.settled_query(statement, &create.query).await?;
-                let catalog = self.engine.catalog();
-                plan::plan_view(&*catalog, self.zone()?, text, &query, &create.columns, &create.emit)?.0
+                plan::plan_view(&self.zoned(&self.engine.catalog())?, text, &query, &create.columns, &create.emit)?.0
             }
             StatementKind::Query(query) => {
                 let (query, _) = self.declared.inlined(query);
@@ -161,7 +160,7 @@ impl Session {
 
     async fn plan_of(&self, statement: &Statement, inserts: &[InsertStatement]) -> Result<StreamPlan> {
         let inserts = self.settled_inserts(statement, inserts).await?;
-        plan::plan_job(&*self.engine.catalog(), self.zone()?, &statement.text, &inserts)
+        plan::plan_job(&self.zoned(&self.engine.catalog())?, &statement.text, &inserts)
     }
 
     /// The plan of a job or view that runs, with figures.

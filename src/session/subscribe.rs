@@ -95,7 +95,7 @@ impl Session {
 
     fn plan_watched(&self, text: &str, query: &Query) -> Result<(StreamPlan, SchemaRef)> {
         let catalog = self.engine.catalog();
-        let (plan, columns) = plan::plan_view(&*catalog, self.zone()?, text, query, &[], &Default::default())?;
+        let (plan, columns) = plan::plan_view(&self.zoned(&catalog)?, text, query, &[], &Default::default())?;
         let source = plan.nodes.iter().find_map(|node| match &node.op {
             Op::Scan { source, .. } => Some(source),
             _ => None,

@@ -60,13 +60,39 @@ pub enum StatementKind {
     Fetch(Fetch),
     /// `None`: CLOSE ALL.
     Close(Option<Name>),
-    /// COPY (...) TO STDOUT.
-    Copy(Box<Retrieval>),
+    Copy(Box<CopyOut>),
     Subscribe(Box<Subscribe>),
     /// What connection pools send to give back things this session never holds (UNLISTEN *): the answer is its command tag.
     Release(&'static str),
     /// Nothing but white space and comments.
     Empty,
+}
+
+/// COPY (...) TO STDOUT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyOut {
+    pub rows: Retrieval,
+    pub format: CopyFormat,
+}
+
+/// How COPY writes rows, a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyFormat {
+    pub form: CopyForm,
+    /// Between two values.
+    pub delimiter: u8,
+    /// What stands for null.
+    pub null: String,
+    /// The first line names the columns.
+    pub header: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyForm {
+    /// What would end a value or a line stands behind a backslash.
+    Text,
+    /// Such a value stands in quotes, and within them a quote behind `escape`.
+    Csv { quote: u8, escape: u8 },
 }
 
 /// An identifier, folded as PostgreSQL does, and where it stands.

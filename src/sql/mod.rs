@@ -1,7 +1,7 @@
 //! From text to typed statements.
 //!
 //! 1. [`parse`] cuts a script into statements at its semicolons; each keeps its text and its offset.
-//! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`retrieval`],
+//! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`retrieval`], [`copy`],
 //!    [`variables`], [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
 //! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL.
 //! 4. Text of Flink's ([`flink`]) becomes the same, query by query; [`mod@print`] writes a statement as it is kept.
@@ -16,6 +16,7 @@
 
 pub mod ast;
 pub mod column_type;
+mod copy;
 mod create;
 mod cursor;
 pub mod dialect;

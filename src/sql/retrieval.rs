@@ -1,11 +1,11 @@
-//! How rows are taken: cursors (DECLARE, FETCH, MOVE, CLOSE), COPY ... TO STDOUT, and SUBSCRIBE.
+//! How rows are taken: cursors (DECLARE, FETCH, MOVE, CLOSE) and SUBSCRIBE.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Declare, Fetch, Retrieval, StatementKind, Subscribe, Subscribed, WithOption};
 use super::cursor::Cursor;
 use super::{names, refuse};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// More rows than one FETCH may name; there is ALL.
 const MAX_FETCH: u32 = i32::MAX as u32;
@@ -56,7 +56,7 @@ impl Cursor<'_> {
     }
 
     /// A query or SUBSCRIBE.
-    fn retrieval(&mut self) -> Result<Retrieval> {
+    pub(super) fn retrieval(&mut self) -> Result<Retrieval> {
         if self.take(&["SUBSCRIBE"]) {
             return Ok(Retrieval::Subscribe(self.subscribe()?));
         }
@@ -125,57 +125,4 @@ impl Cursor<'_> {
     pub fn close(&mut self) -> Result<StatementKind> {
         Ok(StatementKind::Close(if self.take(&["ALL"]) { None } else { Some(self.name()?) }))
     }
-
-    /// Behind COPY: `(query) TO STDOUT [[WITH] (FORMAT text)]`.
-    pub fn copy(&mut self) -> Result<StatementKind> {
-        if !self.take_token(&Token::LParen) {
-            return Err(self.copy_of_table()?);
-        }
-        let rows = self.retrieval()?;
-        self.expect_token(&Token::RParen)?;
-        if !self.take(&["TO", "STDOUT"]) {
-            let hint = "What is copied goes to the client: COPY (...) TO STDOUT; in psql, \\copy (...) TO 'file'.";
-            return Err(if self.at(&["TO"]) {
-                refuse::unsupported(self, "COPY to a file", hint)
-            } else {
-                self.unexpected()
-            });
-        }
-        let _ = self.take(&["WITH"]);
-        if self.at_token(&Token::LParen) {
-            self.parenthesized(Cursor::copy_option)?;
-        } else if ["CSV", "BINARY", "DELIMITER", "NULL", "HEADER"].iter().any(|word| self.at(&[word])) {
-            return Err(other_format(self.position()));
-        }
-        Ok(StatementKind::Copy(Box::new(rows)))
-    }
-
-    fn copy_option(&mut self) -> Result<()> {
-        let position = self.position();
-        let option = self.name()?;
-        let plain = option.value == "format" && (self.take(&["TEXT"]) || self.take_string().as_deref() == Some("text"));
-        if plain { Ok(()) } else { Err(other_format(position)) }
-    }
-
-    /// COPY name ...: the refusal.
-    fn copy_of_table(&mut self) -> Result<Error> {
-        let position = self.position();
-        let name = self.object_name()?;
-        let _ = self.at_token(&Token::LParen) && self.parenthesized(|cursor| cursor.name()).is_ok();
-        if self.at(&["FROM"]) {
-            let hint = "To load data, declare CREATE SOURCE ... WITH ('connector' = 'file', ...).";
-            return Ok(Error::unsupported("COPY FROM is not supported", hint).at(position));
-        }
-        if !self.at(&["TO"]) {
-            return Ok(self.unexpected());
-        }
-        let hint = format!("Try COPY (SELECT * FROM {}) TO STDOUT.", names::quoted(&name.value));
-        Ok(Error::unsupported("COPY of a whole relation is not supported", hint).at(position))
-    }
-}
-
-fn other_format(position: usize) -> Error {
-    let hint =
-        "COPY writes text: a line a row, tabs between the values, \\N for null. For CSV: psql --csv -c 'SELECT ...'.";
-    Error::unsupported("this COPY option is not supported", hint).at(position)
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, Offset, TimeZone};
+use chrono::{DateTime, MappedLocalTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use super::put;
@@ -82,6 +82,22 @@ pub fn timestamp_text(micros: Micros, out: &mut impl Write) {
                 put(out, " BC");
             }
         }
+    }
+}
+
+/// The instant at which clocks of a zone show `local`; as in PostgreSQL, of two the later one, and of a time that clocks jump
+/// over the one at which they would have shown it had they not jumped. `None`: out of the calendar's range.
+pub fn instant_of(local: Micros, zone: Tz) -> Option<Micros> {
+    let shown = DateTime::from_timestamp_micros(local)?.naive_utc();
+    let before = || {
+        let eve = shown.checked_sub_signed(TimeDelta::days(1))?;
+        let offset = zone.from_local_datetime(&eve).earliest()?.offset().fix().local_minus_utc();
+        local.checked_sub(i64::from(offset) * MICROS_PER_SECOND)
+    };
+    match zone.from_local_datetime(&shown) {
+        MappedLocalTime::Single(time) => Some(time.timestamp_micros()),
+        MappedLocalTime::Ambiguous(first, second) => Some(first.timestamp_micros().max(second.timestamp_micros())),
+        MappedLocalTime::None => before(),
     }
 }
 

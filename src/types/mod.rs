@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
+use crate::error::{Error, SqlState};
+
 /// Field metadata that says what Arrow's type leaves out, as [`SqlType::modifier`] prints it.
 pub const METADATA_KEY: &str = "tidemill.modifier";
 
@@ -274,6 +276,17 @@ impl Column {
     pub fn field(&self) -> Field {
         self.ty.field(&self.name)
     }
+
+    /// What PostgreSQL says of a null in this column of `relation`, which is NOT NULL.
+    pub fn null_violation(&self, relation: &str) -> Error {
+        null_violation(&self.name, relation)
+    }
+}
+
+/// The same, of a column by its name.
+pub fn null_violation(column: &str, relation: &str) -> Error {
+    let message = format!("null value in column \"{column}\" of relation \"{relation}\" violates not-null constraint");
+    Error::new(SqlState::NotNullViolation, message)
 }
 
 /// The Arrow schema of declared columns.

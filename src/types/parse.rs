@@ -1,9 +1,8 @@
 //! Text of values as PostgreSQL reads it (DateStyle ISO). `None`: no such value.
 
-use chrono::{DateTime, LocalResult, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use super::datetime::days_from_civil;
+use super::datetime::{days_from_civil, instant_of};
 use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 
 /// Any unambiguous beginning of true, false, yes, no, on, off; 1 and 0.
@@ -108,23 +107,16 @@ pub fn timestamp(text: &str) -> Option<(Micros, Option<i64>)> {
     Some((midnight.checked_add(if time.is_empty() { 0 } else { time_of_day(time)? })?, offset))
 }
 
-/// Without an offset, the time is `zone`'s; of a time that a change of the clocks repeats, the first.
+/// Without an offset, the time is `zone`'s: see [`instant_of`].
 pub fn timestamptz(text: &str, zone: Tz) -> Option<Micros> {
     let (local, offset) = timestamp(text)?;
     if local == i64::MAX || local == i64::MIN {
         return Some(local);
     }
-    let offset = match offset {
-        Some(offset) => offset,
-        None => {
-            let naive = DateTime::from_timestamp_micros(local)?.naive_utc();
-            i64::from(match zone.offset_from_local_datetime(&naive) {
-                LocalResult::Single(o) | LocalResult::Ambiguous(o, _) => o.fix().local_minus_utc(),
-                LocalResult::None => zone.offset_from_utc_datetime(&naive).fix().local_minus_utc(),
-            })
-        }
-    };
-    local.checked_sub(offset * MICROS_PER_SECOND)
+    match offset {
+        Some(offset) => local.checked_sub(offset * MICROS_PER_SECOND),
+        None => instant_of(local, zone),
+    }
 }
 
 /// A time of day in microseconds: `HH:MM[:SS[.ffffff]]`, with AM or PM behind it perhaps. A date in front of it and an

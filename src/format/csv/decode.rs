@@ -84,7 +84,7 @@ impl Decoder for CsvDecoder {
         let arrays = columns.into_iter().map(|column| column.finish(input)).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?;
-        Ok(Decoded { rows, weights: None, bad })
+        Ok(Decoded { rows, weights: None, messages: None, bad })
     }
 }
 

@@ -41,13 +41,18 @@ impl DebeziumDecoder {
 impl Decoder for DebeziumDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
         let mut weights: Vec<i64> = Vec::with_capacity(chunk.len());
-        let (rows, bad) = decode_messages(&self.schema, chunk, |input, message, columns| {
+        let mut messages: Vec<u32> = Vec::with_capacity(chunk.len());
+        let (rows, bad) = decode_messages(&self.schema, chunk, |input, index, message, columns| {
             // Those of a message that failed half-way.
             weights.truncate(columns.rows());
-            read_change(input, message, columns, &mut weights)
+            messages.truncate(columns.rows());
+            let read = read_change(input, message, columns, &mut weights);
+            messages.resize(weights.len(), index as u32);
+            read
         })?;
         weights.truncate(rows.num_rows());
-        Ok(Decoded { rows, weights: Some(ScalarBuffer::from(weights)), bad })
+        messages.truncate(rows.num_rows());
+        Ok(Decoded { rows, weights: Some(ScalarBuffer::from(weights)), messages: Some(messages), bad })
     }
 }
 

@@ -29,17 +29,18 @@ impl JsonDecoder {
 
 impl Decoder for JsonDecoder {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
-        let (rows, bad) = decode_messages(&self.schema, chunk, read_message)?;
-        Ok(Decoded { rows, weights: None, bad })
+        let (rows, bad) =
+            decode_messages(&self.schema, chunk, |input, _, message, columns| read_message(input, message, columns))?;
+        Ok(Decoded { rows, weights: None, messages: None, bad })
     }
 }
 
-/// Reads the messages of a chunk, but for tombstones: `read` is given where one starts and ends, and appends its rows.
+/// Reads the messages of a chunk, but for tombstones: `read` is given one's index, where it starts and ends, and appends its rows.
 /// What it appended of a message that it fails on is taken back.
 pub(super) fn decode_messages(
     schema: &SchemaRef,
     chunk: &RawChunk,
-    mut read: impl FnMut(Input, (usize, usize), &mut Object) -> Scan<()>,
+    mut read: impl FnMut(Input, usize, (usize, usize), &mut Object) -> Scan<()>,
 ) -> Result<(RecordBatch, Vec<BadMessage>)> {
     let input = Input::new(&chunk.data);
     let mut columns = Object::new(schema.fields(), chunk.len());
@@ -49,7 +50,7 @@ pub(super) fn decode_messages(
     for (index, end) in chunk.ends.iter().map(|end| *end as usize).enumerate() {
         if tombstones.next_if(|null| **null as usize == index).is_none() {
             let rows = columns.rows();
-            if let Err(failure) = read(input, (start, end), &mut columns) {
+            if let Err(failure) = read(input, index, (start, end), &mut columns) {
                 columns.truncate(rows);
                 bad.push(BadMessage { index, error: failure.into_error() });
             }

@@ -9,9 +9,10 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{interleave, take};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::DataType;
 
-use super::define::{Definition, Form, Parameter as P, other_arguments};
+use super::define::{Call, Definition, Form, Parameter as P, at, other_arguments};
+use super::results::{array_of_first, boolean, bytes, first, integer, item, list_of, second, text, texts};
 use crate::change::key::{KeyCodec, Keys};
 use crate::error::Result;
 use crate::types::SqlType;
@@ -23,7 +24,7 @@ pub const ARRAY_OF: &str = "array_of";
 pub const ELEMENT: &str = "array_get";
 /// `x = ANY (a)`
 pub const EQUALS_ANY: &str = "equals_any";
-/// `a @> b`; `b <@ a` is the same.
+/// `a @> b`; `b <@ a` is the first.
 pub const CONTAINS: &str = "array_contains_all";
 /// `a && b`
 pub const OVERLAPS: &str = "array_overlaps";
@@ -32,88 +33,39 @@ pub const CONCAT: &str = "array_concat_both";
 /// Bytes in the order of a value of any type: what arrays and rows are compared by.
 pub const SORT_KEY: &str = "sort_key";
 
-fn integer(_: &[DataType]) -> DataType {
-    DataType::Int32
-}
-fn boolean(_: &[DataType]) -> DataType {
-    DataType::Boolean
-}
-fn text(_: &[DataType]) -> DataType {
-    DataType::Utf8View
-}
-fn bytes(_: &[DataType]) -> DataType {
-    DataType::BinaryView
-}
-fn texts(_: &[DataType]) -> DataType {
-    list_of(&DataType::Utf8View)
-}
-fn same(types: &[DataType]) -> DataType {
-    types.first().cloned().unwrap_or(DataType::Null)
-}
-fn array_of_first(types: &[DataType]) -> DataType {
-    list_of(&same(types))
-}
-fn item(types: &[DataType]) -> DataType {
-    match types.first() {
-        Some(DataType::List(item)) => item.data_type().clone(),
-        _ => DataType::Null,
-    }
-}
-
-/// The type of arrays of such items.
-pub fn list_of(item: &DataType) -> DataType {
-    SqlType::Array(Box::new(SqlType::from_arrow(item))).to_arrow()
-}
-
-const fn form(
-    parameters: &'static [P],
-    result: fn(&[DataType]) -> DataType,
-    call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
-) -> Form {
-    Form { parameters, variadic: false, result, call }
-}
-
 pub const DEFINITIONS: &[Definition] = &[
-    Definition {
-        name: ARRAY_OF,
-        forms: &[Form { parameters: &[P::Any], variadic: true, result: array_of_first, call: array_of }],
-    },
-    Definition { name: ELEMENT, forms: &[form(&[P::Array, P::Integer], item, element)] },
-    Definition { name: EQUALS_ANY, forms: &[form(&[P::Any, P::Array], boolean, equals_any)] },
-    Definition { name: CONTAINS, forms: &[form(&[P::Array, P::Array], boolean, |a, _| holds(a, true))] },
-    Definition { name: OVERLAPS, forms: &[form(&[P::Array, P::Array], boolean, |a, _| holds(a, false))] },
-    Definition { name: CONCAT, forms: &[form(&[P::Array, P::Array], same, concat_both)] },
-    Definition { name: SORT_KEY, forms: &[form(&[P::Any], bytes, sort_key)] },
-    Definition { name: "array_length", forms: &[form(&[P::Array, P::Integer], integer, length)] },
-    Definition { name: "array_upper", forms: &[form(&[P::Array, P::Integer], integer, length)] },
-    Definition { name: "array_lower", forms: &[form(&[P::Array, P::Integer], integer, lower)] },
-    Definition { name: "array_ndims", forms: &[form(&[P::Array], integer, dimensions)] },
-    Definition { name: "cardinality", forms: &[form(&[P::Array], integer, cardinality)] },
-    Definition { name: "array_append", forms: &[form(&[P::Array, P::Any], same, append)] },
-    Definition {
-        name: "array_prepend",
-        forms: &[form(&[P::Any, P::Array], |types| types.get(1).cloned().unwrap_or(DataType::Null), prepend)],
-    },
-    Definition { name: "array_cat", forms: &[form(&[P::Array, P::Array], same, concat_both)] },
-    Definition { name: "array_remove", forms: &[form(&[P::Array, P::Any], same, remove)] },
-    Definition { name: "array_position", forms: &[form(&[P::Array, P::Any], integer, position)] },
+    Definition { name: ARRAY_OF, forms: &[Form::variadic(&[P::Any], array_of_first, array_of)] },
+    Definition { name: ELEMENT, forms: &[Form::new(&[P::Array, P::Integer], item, element)] },
+    Definition { name: EQUALS_ANY, forms: &[Form::new(&[P::Any, P::Array], boolean, equals_any)] },
+    Definition { name: CONTAINS, forms: &[Form::new(&[P::Array, P::Array], boolean, |call| holds(call, true))] },
+    Definition { name: OVERLAPS, forms: &[Form::new(&[P::Array, P::Array], boolean, |call| holds(call, false))] },
+    Definition { name: CONCAT, forms: &[Form::new(&[P::Array, P::Array], first, concat_both)] },
+    Definition { name: SORT_KEY, forms: &[Form::new(&[P::Any], bytes, sort_key)] },
+    Definition { name: "array_length", forms: &[Form::new(&[P::Array, P::Integer], integer, length)] },
+    Definition { name: "array_upper", forms: &[Form::new(&[P::Array, P::Integer], integer, length)] },
+    Definition { name: "array_lower", forms: &[Form::new(&[P::Array, P::Integer], integer, lower)] },
+    Definition { name: "array_ndims", forms: &[Form::new(&[P::Array], integer, dimensions)] },
+    Definition { name: "cardinality", forms: &[Form::new(&[P::Array], integer, cardinality)] },
+    Definition { name: "array_append", forms: &[Form::new(&[P::Array, P::Any], first, append)] },
+    Definition { name: "array_prepend", forms: &[Form::new(&[P::Any, P::Array], second, prepend)] },
+    Definition { name: "array_cat", forms: &[Form::new(&[P::Array, P::Array], first, concat_both)] },
+    Definition { name: "array_remove", forms: &[Form::new(&[P::Array, P::Any], first, remove)] },
+    Definition { name: "array_position", forms: &[Form::new(&[P::Array, P::Any], integer, position)] },
     Definition {
         name: "array_to_string",
-        forms: &[form(&[P::Array, P::Text], text, to_string), form(&[P::Array, P::Text, P::Text], text, to_string)],
+        forms: &[
+            Form::new(&[P::Array, P::Text], text, to_string),
+            Form::new(&[P::Array, P::Text, P::Text], text, to_string),
+        ],
     },
     Definition {
         name: "string_to_array",
-        forms: &[form(&[P::Text, P::Text], texts, of_string), form(&[P::Text, P::Text, P::Text], texts, of_string)],
+        forms: &[
+            Form::new(&[P::Text, P::Text], texts, of_string),
+            Form::new(&[P::Text, P::Text, P::Text], texts, of_string),
+        ],
     },
 ];
-
-fn lists(arguments: &[ArrayRef], index: usize) -> Result<&ListArray> {
-    arguments.get(index).and_then(|a| a.as_list_opt::<i32>()).ok_or_else(other_arguments)
-}
-
-fn column(arguments: &[ArrayRef], index: usize) -> Result<&ArrayRef> {
-    arguments.get(index).ok_or_else(other_arguments)
-}
 
 /// The keys of values, by which they are equal or not.
 fn keys_of(values: &ArrayRef) -> Result<Keys> {
@@ -123,8 +75,8 @@ fn keys_of(values: &ArrayRef) -> Result<Keys> {
     Ok(keys)
 }
 
-fn sort_key(arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
-    let values = column(arguments, 0)?;
+fn sort_key(call: Call<'_>) -> Result<ArrayRef> {
+    let values = call.column(0)?;
     let keys = keys_of(values)?;
     Ok(Arc::new((0..values.len()).map(|row| values.is_valid(row).then(|| keys.get(row))).collect::<BinaryViewArray>()))
 }
@@ -135,27 +87,28 @@ fn made(like: &DataType, items: ArrayRef, lengths: Vec<usize>, nulls: Option<Nul
     Ok(Arc::new(ListArray::try_new(Arc::clone(field), OffsetBuffer::from_lengths(lengths), items, nulls)?))
 }
 
-fn array_of(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let first = column(arguments, 0)?;
-    let columns: Vec<&dyn Array> = arguments.iter().map(AsRef::as_ref).collect();
-    let places: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..columns.len()).map(move |c| (c, row))).collect();
-    let items = if rows == 0 { new_empty_array(first.data_type()) } else { interleave(&columns, &places)? };
-    made(&list_of(first.data_type()), items, vec![columns.len(); rows], None)
+fn array_of(call: Call<'_>) -> Result<ArrayRef> {
+    let first = call.column(0)?;
+    let columns: Vec<&dyn Array> = call.columns().iter().map(AsRef::as_ref).collect();
+    let places: Vec<(usize, usize)> =
+        (0..call.rows).flat_map(|row| (0..columns.len()).map(move |c| (c, row))).collect();
+    let items = if call.rows == 0 { new_empty_array(first.data_type()) } else { interleave(&columns, &places)? };
+    made(&list_of(first.data_type()), items, vec![columns.len(); call.rows], None)
 }
 
-fn element(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let lists = lists(arguments, 0)?;
-    let indices = column(arguments, 1)?.as_primitive_opt::<Int32Type>().ok_or_else(other_arguments)?;
+fn element(call: Call<'_>) -> Result<ArrayRef> {
+    let lists = call.lists(0)?;
+    let indices = call.integers(1)?;
     let place = |row: usize| -> Option<u32> {
-        let (range, index) = (item_range(lists, row), indices.is_valid(row).then(|| indices.value(row))?);
+        let (range, index) = (item_range(lists, row), at(indices, row)?);
         let offset = usize::try_from(index).ok()?.checked_sub(1).filter(|offset| *offset < range.len())?;
         lists.is_valid(row).then_some(u32::try_from(range.start + offset).ok()).flatten()
     };
-    Ok(take(lists.values(), &(0..rows).map(place).collect::<UInt32Array>(), None)?)
+    Ok(take(lists.values(), &(0..call.rows).map(place).collect::<UInt32Array>(), None)?)
 }
 
-fn equals_any(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (values, lists) = (column(arguments, 0)?, lists(arguments, 1)?);
+fn equals_any(call: Call<'_>) -> Result<ArrayRef> {
+    let (values, lists) = (call.column(0)?, call.lists(1)?);
     let (wanted, items) = (keys_of(values)?, keys_of(lists.values())?);
     let answer = |row: usize| -> Option<bool> {
         if lists.is_null(row) {
@@ -172,12 +125,12 @@ fn equals_any(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         let found = range.any(|item| items.get(item) == wanted.get(row));
         if found { Some(true) } else { (!unknown).then_some(false) }
     };
-    Ok(Arc::new((0..rows).map(answer).collect::<BooleanArray>()))
+    Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
 }
 
 /// Whether the first array has all (or any) of the second's items. Null is no item's equal.
-fn holds(arguments: &[ArrayRef], all: bool) -> Result<ArrayRef> {
-    let (left, right) = (lists(arguments, 0)?, lists(arguments, 1)?);
+fn holds(call: Call<'_>, all: bool) -> Result<ArrayRef> {
+    let (left, right) = (call.lists(0)?, call.lists(1)?);
     let (own, wanted) = (keys_of(left.values())?, keys_of(right.values())?);
     let answer = |row: usize| -> Option<bool> {
         if left.is_null(row) || right.is_null(row) {
@@ -193,34 +146,34 @@ fn holds(arguments: &[ArrayRef], all: bool) -> Result<ArrayRef> {
 }
 
 /// As long as the array is; null if it is empty, or in a dimension that it has not.
-fn length(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    measured(arguments, rows, |length| i32::try_from(length).ok())
+fn length(call: Call<'_>) -> Result<ArrayRef> {
+    measured(call, |length| i32::try_from(length).ok())
 }
 
-fn lower(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    measured(arguments, rows, |_| Some(1))
+fn lower(call: Call<'_>) -> Result<ArrayRef> {
+    measured(call, |_| Some(1))
 }
 
-fn measured(arguments: &[ArrayRef], rows: usize, of: impl Fn(usize) -> Option<i32>) -> Result<ArrayRef> {
-    let lists = lists(arguments, 0)?;
-    let dimensions = column(arguments, 1)?.as_primitive_opt::<Int32Type>().ok_or_else(other_arguments)?;
+fn measured(call: Call<'_>, of: impl Fn(usize) -> Option<i32>) -> Result<ArrayRef> {
+    let lists = call.lists(0)?;
+    let dimensions = call.integers(1)?;
     let measure = |row: usize| {
-        let known = lists.is_valid(row) && dimensions.is_valid(row) && dimensions.value(row) == 1;
+        let known = lists.is_valid(row) && at(dimensions, row) == Some(1);
         of(item_range(lists, row).len()).filter(|_| known && !item_range(lists, row).is_empty())
     };
-    Ok(Arc::new((0..rows).map(measure).collect::<Int32Array>()))
+    Ok(Arc::new((0..call.rows).map(measure).collect::<Int32Array>()))
 }
 
-fn dimensions(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let lists = lists(arguments, 0)?;
+fn dimensions(call: Call<'_>) -> Result<ArrayRef> {
+    let lists = call.lists(0)?;
     let count = |row: usize| (lists.is_valid(row) && !item_range(lists, row).is_empty()).then_some(1);
-    Ok(Arc::new((0..rows).map(count).collect::<Int32Array>()))
+    Ok(Arc::new((0..call.rows).map(count).collect::<Int32Array>()))
 }
 
-fn cardinality(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let lists = lists(arguments, 0)?;
+fn cardinality(call: Call<'_>) -> Result<ArrayRef> {
+    let lists = call.lists(0)?;
     let count = |row: usize| lists.is_valid(row).then(|| i32::try_from(item_range(lists, row).len()).ok()).flatten();
-    Ok(Arc::new((0..rows).map(count).collect::<Int32Array>()))
+    Ok(Arc::new((0..call.rows).map(count).collect::<Int32Array>()))
 }
 
 /// Each row's items of several columns one after the other: of arrays all items, of others the value.
@@ -252,28 +205,28 @@ fn chained(columns: &[&ArrayRef], rows: usize, like: &DataType, nulls: Option<Nu
 }
 
 /// An array that is null counts as empty, unless both are.
-fn concat_both(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (left, right) = (column(arguments, 0)?, column(arguments, 1)?);
-    let valid = (0..rows).map(|row| left.is_valid(row) || right.is_valid(row)).collect::<Vec<_>>();
-    chained(&[left, right], rows, left.data_type(), Some(NullBuffer::from(valid)))
+fn concat_both(call: Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (call.column(0)?, call.column(1)?);
+    let valid = (0..call.rows).map(|row| left.is_valid(row) || right.is_valid(row)).collect::<Vec<_>>();
+    chained(&[left, right], call.rows, left.data_type(), Some(NullBuffer::from(valid)))
 }
 
-fn append(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (list, value) = (column(arguments, 0)?, column(arguments, 1)?);
-    chained(&[list, value], rows, list.data_type(), None)
+fn append(call: Call<'_>) -> Result<ArrayRef> {
+    let (list, value) = (call.column(0)?, call.column(1)?);
+    chained(&[list, value], call.rows, list.data_type(), None)
 }
 
-fn prepend(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (value, list) = (column(arguments, 0)?, column(arguments, 1)?);
-    chained(&[value, list], rows, list.data_type(), None)
+fn prepend(call: Call<'_>) -> Result<ArrayRef> {
+    let (value, list) = (call.column(0)?, call.column(1)?);
+    chained(&[value, list], call.rows, list.data_type(), None)
 }
 
 /// Without all items that are the value (or null, if it is).
-fn remove(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (lists, values) = (lists(arguments, 0)?, column(arguments, 1)?);
+fn remove(call: Call<'_>) -> Result<ArrayRef> {
+    let (lists, values) = (call.lists(0)?, call.column(1)?);
     let (items, unwanted) = (keys_of(lists.values())?, keys_of(values)?);
-    let (mut kept, mut lengths) = (Vec::new(), Vec::with_capacity(rows));
-    for row in 0..rows {
+    let (mut kept, mut lengths) = (Vec::new(), Vec::with_capacity(call.rows));
+    for row in 0..call.rows {
         let before = kept.len();
         let range = item_range(lists, row).filter(|item| lists.is_valid(row) && items.get(*item) != unwanted.get(row));
         kept.extend(range.map(|item| item as u32));
@@ -284,30 +237,29 @@ fn remove(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 /// Of the first item that is the value, counted from 1.
-fn position(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (lists, values) = (lists(arguments, 0)?, column(arguments, 1)?);
+fn position(call: Call<'_>) -> Result<ArrayRef> {
+    let (lists, values) = (call.lists(0)?, call.column(1)?);
     let (items, wanted) = (keys_of(lists.values())?, keys_of(values)?);
     let place = |row: usize| {
         let at = item_range(lists, row).position(|item| items.get(item) == wanted.get(row))?;
         i32::try_from(at + 1).ok().filter(|_| lists.is_valid(row))
     };
-    Ok(Arc::new((0..rows).map(place).collect::<Int32Array>()))
+    Ok(Arc::new((0..call.rows).map(place).collect::<Int32Array>()))
 }
 
-fn to_string(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let lists = lists(arguments, 0)?;
-    let text = |index: usize| arguments.get(index).and_then(|a| a.as_string_view_opt());
-    let (separators, nulls) = (text(1).ok_or_else(other_arguments)?, text(2));
+fn to_string(call: Call<'_>) -> Result<ArrayRef> {
+    let lists = call.lists(0)?;
+    let (separators, nulls) = (call.texts(1)?, call.texts(2).ok());
     let items = Cells::of(lists.values(), &SqlType::from_arrow(&item(&[lists.data_type().clone()])))?;
-    let mut out = StringViewBuilder::with_capacity(rows);
-    for row in 0..rows {
+    let mut out = StringViewBuilder::with_capacity(call.rows);
+    for row in 0..call.rows {
         if lists.is_null(row) || separators.is_null(row) {
             out.append_null();
             continue;
         }
         let shown = item_range(lists, row).filter_map(|item| {
             if items.is_null(item) {
-                return nulls.filter(|nulls| nulls.is_valid(row)).map(|nulls| nulls.value(row).to_string());
+                return nulls.and_then(|nulls| at(nulls, row)).map(str::to_string);
             }
             let mut text = String::new();
             items.text(item, chrono_tz::Tz::UTC, &mut text);
@@ -319,20 +271,18 @@ fn to_string(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 /// What stands between the separators: all characters if it is null, nothing of an empty text.
-fn of_string(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let text = |index: usize| arguments.get(index).and_then(|a| a.as_string_view_opt());
-    let (texts, separators) = (text(0).ok_or_else(other_arguments)?, text(1).ok_or_else(other_arguments)?);
-    let nulls = text(2);
+fn of_string(call: Call<'_>) -> Result<ArrayRef> {
+    let (texts, separators, nulls) = (call.texts(0)?, call.texts(1)?, call.texts(2).ok());
     let mut out = ListBuilder::new(StringViewBuilder::new()).with_field(SqlType::Text.field("item"));
-    for row in 0..rows {
+    for row in 0..call.rows {
         if texts.is_null(row) {
             out.append(false);
             continue;
         }
-        let null = nulls.filter(|nulls| nulls.is_valid(row)).map(|nulls| nulls.value(row));
+        let null = nulls.and_then(|nulls| at(nulls, row));
         let mut push = |part: &str| out.values().append_option(Some(part).filter(|part| Some(*part) != null));
         let whole = texts.value(row);
-        match separators.is_valid(row).then(|| separators.value(row)) {
+        match at(separators, row) {
             _ if whole.is_empty() => {}
             None => whole.chars().for_each(|c| push(c.encode_utf8(&mut [0; 4]))),
             Some("") => push(whole),

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, IntervalMonthDayNanoArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, IntervalMonthDayNanoArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Date32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
-use super::define::{Definition, Form, Parameter as P, other_arguments};
+use super::define::{Call, Definition, Form, Parameter as P, at, other_arguments};
+use super::results::{date, interval, second, time, timestamp, whole};
 use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::type_name;
@@ -25,65 +26,64 @@ pub const EXTRACT_PART: &str = "extract_part";
 const NANOS_PER_MICRO: i64 = 1_000;
 const MILLION: i128 = 1_000_000;
 
-fn whole(_: &[DataType]) -> DataType {
-    DataType::Decimal128(38, 0)
-}
 fn part(_: &[DataType]) -> DataType {
     DataType::Decimal128(38, 6)
-}
-fn interval(_: &[DataType]) -> DataType {
-    DataType::Interval(IntervalUnit::MonthDayNano)
-}
-fn time(_: &[DataType]) -> DataType {
-    DataType::Time64(TimeUnit::Microsecond)
-}
-fn timestamp(_: &[DataType]) -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, None)
-}
-
-const fn form(
-    parameters: &'static [P],
-    result: fn(&[DataType]) -> DataType,
-    call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
-) -> Form {
-    Form { parameters, variadic: false, result, call }
 }
 
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: EXTRACT_WHOLE,
         forms: &[
-            form(&[P::Text, P::Date], whole, |a, n| extract(a, n, 0)),
-            form(&[P::Text, P::Timestamp], whole, |a, n| extract(a, n, 0)),
-            form(&[P::Text, P::TimestampTz], whole, |a, n| extract(a, n, 0)),
-            form(&[P::Text, P::Time], whole, |a, n| extract(a, n, 0)),
-            form(&[P::Text, P::Interval], whole, |a, n| extract(a, n, 0)),
+            Form::new(&[P::Text, P::Date], whole, |call| extract(call, 0)),
+            Form::new(&[P::Text, P::Timestamp], whole, |call| extract(call, 0)),
+            Form::new(&[P::Text, P::TimestampTz], whole, |call| extract(call, 0)),
+            Form::new(&[P::Text, P::Time], whole, |call| extract(call, 0)),
+            Form::new(&[P::Text, P::Interval], whole, |call| extract(call, 0)),
         ],
     },
     Definition {
         name: EXTRACT_PART,
         forms: &[
-            form(&[P::Text, P::Date], part, |a, n| extract(a, n, 6)),
-            form(&[P::Text, P::Timestamp], part, |a, n| extract(a, n, 6)),
-            form(&[P::Text, P::TimestampTz], part, |a, n| extract(a, n, 6)),
-            form(&[P::Text, P::Time], part, |a, n| extract(a, n, 6)),
-            form(&[P::Text, P::Interval], part, |a, n| extract(a, n, 6)),
+            Form::new(&[P::Text, P::Date], part, |call| extract(call, 6)),
+            Form::new(&[P::Text, P::Timestamp], part, |call| extract(call, 6)),
+            Form::new(&[P::Text, P::TimestampTz], part, |call| extract(call, 6)),
+            Form::new(&[P::Text, P::Time], part, |call| extract(call, 6)),
+            Form::new(&[P::Text, P::Interval], part, |call| extract(call, 6)),
         ],
     },
     Definition {
         name: "age",
         forms: &[
-            form(&[P::Timestamp, P::Timestamp], interval, age),
-            form(&[P::TimestampTz, P::TimestampTz], interval, age),
+            Form::new(&[P::Timestamp, P::Timestamp], interval, age),
+            Form::new(&[P::TimestampTz, P::TimestampTz], interval, age),
         ],
     },
-    Definition { name: "justify_hours", forms: &[form(&[P::Interval], interval, |a, _| justify(a, justify_hours))] },
-    Definition { name: "justify_days", forms: &[form(&[P::Interval], interval, |a, _| justify(a, justify_days))] },
-    Definition { name: "justify_interval", forms: &[form(&[P::Interval], interval, |a, _| justify(a, justify_all))] },
-    Definition { name: "make_time", forms: &[form(&[P::Integer, P::Integer, P::Double], time, make_time)] },
+    Definition {
+        name: "justify_hours",
+        forms: &[Form::new(&[P::Interval], interval, |call| justify(call, justify_hours))],
+    },
+    Definition {
+        name: "justify_days",
+        forms: &[Form::new(&[P::Interval], interval, |call| justify(call, justify_days))],
+    },
+    Definition {
+        name: "justify_interval",
+        forms: &[Form::new(&[P::Interval], interval, |call| justify(call, justify_all))],
+    },
+    Definition { name: "make_date", forms: &[Form::new(&[P::Integer, P::Integer, P::Integer], date, make_date)] },
+    Definition {
+        name: "date_bin",
+        forms: &[
+            Form::new(&[P::Interval, P::Timestamp], second, date_bin),
+            Form::new(&[P::Interval, P::TimestampTz], second, date_bin),
+            Form::new(&[P::Interval, P::Timestamp, P::Timestamp], second, date_bin),
+            Form::new(&[P::Interval, P::TimestampTz, P::TimestampTz], second, date_bin),
+        ],
+    },
+    Definition { name: "make_time", forms: &[Form::new(&[P::Integer, P::Integer, P::Double], time, make_time)] },
     Definition {
         name: "make_timestamp",
-        forms: &[form(
+        forms: &[Form::new(
             &[P::Integer, P::Integer, P::Integer, P::Integer, P::Integer, P::Double],
             timestamp,
             make_timestamp,
@@ -160,9 +160,8 @@ impl<'a> Moments<'a> {
     }
 }
 
-fn extract(arguments: &[ArrayRef], rows: usize, digits: i8) -> Result<ArrayRef> {
-    let [fields, moments] = arguments else { return Err(other_arguments()) };
-    let fields = fields.as_string_view_opt().ok_or_else(other_arguments)?;
+fn extract(call: Call<'_>, digits: i8) -> Result<ArrayRef> {
+    let (fields, moments) = (call.texts(0)?, call.column(1)?);
     let values = Moments::of(moments)?;
     let field = |row: usize| {
         if fields.is_null(row) || moments.is_null(row) {
@@ -176,7 +175,7 @@ fn extract(arguments: &[ArrayRef], rows: usize, digits: i8) -> Result<ArrayRef> 
         let millionths = values.field(name, row).ok_or_else(unsupported)?;
         Ok(Some(if digits == 0 { millionths / MILLION } else { millionths }))
     };
-    let extracted = (0..rows).map(field).collect::<Result<Decimal128Array>>()?;
+    let extracted = (0..call.rows).map(field).collect::<Result<Decimal128Array>>()?;
     Ok(Arc::new(extracted.with_precision_and_scale(38, digits)?))
 }
 
@@ -245,15 +244,24 @@ fn of_interval(field: &str, value: IntervalMonthDayNano) -> Option<i128> {
     })
 }
 
-fn age(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let micros = |index: usize| {
-        arguments.get(index).and_then(|a| a.as_primitive_opt::<TimestampMicrosecondType>()).ok_or_else(other_arguments)
+/// Timestamps before and behind all others.
+pub(super) fn is_infinite(micros: Micros) -> bool {
+    micros == Micros::MAX || micros == Micros::MIN
+}
+
+pub(super) fn interval_out_of_range() -> Error {
+    Error::new(SqlState::DatetimeFieldOverflow, "interval out of range")
+}
+
+fn age(call: Call<'_>) -> Result<ArrayRef> {
+    let (left, right) =
+        (call.primitive::<TimestampMicrosecondType>(0)?, call.primitive::<TimestampMicrosecondType>(1)?);
+    let between = |row: usize| match at(left, row).zip(at(right, row)) {
+        Some((left, right)) if is_infinite(left) || is_infinite(right) => Err(interval_out_of_range()),
+        Some((left, right)) => Ok(Some(age_between(left, right))),
+        None => Ok(None),
     };
-    let (left, right): (&TimestampMicrosecondArray, &TimestampMicrosecondArray) = (micros(0)?, micros(1)?);
-    let between = |row: usize| {
-        (left.is_valid(row) && right.is_valid(row)).then(|| age_between(left.value(row), right.value(row)))
-    };
-    Ok(Arc::new((0..rows).map(between).collect::<IntervalMonthDayNanoArray>()))
+    Ok(Arc::new((0..call.rows).map(between).collect::<Result<IntervalMonthDayNanoArray>>()?))
 }
 
 /// Years, months, days and time from `earlier` to `later`, as people count them: days are those of the month that `earlier`
@@ -286,11 +294,9 @@ fn age_forward(later: Micros, earlier: Micros) -> IntervalMonthDayNano {
     IntervalMonthDayNano::new(months as i32, days as i32, time.saturating_mul(NANOS_PER_MICRO))
 }
 
-fn justify(arguments: &[ArrayRef], of: fn(IntervalMonthDayNano) -> Option<IntervalMonthDayNano>) -> Result<ArrayRef> {
-    let values = arguments.first().and_then(|a| a.as_primitive_opt::<IntervalMonthDayNanoType>());
-    let out_of_range = || Error::new(SqlState::DatetimeFieldOverflow, "interval out of range");
-    let justified = values.ok_or_else(other_arguments)?.iter().map(|value| match value {
-        Some(value) => of(value).map(Some).ok_or_else(out_of_range),
+fn justify(call: Call<'_>, of: fn(IntervalMonthDayNano) -> Option<IntervalMonthDayNano>) -> Result<ArrayRef> {
+    let justified = call.primitive::<IntervalMonthDayNanoType>(0)?.iter().map(|value| match value {
+        Some(value) => of(value).map(Some).ok_or_else(interval_out_of_range),
         None => Ok(None),
     });
     Ok(Arc::new(justified.collect::<Result<IntervalMonthDayNanoArray>>()?))
@@ -338,14 +344,6 @@ fn justify_all(value: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
     Some(IntervalMonthDayNano::new(i32::try_from(months).ok()?, i32::try_from(days).ok()?, time))
 }
 
-fn integers(arguments: &[ArrayRef], index: usize) -> Result<&Int32Array> {
-    arguments.get(index).and_then(|a| a.as_primitive_opt::<Int32Type>()).ok_or_else(other_arguments)
-}
-
-fn seconds(arguments: &[ArrayRef], index: usize) -> Result<&Float64Array> {
-    arguments.get(index).and_then(|a| a.as_primitive_opt::<Float64Type>()).ok_or_else(other_arguments)
-}
-
 /// Microseconds of a day.
 fn clock(hour: i32, minute: i32, second: f64) -> Option<Micros> {
     let good = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60.0).contains(&second);
@@ -358,40 +356,99 @@ fn out_of_range(what: &str, shown: impl std::fmt::Display) -> Error {
     Error::new(SqlState::DatetimeFieldOverflow, format!("{what} field value out of range: {shown}"))
 }
 
-fn make_time(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (hours, minutes, seconds) = (integers(arguments, 0)?, integers(arguments, 1)?, seconds(arguments, 2)?);
+fn wrong_date(year: i32, month: i32, day: i32) -> Error {
+    out_of_range("date", format!("{year}-{month:02}-{day:02}"))
+}
+
+/// The day of the calendar, counted from 1970; the year -1 is 1 BC.
+fn day_of(year: i32, month: i32, day: i32) -> Result<i64> {
+    let wrong = || wrong_date(year, month, day);
+    let (Ok(m @ 1..=12), Ok(d)) = (u32::try_from(month), u32::try_from(day)) else { return Err(wrong()) };
+    let astronomical = i64::from(year) + i64::from(year < 0);
+    let days = days_from_civil(astronomical, m, d);
+    if year != 0 && civil(days) == (astronomical, m, d) { Ok(days) } else { Err(wrong()) }
+}
+
+fn make_date(call: Call<'_>) -> Result<ArrayRef> {
+    let (years, months, days) = (call.integers(0)?, call.integers(1)?, call.integers(2)?);
+    let date = |row: usize| {
+        let (Some(year), Some(month), Some(day)) = (at(years, row), at(months, row), at(days, row)) else {
+            return Ok(None);
+        };
+        let days = day_of(year, month, day)?;
+        i32::try_from(days).map(Some).map_err(|_| wrong_date(year, month, day))
+    };
+    Ok(Arc::new((0..call.rows).map(date).collect::<Result<Date32Array>>()?))
+}
+
+/// The last multiple of an interval, counted from an origin (1970, if none is named), that is not behind the time.
+fn date_bin(call: Call<'_>) -> Result<ArrayRef> {
+    let strides = call.primitive::<IntervalMonthDayNanoType>(0)?;
+    let times = call.primitive::<TimestampMicrosecondType>(1)?;
+    let origins = if call.len() > 2 { Some(call.primitive::<TimestampMicrosecondType>(2)?) } else { None };
+    let begin = |row: usize| {
+        let origin = origins.map_or(Some(0), |origins| at(origins, row));
+        let (Some(stride), Some(time), Some(origin)) = (at(strides, row), at(times, row), origin) else {
+            return Ok(None);
+        };
+        bin(stride, time, origin).map(Some)
+    };
+    let begins = (0..call.rows).map(begin).collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(begins.with_data_type(times.data_type().clone())))
+}
+
+fn bin(stride: IntervalMonthDayNano, time: Micros, origin: Micros) -> Result<Micros> {
+    let overflow = |what: &str| Error::new(SqlState::DatetimeFieldOverflow, format!("{what} out of range"));
+    if is_infinite(time) {
+        return Ok(time);
+    }
+    if is_infinite(origin) {
+        return Err(overflow("origin"));
+    }
+    if stride.months != 0 {
+        let message = "timestamps cannot be binned into intervals containing months or years";
+        return Err(Error::unsupported(message, "Use date_trunc('month', ...) or date_trunc('year', ...)."));
+    }
+    let days = i64::from(stride.days).checked_mul(MICROS_PER_DAY);
+    let micros = days.and_then(|days| days.checked_add(stride.nanoseconds / NANOS_PER_MICRO));
+    let micros = micros.ok_or_else(interval_out_of_range)?;
+    if micros <= 0 {
+        return Err(Error::new(SqlState::DatetimeFieldOverflow, "stride must be greater than zero"));
+    }
+    let past = time.checked_sub(origin).ok_or_else(interval_out_of_range)?.rem_euclid(micros);
+    time.checked_sub(past).ok_or_else(|| overflow("timestamp"))
+}
+
+fn make_time(call: Call<'_>) -> Result<ArrayRef> {
+    let (hours, minutes, seconds) = (call.integers(0)?, call.integers(1)?, call.primitive::<Float64Type>(2)?);
     let time = |row: usize| {
-        if arguments.iter().any(|argument| argument.is_null(row)) {
+        if call.has_null(row) {
             return Ok(None);
         }
         let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
         let shown = || format!("{hour}:{minute:02}:{second:02}");
         clock(hour, minute, second).map(Some).ok_or_else(|| out_of_range("time", shown()))
     };
-    Ok(Arc::new((0..rows).map(time).collect::<Result<Time64MicrosecondArray>>()?))
+    Ok(Arc::new((0..call.rows).map(time).collect::<Result<Time64MicrosecondArray>>()?))
 }
 
-fn make_timestamp(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let parts = (0..5).map(|index| integers(arguments, index)).collect::<Result<Vec<_>>>()?;
-    let seconds = seconds(arguments, 5)?;
+fn make_timestamp(call: Call<'_>) -> Result<ArrayRef> {
+    let parts = (0..5).map(|index| call.integers(index)).collect::<Result<Vec<_>>>()?;
+    let seconds = call.primitive::<Float64Type>(5)?;
     let [years, months, days, hours, minutes] = parts.as_slice() else { return Err(other_arguments()) };
     let moment = |row: usize| {
-        if arguments.iter().any(|argument| argument.is_null(row)) {
+        if call.has_null(row) {
             return Ok(None);
         }
-        let (year, month, day) = (i64::from(years.value(row)), months.value(row), days.value(row));
-        let wrong_date = || out_of_range("date", format!("{year}-{month:02}-{day:02}"));
-        let (month_number, day_number) = (u32::try_from(month), u32::try_from(day));
-        let (Ok(m @ 1..=12), Ok(d)) = (month_number, day_number) else { return Err(wrong_date()) };
-        let astronomical = if year < 0 { year + 1 } else { year };
-        let date = days_from_civil(astronomical, m, d);
-        if year == 0 || civil(date) != (astronomical, m, d) {
-            return Err(wrong_date());
-        }
+        let (year, month, day) = (years.value(row), months.value(row), days.value(row));
+        let date = day_of(year, month, day)?;
         let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
         let shown = || format!("{hour}:{minute:02}:{second:02}");
         let time = clock(hour, minute, second).ok_or_else(|| out_of_range("time", shown()))?;
-        date.checked_mul(MICROS_PER_DAY).and_then(|m| m.checked_add(time)).map(Some).ok_or_else(wrong_date)
+        date.checked_mul(MICROS_PER_DAY)
+            .and_then(|m| m.checked_add(time))
+            .map(Some)
+            .ok_or_else(|| wrong_date(year, month, day))
     };
-    Ok(Arc::new((0..rows).map(moment).collect::<Result<TimestampMicrosecondArray>>()?))
+    Ok(Arc::new((0..call.rows).map(moment).collect::<Result<TimestampMicrosecondArray>>()?))
 }

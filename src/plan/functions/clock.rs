@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::TimestampMicrosecondArray;
-use arrow::datatypes::DataType;
-use datafusion::common::{ScalarValue, plan_err};
-use datafusion::error::Result;
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use super::arguments::{Arguments, Row};
+use super::define::{Call, Definition, Form, Parameter as P, at};
+use super::results::timestamptz;
 use crate::clock::{MICROS_PER_MILLI, MICROS_PER_SECOND, Micros};
-use crate::error::{Error, SqlState};
-use crate::plan::errors::{through, type_name};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::errors::through;
 use crate::types::{SqlType, UTC};
 
 pub const PROCTIME: &str = "proctime";
@@ -29,8 +29,7 @@ struct ProcTime {
 
 pub(super) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let proctime = ProcTime { signature: Signature::nullary(Volatility::Volatile) };
-    let epoch = Epoch { signature: Signature::variadic_any(Volatility::Immutable) };
-    [ScalarUDF::new_from_impl(proctime), ScalarUDF::new_from_impl(epoch)].map(Arc::new).into_iter()
+    std::iter::once(Arc::new(ScalarUDF::new_from_impl(proctime)))
 }
 
 impl ScalarUDFImpl for ProcTime {
@@ -42,56 +41,36 @@ impl ScalarUDFImpl for ProcTime {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(PROCTIME_TYPE.to_arrow())
     }
 
-    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let hint = "Use it in a view or a job, or now() in a SELECT.";
         Err(through(Error::unsupported("PROCTIME() has no value outside a streaming query", hint)))
     }
 }
 
-const TO_TIMESTAMP_LTZ: &str = "to_timestamp_ltz";
+pub const DEFINITIONS: &[Definition] = &[Definition {
+    name: "to_timestamp_ltz",
+    forms: &[
+        Form::new(&[P::BigInt], timestamptz, to_timestamp_ltz),
+        Form::new(&[P::BigInt, P::Integer], timestamptz, to_timestamp_ltz),
+    ],
+}];
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Epoch {
-    signature: Signature,
+fn to_timestamp_ltz(call: Call<'_>) -> Result<ArrayRef> {
+    let numbers = call.primitive::<Int64Type>(0)?;
+    let digits = if call.len() > 1 { Some(call.integers(1)?) } else { None };
+    let moment = |row: usize| match (at(numbers, row), digits.map_or(Some(3), |digits| at(digits, row))) {
+        (Some(number), Some(digits)) => micros(number, digits).map(Some),
+        _ => Ok(None),
+    };
+    let moments = (0..call.rows).map(moment).collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(moments.with_timezone(UTC)))
 }
 
-impl ScalarUDFImpl for Epoch {
-    fn name(&self) -> &str {
-        TO_TIMESTAMP_LTZ
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        let is_integer = |ty: &DataType| matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64);
-        if (1..=2).contains(&arguments.len()) && arguments.iter().all(is_integer) {
-            return Ok(PROCTIME_TYPE.to_arrow());
-        }
-        let types = arguments.iter().map(type_name).collect::<Vec<_>>().join(", ");
-        plan_err!("No function matches the given name and argument types '{TO_TIMESTAMP_LTZ}({types})'.")
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
-        let rows = if constant { 1 } else { args.number_rows };
-        let arguments = Arguments::new(&args.args, rows).map_err(through)?;
-        let micros = (0..rows).map(|at| micros(arguments.row(at))).collect::<Result<Vec<_>, Error>>();
-        let times = TimestampMicrosecondArray::from(micros.map_err(through)?).with_timezone(UTC);
-        match constant {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&times, 0)?)),
-            false => Ok(ColumnarValue::Array(Arc::new(times))),
-        }
-    }
-}
-
-fn micros(row: Row<'_>) -> Result<Option<Micros>, Error> {
-    let (Some(number), Some(digits)) = (row.integer_or(0, 0)?, row.integer_or(1, 3)?) else { return Ok(None) };
+fn micros(number: i64, digits: i32) -> Result<Micros> {
     let unit = match digits {
         0 => MICROS_PER_SECOND,
         3 => MICROS_PER_MILLI,
@@ -101,5 +80,5 @@ fn micros(row: Row<'_>) -> Result<Option<Micros>, Error> {
         }
     };
     let out_of_range = || Error::new(SqlState::DatetimeFieldOverflow, "timestamp out of range");
-    number.checked_mul(unit).ok_or_else(out_of_range).map(Some)
+    number.checked_mul(unit).ok_or_else(out_of_range)
 }

@@ -12,7 +12,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
-use super::array::list_of;
+pub use super::call::{Call, at, other_arguments};
+use super::results::list_of;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::{through, type_name};
 use crate::plan::query::settle::wider;
@@ -26,6 +27,7 @@ pub enum Parameter {
     Integer,
     BigInt,
     Numeric,
+    Real,
     Double,
     Text,
     Bytea,
@@ -60,6 +62,7 @@ impl Parameter {
             Parameter::Integer => DataType::Int32,
             Parameter::BigInt => DataType::Int64,
             Parameter::Numeric => DataType::Decimal128(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1),
+            Parameter::Real => DataType::Float32,
             Parameter::Double => DataType::Float64,
             Parameter::Text | Parameter::Any => DataType::Utf8View,
             Parameter::Bytea => DataType::BinaryView,
@@ -103,19 +106,14 @@ impl Parameter {
     }
 }
 
-/// What a [`Form`] says of arguments that it never takes: a bug of ours.
-pub(super) fn other_arguments() -> Error {
-    Error::internal("a function was called with other arguments than its own")
-}
-
 /// One way of calling a function.
 pub struct Form {
     pub parameters: &'static [Parameter],
     /// The last parameter may come any number of times, also none.
     pub variadic: bool,
     pub result: fn(&[DataType]) -> DataType,
-    /// Over columns of the parameters' types, all of `rows` rows.
-    pub call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
+    /// Over columns of the parameters' types.
+    pub call: fn(Call<'_>) -> Result<ArrayRef>,
 }
 
 pub struct Definition {
@@ -124,6 +122,22 @@ pub struct Definition {
 }
 
 impl Form {
+    pub const fn new(
+        parameters: &'static [Parameter],
+        result: fn(&[DataType]) -> DataType,
+        call: fn(Call<'_>) -> Result<ArrayRef>,
+    ) -> Form {
+        Form { parameters, variadic: false, result, call }
+    }
+
+    pub const fn variadic(
+        parameters: &'static [Parameter],
+        result: fn(&[DataType]) -> DataType,
+        call: fn(Call<'_>) -> Result<ArrayRef>,
+    ) -> Form {
+        Form { parameters, variadic: true, result, call }
+    }
+
     fn parameter(&self, index: usize) -> Option<Parameter> {
         let last = self.parameters.last().filter(|_| self.variadic);
         self.parameters.get(index).or(last).copied()
@@ -264,7 +278,7 @@ impl ScalarUDFImpl for Defined {
         let types: Vec<DataType> = arrays.iter().map(|array| array.data_type().clone()).collect();
         let form = self.form(&types).map_err(through)?;
         let all_scalar = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
-        let result = (form.call)(&arrays, args.number_rows).map_err(through)?;
+        let result = (form.call)(Call::new(&arrays, args.number_rows)).map_err(through)?;
         if all_scalar && !result.is_empty() {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Decimal128Array, Int32Array, LargeBinaryArray, ListArray,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Decimal128Array, Int32Array, LargeBinaryArray,
     StringViewArray, StringViewBuilder,
 };
-use arrow::datatypes::{DataType, Int32Type};
 
-use super::define::{Definition, Form, Parameter as P, other_arguments};
+use super::define::{Call, Definition, Form, Parameter as P, at, other_arguments};
+use super::results::{boolean, integer, jsonb, numeric, text};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::value::rescaled;
 use crate::types::cells::{Cells, item_range};
 use crate::types::jsonb::{Kind, Value, build, decimal};
-use crate::types::{NUMERIC_DEFAULT, SqlType, parse};
+use crate::types::{NUMERIC_DEFAULT, parse};
 
 /// `->` and `->>`.
 pub const GET: &str = "jsonb_get";
@@ -36,121 +36,66 @@ pub const TO_NUMERIC: &str = "jsonb_to_numeric";
 /// The truth value that a cast to boolean takes.
 pub const TO_BOOLEAN: &str = "jsonb_to_boolean";
 
-fn jsonb(_: &[DataType]) -> DataType {
-    DataType::LargeBinary
-}
-fn text(_: &[DataType]) -> DataType {
-    DataType::Utf8View
-}
-fn boolean(_: &[DataType]) -> DataType {
-    DataType::Boolean
-}
-fn integer(_: &[DataType]) -> DataType {
-    DataType::Int32
-}
-fn numeric(_: &[DataType]) -> DataType {
-    DataType::Decimal128(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1)
-}
-
-const fn form(
-    parameters: &'static [P],
-    result: fn(&[DataType]) -> DataType,
-    call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
-) -> Form {
-    Form { parameters, variadic: false, result, call }
-}
-
-const fn variadic(
-    parameters: &'static [P],
-    result: fn(&[DataType]) -> DataType,
-    call: fn(&[ArrayRef], usize) -> Result<ArrayRef>,
-) -> Form {
-    Form { parameters, variadic: true, result, call }
-}
-
 pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: GET,
-        forms: &[form(&[P::Jsonb, P::Text], jsonb, get_field), form(&[P::Jsonb, P::Integer], jsonb, get_element)],
+        forms: &[
+            Form::new(&[P::Jsonb, P::Text], jsonb, get_field),
+            Form::new(&[P::Jsonb, P::Integer], jsonb, get_element),
+        ],
     },
     Definition {
         name: GET_TEXT,
         forms: &[
-            form(&[P::Jsonb, P::Text], text, |a, n| as_text(&get_field(a, n)?)),
-            form(&[P::Jsonb, P::Integer], text, |a, n| as_text(&get_element(a, n)?)),
+            Form::new(&[P::Jsonb, P::Text], text, |call| as_text(&get_field(call)?)),
+            Form::new(&[P::Jsonb, P::Integer], text, |call| as_text(&get_element(call)?)),
         ],
     },
-    Definition { name: GET_PATH, forms: &[form(&[P::Jsonb, P::TextArray], jsonb, get_path)] },
+    Definition { name: GET_PATH, forms: &[Form::new(&[P::Jsonb, P::TextArray], jsonb, get_path)] },
     Definition {
         name: GET_PATH_TEXT,
-        forms: &[form(&[P::Jsonb, P::TextArray], text, |a, n| as_text(&get_path(a, n)?))],
+        forms: &[Form::new(&[P::Jsonb, P::TextArray], text, |call| as_text(&get_path(call)?))],
     },
-    Definition { name: "jsonb_extract_path", forms: &[variadic(&[P::Jsonb, P::Text], jsonb, extract_path)] },
+    Definition { name: "jsonb_extract_path", forms: &[Form::variadic(&[P::Jsonb, P::Text], jsonb, extract_path)] },
     Definition {
         name: "jsonb_extract_path_text",
-        forms: &[variadic(&[P::Jsonb, P::Text], text, |a, n| as_text(&extract_path(a, n)?))],
+        forms: &[Form::variadic(&[P::Jsonb, P::Text], text, |call| as_text(&extract_path(call)?))],
     },
-    Definition { name: CONTAINS, forms: &[form(&[P::Jsonb, P::Jsonb], boolean, contains)] },
-    Definition { name: EXISTS, forms: &[form(&[P::Jsonb, P::Text], boolean, exists)] },
-    Definition { name: EXISTS_ANY, forms: &[form(&[P::Jsonb, P::TextArray], boolean, |a, _| exists_of(a, false))] },
-    Definition { name: EXISTS_ALL, forms: &[form(&[P::Jsonb, P::TextArray], boolean, |a, _| exists_of(a, true))] },
-    Definition { name: CONCAT, forms: &[form(&[P::Jsonb, P::Jsonb], jsonb, concat)] },
+    Definition { name: CONTAINS, forms: &[Form::new(&[P::Jsonb, P::Jsonb], boolean, contains)] },
+    Definition { name: EXISTS, forms: &[Form::new(&[P::Jsonb, P::Text], boolean, exists)] },
+    Definition {
+        name: EXISTS_ANY,
+        forms: &[Form::new(&[P::Jsonb, P::TextArray], boolean, |call| exists_of(call, false))],
+    },
+    Definition {
+        name: EXISTS_ALL,
+        forms: &[Form::new(&[P::Jsonb, P::TextArray], boolean, |call| exists_of(call, true))],
+    },
+    Definition { name: CONCAT, forms: &[Form::new(&[P::Jsonb, P::Jsonb], jsonb, concat)] },
     Definition {
         name: DELETE,
         forms: &[
-            form(&[P::Jsonb, P::Text], jsonb, delete_name),
-            form(&[P::Jsonb, P::Integer], jsonb, delete_element),
-            form(&[P::Jsonb, P::TextArray], jsonb, delete_names),
+            Form::new(&[P::Jsonb, P::Text], jsonb, delete_name),
+            Form::new(&[P::Jsonb, P::Integer], jsonb, delete_element),
+            Form::new(&[P::Jsonb, P::TextArray], jsonb, delete_names),
         ],
     },
-    Definition { name: TO_NUMERIC, forms: &[form(&[P::Jsonb, P::Text], numeric, to_numeric)] },
-    Definition { name: TO_BOOLEAN, forms: &[form(&[P::Jsonb], boolean, to_boolean)] },
-    Definition { name: "jsonb_typeof", forms: &[form(&[P::Jsonb], text, type_of)] },
-    Definition { name: "jsonb_array_length", forms: &[form(&[P::Jsonb], integer, array_length)] },
-    Definition { name: "jsonb_strip_nulls", forms: &[form(&[P::Jsonb], jsonb, |a, _| each(a, strip_nulls))] },
-    Definition { name: "to_jsonb", forms: &[form(&[P::Any], jsonb, to_jsonb)] },
-    Definition { name: "jsonb_build_array", forms: &[variadic(&[P::Any], jsonb, build_array)] },
-    Definition { name: "jsonb_build_object", forms: &[variadic(&[P::Any], jsonb, build_object)] },
+    Definition { name: TO_NUMERIC, forms: &[Form::new(&[P::Jsonb, P::Text], numeric, to_numeric)] },
+    Definition { name: TO_BOOLEAN, forms: &[Form::new(&[P::Jsonb], boolean, to_boolean)] },
+    Definition { name: "jsonb_typeof", forms: &[Form::new(&[P::Jsonb], text, type_of)] },
+    Definition { name: "jsonb_array_length", forms: &[Form::new(&[P::Jsonb], integer, array_length)] },
+    Definition { name: "jsonb_strip_nulls", forms: &[Form::new(&[P::Jsonb], jsonb, |call| each(call, strip_nulls))] },
+    Definition { name: "to_jsonb", forms: &[Form::new(&[P::Any], jsonb, to_jsonb)] },
+    Definition { name: "jsonb_build_array", forms: &[Form::variadic(&[P::Any], jsonb, build_array)] },
+    Definition { name: "jsonb_build_object", forms: &[Form::variadic(&[P::Any], jsonb, build_object)] },
 ];
 
-fn damaged() -> Error {
+pub(super) fn damaged() -> Error {
     Error::new(SqlState::DataCorrupted, "a jsonb value is damaged")
 }
 
-fn documents(arguments: &[ArrayRef], index: usize) -> Result<&LargeBinaryArray> {
-    arguments.get(index).and_then(|a| a.as_binary_opt::<i64>()).ok_or_else(other_arguments)
-}
-
-fn texts(arguments: &[ArrayRef], index: usize) -> Result<&StringViewArray> {
-    arguments.get(index).and_then(|a| a.as_string_view_opt()).ok_or_else(other_arguments)
-}
-
-fn integers(arguments: &[ArrayRef], index: usize) -> Result<&Int32Array> {
-    arguments.get(index).and_then(|a| a.as_primitive_opt::<Int32Type>()).ok_or_else(other_arguments)
-}
-
-/// Arrays of text: of a row its items, of which a null is none.
-struct TextLists<'a> {
-    lists: &'a ListArray,
-    items: &'a StringViewArray,
-}
-
-fn text_lists(arguments: &[ArrayRef], index: usize) -> Result<TextLists<'_>> {
-    let lists = arguments.get(index).and_then(|a| a.as_list_opt::<i32>()).ok_or_else(other_arguments)?;
-    let items = lists.values().as_string_view_opt().ok_or_else(other_arguments)?;
-    Ok(TextLists { lists, items })
-}
-
-impl<'a> TextLists<'a> {
-    fn get(&self, row: usize) -> Option<impl Iterator<Item = Option<&'a str>> + use<'a>> {
-        let items = self.items;
-        let item = move |i| items.is_valid(i).then(|| items.value(i));
-        self.lists.is_valid(row).then(|| item_range(self.lists, row).map(item))
-    }
-}
-
 fn document(documents: &LargeBinaryArray, row: usize) -> Option<Value<'_>> {
-    documents.is_valid(row).then(|| Value::new(documents.value(row)))
+    at(documents, row).map(Value::new)
 }
 
 /// A document for each row.
@@ -159,8 +104,8 @@ fn collect(rows: usize, of: impl Fn(usize) -> Option<Vec<u8>>) -> ArrayRef {
 }
 
 /// A document of each document.
-fn each(arguments: &[ArrayRef], of: impl Fn(Value<'_>) -> Result<Vec<u8>>) -> Result<ArrayRef> {
-    let documents = documents(arguments, 0)?;
+fn each(call: Call<'_>, of: impl Fn(Value<'_>) -> Result<Vec<u8>>) -> Result<ArrayRef> {
+    let documents = call.documents(0)?;
     let made = (0..documents.len()).map(|row| document(documents, row).map(&of).transpose());
     Ok(Arc::new(made.collect::<Result<LargeBinaryArray>>()?))
 }
@@ -169,35 +114,35 @@ fn owned(value: Value<'_>) -> Vec<u8> {
     value.bytes().to_vec()
 }
 
-fn get_field(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, names) = (documents(arguments, 0)?, texts(arguments, 1)?);
-    let field = |row| document(documents, row)?.field(names.is_valid(row).then(|| names.value(row))?).map(owned);
-    Ok(collect(rows, field))
+fn get_field(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, names) = (call.documents(0)?, call.texts(1)?);
+    let field = |row| document(documents, row)?.field(at(names, row)?).map(owned);
+    Ok(collect(call.rows, field))
 }
 
-fn get_element(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, indices) = (documents(arguments, 0)?, integers(arguments, 1)?);
+fn get_element(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, indices) = (call.documents(0)?, call.integers(1)?);
     let element = |row: usize| {
-        let index = indices.is_valid(row).then(|| indices.value(row))?;
+        let index = at(indices, row)?;
         document(documents, row)?.element(i64::from(index)).map(owned)
     };
-    Ok(collect(rows, element))
+    Ok(collect(call.rows, element))
 }
 
-fn get_path(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, paths) = (documents(arguments, 0)?, text_lists(arguments, 1)?);
+fn get_path(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, paths) = (call.documents(0)?, call.text_lists(1)?);
     let found = |row| paths.get(row)?.try_fold(document(documents, row)?, |value, step| value.step(step?)).map(owned);
-    Ok(collect(rows, found))
+    Ok(collect(call.rows, found))
 }
 
-fn extract_path(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let documents = documents(arguments, 0)?;
-    let steps = (1..arguments.len()).map(|index| texts(arguments, index)).collect::<Result<Vec<_>>>()?;
+fn extract_path(call: Call<'_>) -> Result<ArrayRef> {
+    let documents = call.documents(0)?;
+    let steps = (1..call.len()).map(|index| call.texts(index)).collect::<Result<Vec<_>>>()?;
     let found = |row: usize| {
-        let step = |value, names: &&StringViewArray| Value::step(value, names.is_valid(row).then(|| names.value(row))?);
+        let step = |value, names: &&StringViewArray| Value::step(value, at(*names, row)?);
         steps.iter().try_fold(document(documents, row)?, step).map(owned)
     };
-    Ok(collect(rows, found))
+    Ok(collect(call.rows, found))
 }
 
 fn as_text(found: &ArrayRef) -> Result<ArrayRef> {
@@ -207,20 +152,20 @@ fn as_text(found: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-fn contains(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (left, right) = (documents(arguments, 0)?, documents(arguments, 1)?);
+fn contains(call: Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (call.documents(0)?, call.documents(1)?);
     let answer = |row| Some(document(left, row)?.contains(document(right, row)?));
-    Ok(Arc::new((0..rows).map(answer).collect::<BooleanArray>()))
+    Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
 }
 
-fn exists(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, names) = (documents(arguments, 0)?, texts(arguments, 1)?);
-    let answer = |row| Some(document(documents, row)?.has(names.is_valid(row).then(|| names.value(row))?));
-    Ok(Arc::new((0..rows).map(answer).collect::<BooleanArray>()))
+fn exists(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, names) = (call.documents(0)?, call.texts(1)?);
+    let answer = |row| Some(document(documents, row)?.has(at(names, row)?));
+    Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
 }
 
-fn exists_of(arguments: &[ArrayRef], all: bool) -> Result<ArrayRef> {
-    let (documents, names) = (documents(arguments, 0)?, text_lists(arguments, 1)?);
+fn exists_of(call: Call<'_>, all: bool) -> Result<ArrayRef> {
+    let (documents, names) = (call.documents(0)?, call.text_lists(1)?);
     let mut out = BooleanBuilder::with_capacity(documents.len());
     for row in 0..documents.len() {
         let answer = document(documents, row).zip(names.get(row)).map(|(value, names)| {
@@ -232,13 +177,13 @@ fn exists_of(arguments: &[ArrayRef], all: bool) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-fn concat(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (left, right) = (documents(arguments, 0)?, documents(arguments, 1)?);
+fn concat(call: Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (call.documents(0)?, call.documents(1)?);
     let both = |row| match (document(left, row), document(right, row)) {
         (Some(left), Some(right)) => concatenated(left, right).map(Some),
         _ => Ok(None),
     };
-    Ok(Arc::new((0..rows).map(both).collect::<Result<LargeBinaryArray>>()?))
+    Ok(Arc::new((0..call.rows).map(both).collect::<Result<LargeBinaryArray>>()?))
 }
 
 /// Objects merge, the right one's fields win; of anything else the elements stand in one array.
@@ -276,17 +221,17 @@ fn without(value: Value<'_>, unwanted: &dyn Fn(&str) -> bool) -> Result<Vec<u8>>
     }
 }
 
-fn delete_name(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, names) = (documents(arguments, 0)?, texts(arguments, 1)?);
+fn delete_name(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, names) = (call.documents(0)?, call.texts(1)?);
     let rest = |row: usize| match document(documents, row).filter(|_| names.is_valid(row)) {
         Some(value) => without(value, &|name| name == names.value(row)).map(Some),
         None => Ok(None),
     };
-    Ok(Arc::new((0..rows).map(rest).collect::<Result<LargeBinaryArray>>()?))
+    Ok(Arc::new((0..call.rows).map(rest).collect::<Result<LargeBinaryArray>>()?))
 }
 
-fn delete_names(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, names) = (documents(arguments, 0)?, text_lists(arguments, 1)?);
+fn delete_names(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, names) = (call.documents(0)?, call.text_lists(1)?);
     let rest = |row: usize| match document(documents, row).zip(names.get(row)) {
         Some((value, names)) => {
             let names: Vec<&str> = names.flatten().collect();
@@ -294,11 +239,11 @@ fn delete_names(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         }
         None => Ok(None),
     };
-    Ok(Arc::new((0..rows).map(rest).collect::<Result<LargeBinaryArray>>()?))
+    Ok(Arc::new((0..call.rows).map(rest).collect::<Result<LargeBinaryArray>>()?))
 }
 
-fn delete_element(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, indices) = (documents(arguments, 0)?, integers(arguments, 1)?);
+fn delete_element(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, indices) = (call.documents(0)?, call.integers(1)?);
     let rest = |row: usize| {
         let Some(value) = document(documents, row).filter(|_| indices.is_valid(row)) else { return Ok(None) };
         let Some(Kind::Array(elements)) = value.kind() else { return Err(cannot_delete(value)) };
@@ -307,11 +252,11 @@ fn delete_element(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         let kept = elements.enumerate().filter(|(i, _)| usize::try_from(gone) != Ok(*i)).map(|(_, v)| owned(v));
         build::array(&kept.collect::<Vec<_>>()).map(Some)
     };
-    Ok(Arc::new((0..rows).map(rest).collect::<Result<LargeBinaryArray>>()?))
+    Ok(Arc::new((0..call.rows).map(rest).collect::<Result<LargeBinaryArray>>()?))
 }
 
-fn to_numeric(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let (documents, types) = (documents(arguments, 0)?, texts(arguments, 1)?);
+fn to_numeric(call: Call<'_>) -> Result<ArrayRef> {
+    let (documents, types) = (call.documents(0)?, call.texts(1)?);
     let (precision, scale) = NUMERIC_DEFAULT;
     let number = |row: usize| {
         let Some(value) = document(documents, row) else { return Ok(None) };
@@ -325,7 +270,7 @@ fn to_numeric(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         };
         unscaled.map(Some).ok_or_else(out_of_range)
     };
-    let numbers = (0..rows).map(number).collect::<Result<Decimal128Array>>()?;
+    let numbers = (0..call.rows).map(number).collect::<Result<Decimal128Array>>()?;
     Ok(Arc::new(numbers.with_precision_and_scale(precision, scale)?))
 }
 
@@ -334,8 +279,8 @@ fn cannot_cast(value: Value<'_>, ty: &str) -> Error {
     Error::new(SqlState::InvalidParameterValue, format!("cannot cast jsonb {kind} to type {ty}"))
 }
 
-fn to_boolean(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let documents = documents(arguments, 0)?;
+fn to_boolean(call: Call<'_>) -> Result<ArrayRef> {
+    let documents = call.documents(0)?;
     let truth = |row| match document(documents, row) {
         None => Ok(None),
         Some(value) => match value.kind() {
@@ -343,16 +288,16 @@ fn to_boolean(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             _ => Err(cannot_cast(value, "boolean")),
         },
     };
-    Ok(Arc::new((0..rows).map(truth).collect::<Result<BooleanArray>>()?))
+    Ok(Arc::new((0..call.rows).map(truth).collect::<Result<BooleanArray>>()?))
 }
 
-fn type_of(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let documents = documents(arguments, 0)?;
-    Ok(Arc::new((0..rows).map(|row| document(documents, row)?.type_name()).collect::<StringViewArray>()))
+fn type_of(call: Call<'_>) -> Result<ArrayRef> {
+    let documents = call.documents(0)?;
+    Ok(Arc::new((0..call.rows).map(|row| document(documents, row)?.type_name()).collect::<StringViewArray>()))
 }
 
-fn array_length(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let documents = documents(arguments, 0)?;
+fn array_length(call: Call<'_>) -> Result<ArrayRef> {
+    let documents = call.documents(0)?;
     let length = |row| {
         let Some(value) = document(documents, row) else { return Ok(None) };
         let what = match value.kind() {
@@ -362,7 +307,7 @@ fn array_length(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         };
         Err(Error::new(SqlState::InvalidParameterValue, format!("cannot get array length of a {what}")))
     };
-    Ok(Arc::new((0..rows).map(length).collect::<Result<Int32Array>>()?))
+    Ok(Arc::new((0..call.rows).map(length).collect::<Result<Int32Array>>()?))
 }
 
 fn strip_nulls(value: Value<'_>) -> Result<Vec<u8>> {
@@ -377,24 +322,24 @@ fn strip_nulls(value: Value<'_>) -> Result<Vec<u8>> {
 }
 
 /// The columns as values of any type.
-fn cells(arguments: &[ArrayRef]) -> Result<Vec<Cells>> {
-    arguments.iter().map(|column| Cells::of(column, &SqlType::from_arrow(column.data_type()))).collect()
+fn cells(call: Call<'_>) -> Result<Vec<Cells>> {
+    (0..call.len()).map(|index| call.cells(index)).collect()
 }
 
-fn to_jsonb(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let [values] = &cells(arguments)?[..] else { return Err(other_arguments()) };
-    let made = (0..rows).map(|row| if values.is_null(row) { Ok(None) } else { jsonb_of(values, row).map(Some) });
+fn to_jsonb(call: Call<'_>) -> Result<ArrayRef> {
+    let values = &call.cells(0)?;
+    let made = (0..call.rows).map(|row| if values.is_null(row) { Ok(None) } else { jsonb_of(values, row).map(Some) });
     Ok(Arc::new(made.collect::<Result<LargeBinaryArray>>()?))
 }
 
-fn build_array(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let columns = cells(arguments)?;
+fn build_array(call: Call<'_>) -> Result<ArrayRef> {
+    let columns = cells(call)?;
     let array = |row| build::array(&columns.iter().map(|c| jsonb_of(c, row)).collect::<Result<Vec<_>>>()?).map(Some);
-    Ok(Arc::new((0..rows).map(array).collect::<Result<LargeBinaryArray>>()?))
+    Ok(Arc::new((0..call.rows).map(array).collect::<Result<LargeBinaryArray>>()?))
 }
 
-fn build_object(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let columns = cells(arguments)?;
+fn build_object(call: Call<'_>) -> Result<ArrayRef> {
+    let columns = cells(call)?;
     let (pairs, rest) = columns.as_chunks::<2>();
     if !rest.is_empty() {
         let error = Error::new(SqlState::InvalidParameterValue, "argument list must have even number of elements");
@@ -413,7 +358,7 @@ fn build_object(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         };
         build::object(pairs.iter().enumerate().map(field).collect::<Result<_>>()?).map(Some)
     };
-    Ok(Arc::new((0..rows).map(object).collect::<Result<LargeBinaryArray>>()?))
+    Ok(Arc::new((0..call.rows).map(object).collect::<Result<LargeBinaryArray>>()?))
 }
 
 /// A value of any type as jsonb, as PostgreSQL's `to_jsonb` has it: times in the form of ISO 8601, what JSON has no form

@@ -2,34 +2,48 @@
 //!
 //! 1. [`aggregate`]: sum and avg with PostgreSQL's result types.
 //! 2. [`scalar`]: what PostgreSQL does and DataFusion does otherwise: text of values, checked division, declared lengths.
-//! 3. [`text`]: texts of times by a template ([`time_format`]), and parts of texts ([`pattern`]), over [`arguments`].
+//! 3. [`text`]: texts of times by a template ([`time_template`], [`time_format`], [`time_parse`]), of numbers
+//!    ([`number_format`]), and parts of texts ([`pattern`]); [`quote`]: texts as they stand
+//!    in SQL.
 //! 4. [`window`]: the ranking functions, with bigint results.
 //! 5. [`arithmetic`]: operators that fail on overflow.
-//! 6. [`define`]: how functions of ours are defined by the types of their arguments; [`temporal`]: those on times and
-//!    intervals, [`calendar`], [`mod@array`], [`jsonb`].
+//! 6. [`define`]: how functions of ours are defined by the types of their arguments, over [`call`] and [`results`];
+//!    [`temporal`]: those on times and intervals, [`calendar`], [`mod@array`], [`row`], [`jsonb`], [`jsonb_edit`]; [`constraint`]: what columns
+//!    demand of values.
 //! 7. [`clock`]: the one function that asks for the time.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
-mod arguments;
 pub mod arithmetic;
 pub mod array;
 pub mod calendar;
+mod call;
 pub mod clock;
+pub mod constraint;
 pub mod define;
 pub mod jsonb;
+pub mod jsonb_edit;
+mod number_format;
 mod pattern;
+mod quote;
+pub mod results;
+pub mod row;
 pub mod scalar;
 pub mod temporal;
-mod text;
+pub mod text;
 mod time_format;
+mod time_parse;
+mod time_template;
 pub mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+use crate::types::UTC;
 
 /// Functions that read the clock: refused, since a replay would give another answer.
 pub const CLOCK_FUNCTIONS: &[&str] = &[
@@ -63,18 +77,36 @@ pub fn functions() -> &'static Functions {
 
 /// Those that are defined by the types of their arguments.
 fn defined() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    let all = [temporal::DEFINITIONS, calendar::DEFINITIONS, array::DEFINITIONS, jsonb::DEFINITIONS];
+    let all = [
+        temporal::DEFINITIONS,
+        calendar::DEFINITIONS,
+        clock::DEFINITIONS,
+        text::DEFINITIONS,
+        quote::DEFINITIONS,
+        array::DEFINITIONS,
+        row::DEFINITIONS,
+        jsonb::DEFINITIONS,
+        jsonb_edit::DEFINITIONS,
+        constraint::DEFINITIONS,
+    ];
     all.into_iter().flatten().map(define::Defined::function)
 }
 
 impl Functions {
     fn collect() -> Self {
         let mut all = Functions { scalar: HashMap::new(), aggregate: HashMap::new(), window: HashMap::new() };
+        // So that now() is a time with time zone.
+        let mut config = ConfigOptions::default();
+        config.execution.time_zone = Some(UTC.into());
+        let zoned = |function: Arc<ScalarUDF>| match function.name() {
+            "now" => function.inner().with_updated_config(&config).map_or(function, Arc::new),
+            _ => function,
+        };
         let scalars = datafusion::functions::all_default_functions()
             .into_iter()
+            .map(zoned)
             .chain(datafusion::functions_nested::all_default_nested_functions())
             .chain(scalar::all())
-            .chain(text::all())
             .chain(clock::all())
             .chain(defined());
         for function in scalars {

@@ -7,7 +7,7 @@
 use arrow::array::ArrayRef;
 use regex::{Regex, RegexBuilder};
 
-use super::arguments::Arguments;
+use super::define::{Call, at};
 use crate::error::{Error, Result, SqlState};
 
 /// Bytes that a compiled expression may take: `(a{1000}){1000}` would take gigabytes.
@@ -59,20 +59,24 @@ fn compile(pattern: &str, flags: &str) -> Result<Regex> {
     })
 }
 
-fn invalid(parameter: &str, value: i64) -> Error {
+fn invalid(parameter: &str, value: i32) -> Error {
     Error::new(SqlState::InvalidParameterValue, format!("invalid value for parameter \"{parameter}\": {value}"))
 }
 
-pub fn regexp_substr(arguments: &Arguments) -> Result<ArrayRef> {
+/// What stands in place `index` of the row, or the default where the call has no such argument; `None` is null.
+fn number_or(call: &Call<'_>, index: usize, row: usize, default: i32) -> Result<Option<i32>> {
+    if index < call.len() { Ok(at(call.integers(index)?, row)) } else { Ok(Some(default)) }
+}
+
+pub fn regexp_substr(call: Call<'_>) -> Result<ArrayRef> {
     let mut compiled = Compiled::default();
-    arguments.parts(|row| {
-        let (Some(text), Some(pattern)) = (row.text(0)?, row.text(1)?) else { return Ok(None) };
-        let (Some(start), Some(nth)) = (row.integer_or(2, 1)?, row.integer_or(3, 1)?) else {
-            return Ok(None);
-        };
-        let (Some(flags), Some(group)) = (row.text_or(4, "")?, row.integer_or(5, 0)?) else {
-            return Ok(None);
-        };
+    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
+    let all_flags = if call.len() > 4 { Some(call.texts(4)?) } else { None };
+    call.text_of_each(|row| {
+        let Some((text, pattern)) = at(texts, row).zip(at(patterns, row)) else { return Ok(None) };
+        let flags = all_flags.map_or(Some(""), |flags| at(flags, row));
+        let numbers = (number_or(&call, 2, row, 1)?, number_or(&call, 3, row, 1)?, number_or(&call, 5, row, 0)?);
+        let ((Some(start), Some(nth), Some(group)), Some(flags)) = (numbers, flags) else { return Ok(None) };
         let [from, nth, group] =
             [("start", start, 1), ("n", nth, 1), ("subexpr", group, 0)].map(|(name, value, least)| {
                 usize::try_from(value).ok().filter(|v| *v >= least).ok_or_else(|| invalid(name, value))
@@ -86,12 +90,12 @@ pub fn regexp_substr(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-pub fn regexp_extract(arguments: &Arguments) -> Result<ArrayRef> {
+pub fn regexp_extract(call: Call<'_>) -> Result<ArrayRef> {
     let mut compiled = Compiled::default();
-    arguments.parts(|row| {
-        let (Some(text), Some(pattern), Some(group)) = (row.text(0)?, row.text(1)?, row.integer_or(2, 0)?) else {
-            return Ok(None);
-        };
+    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
+    call.text_of_each(|row| {
+        let Some((text, pattern)) = at(texts, row).zip(at(patterns, row)) else { return Ok(None) };
+        let Some(group) = number_or(&call, 2, row, 0)? else { return Ok(None) };
         let found = compiled.get(pattern, JAVA)?.captures(text);
         let group = usize::try_from(group).ok();
         Ok(found.and_then(|found| found.get(group?)).map(|part| part.as_str()))
@@ -99,9 +103,11 @@ pub fn regexp_extract(arguments: &Arguments) -> Result<ArrayRef> {
 }
 
 /// An empty text has no parts; without a separator, white space separates.
-pub fn split_index(arguments: &Arguments) -> Result<ArrayRef> {
-    arguments.parts(|row| {
-        let (Some(text), Some(separator), Some(index)) = (row.text(0)?, row.text(1)?, row.integer_or(2, 0)?) else {
+pub fn split_index(call: Call<'_>) -> Result<ArrayRef> {
+    let (texts, separators, indices) = (call.texts(0)?, call.texts(1)?, call.integers(2)?);
+    call.text_of_each(|row| {
+        let ((Some(text), Some(separator)), Some(index)) = ((at(texts, row), at(separators, row)), at(indices, row))
+        else {
             return Ok(None);
         };
         Ok(match usize::try_from(index) {
@@ -117,19 +123,19 @@ pub fn split_index(arguments: &Arguments) -> Result<ArrayRef> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, AsArray, StringArray};
-    use datafusion::common::ScalarValue;
-    use datafusion::logical_expr::ColumnarValue;
+    use arrow::array::{Array, AsArray, Int32Array, StringViewArray};
 
     use super::*;
 
-    fn check(function: fn(&Arguments) -> Result<ArrayRef>, arguments: &[&str], expected: &str) {
-        let argument = |text: &&str| match text.parse::<i32>() {
-            Ok(number) => ColumnarValue::Scalar(ScalarValue::Int32(Some(number))),
-            Err(_) => ColumnarValue::Array(Arc::new(StringArray::from(vec![(*text != "null").then_some(*text)]))),
+    fn check(function: fn(Call<'_>) -> Result<ArrayRef>, arguments: &[&str], expected: &str) {
+        let argument = |text: &&str| -> ArrayRef {
+            match text.parse::<i32>() {
+                Ok(number) => Arc::new(Int32Array::from(vec![number])),
+                Err(_) => Arc::new(StringViewArray::from(vec![(*text != "null").then_some(*text)])),
+            }
         };
-        let arguments: Vec<ColumnarValue> = arguments.iter().map(argument).collect();
-        let shown = match function(&Arguments::new(&arguments, 1).unwrap()) {
+        let arguments: Vec<ArrayRef> = arguments.iter().map(argument).collect();
+        let shown = match function(Call::new(&arguments, 1)) {
             Ok(array) if array.is_null(0) => "null".to_string(),
             Ok(array) => array.as_string_view().value(0).to_string(),
             Err(error) => format!("{}: {}", error.state().code(), error.message()),

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, Decimal128Array, Float64Array, IntervalMonthDayNanoArray, Time64MicrosecondArray,
-};
-use arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
-    TimeUnit,
-};
+use arrow::array::{ArrayRef, Decimal128Array, IntervalMonthDayNanoArray, Time64MicrosecondArray};
+use arrow::datatypes::{Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType};
 
-use super::define::{Definition, Form, Parameter, other_arguments};
+use super::calendar::interval_out_of_range;
+use super::define::{Call, Definition, Form, Parameter as P};
+use super::results::{interval, time, whole};
 use crate::clock::MICROS_PER_DAY;
-use crate::error::{Error, Result, SqlState};
-use crate::types::interval;
+use crate::error::Result;
+use crate::types::interval::length;
 
 /// A time of day as the interval since midnight.
 pub const TIME_TO_INTERVAL: &str = "time_to_interval";
@@ -26,81 +23,36 @@ pub const SCALE_INTERVAL: &str = "scale_interval";
 
 const NANOS_PER_MICRO: i64 = 1_000;
 
-fn time(_: &[DataType]) -> DataType {
-    DataType::Time64(TimeUnit::Microsecond)
-}
-
-fn interval_type(_: &[DataType]) -> DataType {
-    DataType::Interval(IntervalUnit::MonthDayNano)
-}
-
-fn length_type(_: &[DataType]) -> DataType {
-    DataType::Decimal128(38, 0)
-}
-
 pub const DEFINITIONS: &[Definition] = &[
-    Definition {
-        name: TIME_TO_INTERVAL,
-        forms: &[Form {
-            parameters: &[Parameter::Time],
-            variadic: false,
-            result: interval_type,
-            call: time_to_interval,
-        }],
-    },
-    Definition {
-        name: INTERVAL_TO_TIME,
-        forms: &[Form { parameters: &[Parameter::Interval], variadic: false, result: time, call: interval_to_time }],
-    },
-    Definition {
-        name: INTERVAL_LENGTH,
-        forms: &[Form {
-            parameters: &[Parameter::Interval],
-            variadic: false,
-            result: length_type,
-            call: interval_length,
-        }],
-    },
-    Definition {
-        name: SCALE_INTERVAL,
-        forms: &[Form {
-            parameters: &[Parameter::Interval, Parameter::Double],
-            variadic: false,
-            result: interval_type,
-            call: scale_interval,
-        }],
-    },
+    Definition { name: TIME_TO_INTERVAL, forms: &[Form::new(&[P::Time], interval, time_to_interval)] },
+    Definition { name: INTERVAL_TO_TIME, forms: &[Form::new(&[P::Interval], time, interval_to_time)] },
+    Definition { name: INTERVAL_LENGTH, forms: &[Form::new(&[P::Interval], whole, interval_length)] },
+    Definition { name: SCALE_INTERVAL, forms: &[Form::new(&[P::Interval, P::Double], interval, scale_interval)] },
 ];
 
-fn intervals(arguments: &[ArrayRef]) -> Result<&IntervalMonthDayNanoArray> {
-    arguments.first().and_then(|a| a.as_primitive_opt::<IntervalMonthDayNanoType>()).ok_or_else(other_arguments)
-}
-
-fn time_to_interval(arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
-    let times = arguments.first().and_then(|a| a.as_primitive_opt::<Time64MicrosecondType>());
-    let times = times.ok_or_else(other_arguments)?;
+fn time_to_interval(call: Call<'_>) -> Result<ArrayRef> {
+    let times = call.primitive::<Time64MicrosecondType>(0)?;
     let since = |micros: i64| IntervalMonthDayNano::new(0, 0, micros.saturating_mul(NANOS_PER_MICRO));
     Ok(Arc::new(times.unary::<_, IntervalMonthDayNanoType>(since)))
 }
 
-fn interval_to_time(arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+fn interval_to_time(call: Call<'_>) -> Result<ArrayRef> {
     let of = |value: IntervalMonthDayNano| (value.nanoseconds / NANOS_PER_MICRO).rem_euclid(MICROS_PER_DAY);
-    let times: Time64MicrosecondArray = intervals(arguments)?.unary(of);
+    let times: Time64MicrosecondArray = call.primitive::<IntervalMonthDayNanoType>(0)?.unary(of);
     Ok(Arc::new(times))
 }
 
-fn interval_length(arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
-    let lengths: Decimal128Array = intervals(arguments)?.unary(interval::length);
+fn interval_length(call: Call<'_>) -> Result<ArrayRef> {
+    let lengths: Decimal128Array = call.primitive::<IntervalMonthDayNanoType>(0)?.unary(length);
     Ok(Arc::new(lengths.with_precision_and_scale(38, 0)?))
 }
 
-fn scale_interval(arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
-    let [_, factors] = arguments else { return Err(other_arguments()) };
-    let factors: &Float64Array = factors.as_primitive_opt::<Float64Type>().ok_or_else(other_arguments)?;
-    let scaled = intervals(arguments)?.iter().zip(factors.iter()).map(|pair| match pair {
+fn scale_interval(call: Call<'_>) -> Result<ArrayRef> {
+    let factors = call.primitive::<Float64Type>(1)?;
+    let scaled = call.primitive::<IntervalMonthDayNanoType>(0)?.iter().zip(factors.iter()).map(|pair| match pair {
         (Some(value), Some(factor)) => match scaled(value, factor) {
             Some(scaled) => Ok(Some(scaled)),
-            None => Err(Error::new(SqlState::DatetimeFieldOverflow, "interval out of range")),
+            None => Err(interval_out_of_range()),
         },
         _ => Ok(None),
     });

@@ -82,6 +82,19 @@ impl Builder {
         Ok(self.add(Op::Project { exprs }, vec![(input, Distribution::Any)], facts))
     }
 
+    /// The rows of `input` for which `predicate` is true.
+    pub fn filter(&mut self, input: NodeIndex, predicate: Expr) -> Result<NodeIndex> {
+        let predicate = self.condition(predicate, input)?;
+        let node = self.node(input);
+        let facts = Facts {
+            fields: node.schema.fields().iter().map(|f| f.as_ref().clone()).collect(),
+            changelog: node.changelog,
+            event_time: node.event_time,
+            unique_key: node.unique_key.clone(),
+        };
+        Ok(self.add(Op::Filter { predicate }, vec![(input, Distribution::Any)], facts))
+    }
+
     /// An expression over `input`'s columns in its final form.
     pub fn scalar(&self, expr: Expr, input: NodeIndex) -> Result<Scalar> {
         let scalar = plain(make_total(expr, &self.df_schema(input)?)?)?;

@@ -145,14 +145,14 @@ impl Window {
 
 impl<'a> Lowering<'a> {
     /// `queries`: all that will be lowered, so that each source is read once, with the columns that any of them needs.
-    pub fn new(relations: &'a dyn Relations, zone: Zone, queries: &[LogicalPlan]) -> Result<Self> {
+    pub fn new(relations: &'a dyn Relations, queries: &[LogicalPlan]) -> Result<Self> {
         let mut wanted: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for query in queries {
             collect_scans(query, &mut wanted);
         }
         Ok(Lowering {
             relations,
-            zone,
+            zone: Zone::named(relations.time_zone())?,
             wanted,
             builder: Builder::default(),
             outputs: Vec::new(),

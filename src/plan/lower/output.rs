@@ -11,6 +11,8 @@ use super::build::sql_type_of;
 use super::{Lowering, Rows, Slot};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::{duplicate_column, planning_error, visible};
+use crate::plan::functions::constraint::CHECK_NOT_NULL;
+use crate::plan::functions::row::ROW_OF;
 use crate::plan::functions::scalar::{CHECK_LENGTH, ROUND_TIME};
 use crate::plan::query::locate::item_position;
 use crate::plan::query::settle::text_of;
@@ -60,6 +62,7 @@ impl Lowering<'_> {
             outputs.push((expr, column.field()));
         }
         let node = self.arrange(rows.node, outputs)?;
+        let node = self.without_nulls(node, &sink)?;
         let node = self.taken(node, &sink).map_err(|e| e.at(insert.target.position))?;
         self.outputs.push(Output { node, target: Target::Sink(sink.name) });
         Ok(())
@@ -133,6 +136,20 @@ impl Lowering<'_> {
         Err(Error::new(SqlState::WrongObjectType, message).with_hint(hint).at(target.position))
     }
 
+    /// Fails on a row with a null in a column of `sink` that is NOT NULL.
+    fn without_nulls(&mut self, node: NodeIndex, sink: &Relation) -> Result<NodeIndex> {
+        let required = sink.columns.iter().enumerate().filter(|(_, column)| column.not_null);
+        let pairs = required.flat_map(|(index, column)| [lit(column.name.as_str()), self.builder.column(node, index)]);
+        let mut arguments = vec![lit(sink.name.as_str())];
+        arguments.extend(pairs);
+        if arguments.len() == 1 {
+            return Ok(node);
+        }
+        let schema = self.builder.df_schema(node)?;
+        let check = query::settle_expr(call(CHECK_NOT_NULL, arguments)?, &schema);
+        self.builder.filter(node, check.map_err(|e| planning_error(e, ""))?)
+    }
+
     /// The query's rows, with every column in them.
     fn result(&mut self, query: &LogicalPlan) -> Result<Rows> {
         let rows = self.lower(query)?;
@@ -188,6 +205,16 @@ impl Lowering<'_> {
                 if from_arrow == to { rounded } else { Expr::Cast(Cast::new(Box::new(rounded), to)) }
             }
             _ if from_arrow == to => expr,
+            (SqlType::Row(fields), SqlType::Row(given)) => {
+                let names = given.iter().map(|(name, _)| name.as_str());
+                let value = |(name, (_, ty)): (&str, &(String, SqlType))| -> Result<Expr> {
+                    let value = call("get_field", vec![expr.clone(), lit(name)])?;
+                    Ok(Expr::Cast(Cast { expr: Box::new(value), field: Arc::new(ty.field("")) }))
+                };
+                let mut arguments = vec![lit(ScalarValue::try_from(&to)?), expr.clone()];
+                arguments.extend(names.zip(fields).map(value).collect::<Result<Vec<_>>>()?);
+                call(ROW_OF, arguments)?
+            }
             _ => Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(column.ty.field("")) }),
         };
         query::settle_expr(expr, &schema).map_err(|e| planning_error(e, ""))
@@ -250,9 +277,7 @@ fn target_columns(sink: &Relation, listed: &[Name]) -> Result<Vec<usize>> {
 
 fn missing_value(column: &Column, sink: &str) -> Result<Expr> {
     if column.not_null {
-        let message =
-            format!("null value in column \"{}\" of relation \"{sink}\" violates not-null constraint", column.name);
-        return Err(Error::new(SqlState::NotNullViolation, message).with_hint("Give the column a value."));
+        return Err(column.null_violation(sink).with_hint("Give the column a value."));
     }
     Ok(lit(ScalarValue::try_from(&column.ty.to_arrow())?))
 }

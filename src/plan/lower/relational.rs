@@ -169,15 +169,7 @@ impl Lowering<'_> {
         if matches!(&predicate, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) {
             return Ok(rows);
         }
-        let predicate = self.builder.condition(predicate, rows.node)?;
-        let input = self.builder.node(rows.node);
-        let facts = Facts {
-            fields: input.schema.fields().iter().map(|f| f.as_ref().clone()).collect(),
-            changelog: input.changelog,
-            event_time: input.event_time,
-            unique_key: input.unique_key.clone(),
-        };
-        let node = self.builder.add(Op::Filter { predicate }, vec![(rows.node, Distribution::Any)], facts);
+        let node = self.builder.filter(rows.node, predicate)?;
         Ok(Rows { node, ..rows })
     }
 

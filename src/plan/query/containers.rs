@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::settle::settle;
 use super::typing::{is_list, is_literal_error, literal_as, operand_type, settled_call, unknown};
 use crate::plan::errors::{no_operator, through};
-use crate::plan::functions::{array, jsonb};
+use crate::plan::functions::{array, jsonb, jsonb_edit};
 
 /// The functions that an operator stands for: on jsonb, and on arrays.
 pub struct ContainerOperator {
@@ -26,6 +26,7 @@ pub fn operator(op: &BinaryOperator) -> Option<ContainerOperator> {
         BinaryOperator::LongArrow => (Some(jsonb::GET_TEXT), None, false),
         BinaryOperator::HashArrow => (Some(jsonb::GET_PATH), None, false),
         BinaryOperator::HashLongArrow => (Some(jsonb::GET_PATH_TEXT), None, false),
+        BinaryOperator::HashMinus => (Some(jsonb_edit::DELETE_PATH), None, false),
         BinaryOperator::AtArrow => (Some(jsonb::CONTAINS), Some(array::CONTAINS), false),
         BinaryOperator::ArrowAt => (Some(jsonb::CONTAINS), Some(array::CONTAINS), true),
         BinaryOperator::PGOverlap => (None, Some(array::OVERLAPS), false),

@@ -1,12 +1,13 @@
 //! From a query's syntax tree to a settled logical plan.
 //!
 //! 1. [`refuse`] walks the syntax tree, which still knows its places, and refuses what streaming queries cannot do.
-//! 2. [`naming`] gives output columns PostgreSQL's names.
+//! 2. [`naming`] gives output columns PostgreSQL's names; [`rows`]: row constructors are compared field by field.
 //! 3. DataFusion's `SqlToRel` resolves names against a [`context`]; operators get PostgreSQL's types on the way
 //!    ([`typing`], [`containers`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes, or
 //!    [`late_rows`].
-//! 4. [`grouping`] gives every GROUPING SETS columns for keys, [`distinct_on`] says DISTINCT ON by row numbers, [`average`] Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds constants, around DataFusion's type
-//!    coercion.
+//! 4. [`grouping`] gives every GROUPING SETS columns for keys, [`distinct_on`] says DISTINCT ON by row numbers, [`average`]
+//!    Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds
+//!    constants, around DataFusion's type coercion; [`zoned`] says by whose clocks.
 //! 5. Some of DataFusion's optimizer rules, by name: sub-queries become joins ([`subquery`] refuses those that cannot),
 //!    filters go down, columns that nobody needs go.
 //!
@@ -22,11 +23,13 @@ pub mod late_rows;
 pub mod locate;
 pub mod naming;
 pub mod refuse;
+pub mod rows;
 pub mod settle;
 pub mod subquery;
 pub mod types;
 pub mod typing;
 pub mod window;
+pub mod zoned;
 
 use std::sync::Arc;
 
@@ -65,6 +68,7 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
     subquery::check(&plan)?;
     let settled = settle::settle_plan(grouping::compute_keys(distinct_on::number_distinct(plan)?)?)?;
+    let settled = zoned::in_zone(settled, relations.time_zone())?;
     let plan = average::exact_averages(settled, functions().aggregate("avg"))?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;

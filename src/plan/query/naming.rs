@@ -10,11 +10,13 @@ use datafusion::common::SchemaError;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SetExpr, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::grouping::list_sets;
+use super::rows::without_rows;
+use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
 use crate::plan::functions::array::EQUALS_ANY;
 
@@ -26,13 +28,39 @@ pub const MARK: char = '\u{1}';
 /// What a wildcard gives is not known here. A column beside one keeps its name, so that an outer query can use it; only if
 /// that makes a name twice, it gets a mark.
 pub fn with_names<T>(query: &Query, functions: Functions, plan: impl Fn(Query) -> DfResult<T>) -> DfResult<T> {
+    ordered_by_one(query).map_err(through)?;
     let mut query = query.clone();
     list_sets(&mut query).map_err(through)?;
-    let named = |beside_wildcards| name_columns(query.clone(), Namer { beside_wildcards, functions });
-    match plan(named(false)) {
-        Err(error) if repeats_a_name(&error) => plan(named(true)),
+    let named = |beside_wildcards| {
+        name_columns(query.clone(), Namer { beside_wildcards, functions, queries: 0 }).map_err(through)
+    };
+    match plan(named(false)?) {
+        Err(error) if repeats_a_name(&error) => plan(named(true)?),
         planned => planned,
     }
+}
+
+/// Fails if ORDER BY names a column that a SELECT list gives twice, which differ.
+fn ordered_by_one(query: &Query) -> Result<(), Error> {
+    let (SetExpr::Select(select), Some(order)) = (query.body.as_ref(), &query.order_by) else { return Ok(()) };
+    let OrderByKind::Expressions(by) = &order.kind else { return Ok(()) };
+    for ident in by.iter().filter_map(|by| if let Expr::Identifier(ident) = &by.expr { Some(ident) } else { None }) {
+        let name = fold(ident);
+        let named = select.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if fold(alias) == name => Some(expr),
+            SelectItem::UnnamedExpr(expr) if column_name(expr).as_deref() == Some(name.as_str()) => Some(expr),
+            _ => None,
+        });
+        let mut named = named.map(ToString::to_string);
+        if let Some(first) = named.next()
+            && named.any(|other| other != first)
+        {
+            let message = format!("ORDER BY \"{name}\" is ambiguous");
+            let hint = "Give the columns different names, or order by their places: ORDER BY 1.";
+            return Err(Error::new(SqlState::AmbiguousColumn, message).with_hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn repeats_a_name(error: &DataFusionError) -> bool {
@@ -43,9 +71,11 @@ fn repeats_a_name(error: &DataFusionError) -> bool {
     }
 }
 
-fn name_columns(mut query: Query, mut namer: Namer) -> Query {
-    let _ = query.visit(&mut namer);
-    query
+fn name_columns(mut query: Query, mut namer: Namer) -> Result<Query, Error> {
+    match query.visit(&mut namer) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(query),
+    }
 }
 
 /// Whose functions a query may call.
@@ -61,25 +91,41 @@ struct Namer {
     /// Columns beside a wildcard get a mark.
     beside_wildcards: bool,
     functions: Functions,
+    /// How many queries deep.
+    queries: usize,
 }
 
 impl VisitorMut for Namer {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
         if let SetExpr::Select(select) = query.body.as_mut() {
-            name_select(select, self.beside_wildcards);
+            name_select(select, self.beside_wildcards, self.queries == 0);
         }
+        self.queries += 1;
         fetch_as_limit(query);
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Box<Error>> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
     /// PostgreSQL's `(row).field` is `row.field`, which DataFusion knows.
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         if let Some(parts) = field_path(expr) {
             *expr = Expr::CompoundIdentifier(parts);
         }
         order_by_no_position(expr);
+        quote_fields(expr);
+        if self.functions == Functions::Own {
+            match without_rows(expr) {
+                Err(error) => return ControlFlow::Break(Box::new(error)),
+                Ok(Some(changed)) => *expr = changed,
+                Ok(None) => {}
+            }
+        }
         let any_or_all = || (self.functions == Functions::Own).then(|| any_or_all(expr)).flatten();
         if let Some(operator) = modulo(expr).or_else(any_or_all) {
             *expr = operator;
@@ -178,15 +224,29 @@ fn field_path(expr: &Expr) -> Option<Vec<Ident>> {
     Some(parts)
 }
 
-fn name_select(select: &mut Select, beside_wildcards: bool) {
+/// The fields of any other expression as texts, which DataFusion takes for names: `(ROW(1, 2)).f1`.
+fn quote_fields(expr: &mut Expr) {
+    let Expr::CompoundFieldAccess { access_chain, .. } = expr else { return };
+    for access in access_chain {
+        if let AccessExpr::Dot(Expr::Identifier(field)) = access {
+            *access = AccessExpr::Dot(Expr::value(Value::SingleQuotedString(fold(field))));
+        }
+    }
+}
+
+/// `outermost`: nobody but the client sees the names, so that two columns may be called the same by whoever wrote the query.
+fn name_select(select: &mut Select, beside_wildcards: bool, outermost: bool) {
     let is_wildcard = |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let wildcard = beside_wildcards && select.projection.iter().any(is_wildcard);
     let mut taken: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
         match item {
             SelectItem::ExprWithAlias { alias, .. } => {
-                // A second one of that name is DataFusion's to refuse.
-                taken.insert(fold(alias));
+                let name = fold(alias);
+                // In a sub-query a second one of that name is DataFusion's to refuse.
+                if !taken.insert(name.clone()) && outermost {
+                    *alias = Ident::with_quote('"', unused(&name, &mut taken));
+                }
             }
             SelectItem::UnnamedExpr(expr) => {
                 let name = column_name(expr).unwrap_or_else(|| "?column?".into());
@@ -235,6 +295,7 @@ fn column_name(expr: &Expr) -> Option<String> {
             Some(name) => name,
             None => super::types::sql_type(data_type).map(|t| internal_type_name(&t)).ok()?,
         },
+        Expr::Tuple(_) => "row".into(),
         Expr::Case { else_result, .. } => else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()),
         Expr::Extract { .. } => "extract".into(),
         Expr::Substring { .. } => "substring".into(),

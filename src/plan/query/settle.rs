@@ -72,7 +72,8 @@ pub fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     rewrite(plan, |expr, _| fold(expr))
 }
 
-fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<LogicalPlan> {
+/// `change` over every expression of a plan, whose columns keep their names.
+pub fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|plan| {
         let schema = merge_schema(&plan.inputs());
         let names = NamePreserver::new(&plan);

@@ -8,15 +8,18 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Diagnostic, ScalarValue, Span};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::containers;
+use super::rows;
 use super::settle::{of_one_type, settle, text_of};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
-use crate::plan::functions::{array, calendar, functions, jsonb, scalar, temporal};
+use crate::plan::functions::{array, calendar, functions, jsonb, results, scalar, temporal};
 use crate::plan::value;
 use crate::types::{NUMERIC_DEFAULT, SqlType, UTC};
 
@@ -44,6 +47,14 @@ impl ExprPlanner for PostgresOperators {
             (field_access, _) => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr })),
         };
         Ok(PlannerResult::Planned(settled_call(array::ELEMENT, vec![expr, key], schema)?))
+    }
+
+    /// DataFusion names an aggregate after its arguments, and leaves their casts out: two that differ in a cast alone would
+    /// be called the same.
+    fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        raw.args = raw.args.into_iter().map(named_with_casts).collect();
+        raw.filter = raw.filter.map(|filter| Box::new(named_with_casts(*filter)));
+        Ok(PlannerResult::Original(raw))
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -84,6 +95,16 @@ impl ExprPlanner for PostgresOperators {
             Some(span) if !is_literal_error(&e) => e.with_diagnostic(Diagnostic::new_error("operator", Some(span))),
             _ => e,
         })
+    }
+}
+
+fn named_with_casts(expr: Expr) -> Expr {
+    match expr.exists(|e| Ok(matches!(e, Expr::Cast(_)))) {
+        Ok(true) => {
+            let name = expr.to_string();
+            expr.alias(name)
+        }
+        _ => expr,
     }
 }
 
@@ -241,8 +262,8 @@ impl Sides {
                 let left = literal_as(&unknown(&left).unwrap_or_default(), &right_type)?;
                 return call(array::CONCAT, vec![left, right]);
             }
-            (true, false) if array::list_of(&right_type) == left_type => "array_append",
-            (false, true) if array::list_of(&left_type) == right_type => "array_prepend",
+            (true, false) if results::list_of(&right_type) == left_type => "array_append",
+            (false, true) if results::list_of(&left_type) == right_type => "array_prepend",
             _ => return Err(missing),
         };
         call(name, vec![left, right])
@@ -402,11 +423,23 @@ impl Sides {
         }
     }
 
+    /// Rows field by field, whatever these are called: nulls are equal, and stand behind all else.
+    fn row_comparison(self) -> Result<Expr> {
+        let missing = through(self.missing());
+        let Some((left, right)) = rows::of_one_type((self.left, &self.left_type), (self.right, &self.right_type))?
+        else {
+            return Err(missing);
+        };
+        let key = |expr| call(array::SORT_KEY, vec![expr]);
+        Ok(binary(key(left)?, self.op, key(right)?))
+    }
+
     fn comparison(self) -> Result<Expr> {
         use DataType as D;
         let zoned = D::Timestamp(TimeUnit::Microsecond, Some(UTC.into()));
         match (&self.left_type, &self.right_type) {
-            (D::List(_), D::List(_)) | (D::Struct(_), D::Struct(_)) if self.left_type == self.right_type => {
+            (D::Struct(_), D::Struct(_)) => self.row_comparison(),
+            (D::List(_), D::List(_)) if self.left_type == self.right_type => {
                 let key = |expr| call(array::SORT_KEY, vec![expr]);
                 Ok(binary(key(self.left)?, self.op, key(self.right)?))
             }
@@ -420,7 +453,6 @@ impl Sides {
                 let same = if self.left_type == zoned || self.right_type == zoned { zoned } else { TIMESTAMP };
                 Ok(self.cast(same.clone(), same))
             }
-            (D::Struct(_), D::Struct(_)) => Ok(binary(self.left, self.op, self.right)),
             (l, r) if SqlType::from_arrow(l) == SqlType::from_arrow(r) => Ok(binary(self.left, self.op, self.right)),
             _ => Err(through(self.missing())),
         }

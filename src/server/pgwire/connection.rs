@@ -15,6 +15,7 @@ use super::Context;
 use super::cancel::Key;
 use super::conversation::{Conversation, Deallocated};
 use super::encode::Format;
+use super::encode::copy::Lines;
 use super::extended::{PortalState, Prepares};
 use super::message::{self, Bind, Message, Target};
 use super::reply::{self, Plain, Severity};
@@ -23,6 +24,7 @@ use super::socket::{FLUSH_BYTES, Socket};
 use super::startup::REPORTED;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Body, Response, RowSet, Transaction};
+use crate::sql::ast::CopyFormat;
 
 pub struct Connection<C: Conversation> {
     socket: Socket,
@@ -175,7 +177,7 @@ impl<C: Conversation> Connection<C> {
                 let (sent, _) = rows.send(&mut self.socket, &guards, None).await?;
                 reply::command_complete(&rows_tag(command, sent), &mut self.socket.output)?;
             }
-            Body::Copy(set) => self.copy_out(set, &guards).await?,
+            Body::Copy(set, format) => self.copy_out(set, format, &guards).await?,
         }
         Ok(())
     }
@@ -184,9 +186,11 @@ impl<C: Conversation> Connection<C> {
         Rows::new(set, shape, self.zone(), self.context.watcher_patience)
     }
 
-    async fn copy_out(&mut self, set: RowSet, guards: &Guards) -> Result<(), Failure> {
+    async fn copy_out(&mut self, set: RowSet, format: CopyFormat, guards: &Guards) -> Result<(), Failure> {
         reply::copy_out(set.schema.fields().len(), &mut self.socket.output)?;
-        let mut rows = self.rows(set, Shape::Lines);
+        let lines = Lines::new(format);
+        lines.put_header(&set.schema, &mut self.socket.output)?;
+        let mut rows = self.rows(set, Shape::Lines(lines));
         let (sent, _) = rows.send(&mut self.socket, guards, None).await?;
         reply::copy_done(&mut self.socket.output)?;
         Ok(reply::command_complete(&rows_tag("COPY", sent), &mut self.socket.output)?)
@@ -317,7 +321,7 @@ impl<C: Conversation> Connection<C> {
         match body {
             Body::Empty => self.plain(Plain::EmptyQuery),
             Body::Command(tag) => Ok(reply::command_complete(&tag, &mut self.socket.output)?),
-            Body::Copy(set) => self.copy_out(set, guards).await,
+            Body::Copy(set, format) => self.copy_out(set, format, guards).await,
             Body::Rows(set) => {
                 let portal = self.prepares.portal(name)?;
                 // The client was told these columns; after a DROP and CREATE between it may be others now.

@@ -9,6 +9,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+use super::encode::copy::Lines;
 use super::encode::{Format, RowEncoder};
 use super::socket::{FLUSH_BYTES, Gone, Socket};
 use super::wire_type::WireType;
@@ -110,8 +111,8 @@ pub fn columns_of(schema: &Schema) -> Vec<(String, WireType)> {
 pub enum Shape {
     /// As a `DataRow`, with a format for each column.
     Rows(Vec<Format>),
-    /// As a line of COPY's text.
-    Lines,
+    /// As a line of COPY's.
+    Lines(Lines),
 }
 
 /// A result that is being sent.
@@ -148,9 +149,9 @@ impl Rows {
         loop {
             if let Some((batch, next)) = &mut self.current {
                 while *next < batch.rows() && sent < limit {
-                    match self.shape {
+                    match &self.shape {
                         Shape::Rows(_) => batch.put_row(*next, &mut socket.output)?,
-                        Shape::Lines => batch.put_line(*next, &mut socket.output)?,
+                        Shape::Lines(lines) => batch.put_line(*next, lines, &mut socket.output)?,
                     }
                     (*next, sent) = (*next + 1, sent + 1);
                     if socket.output.len() >= FLUSH_BYTES {
@@ -165,7 +166,7 @@ impl Rows {
             let text = vec![Format::Text; self.types.len()];
             let formats = match &self.shape {
                 Shape::Rows(formats) => formats,
-                Shape::Lines => &text,
+                Shape::Lines(_) => &text,
             };
             self.current = Some((RowEncoder::new(&batch, &self.types, formats, self.zone)?, 0));
         }

@@ -32,6 +32,7 @@ use crate::plan::query::naming::{Functions, with_names};
 use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
 use crate::plan::query::typing::{PostgresOperators, interval_length};
+use crate::plan::query::zoned;
 use crate::sql::ast::Query;
 use crate::sql::flink::query::FLINK_AVG;
 use crate::types::SqlType;
@@ -69,10 +70,10 @@ impl Planned {
             if tables.is_system() {
                 return analyze(plan);
             }
-            let plan = analyze(exact_averages(
-                settle::settle_plan(grouping::compute_keys(plan)?)?,
-                aggregate::by_name("avg"),
-            )?)?;
+            let plan = settle::settle_plan(grouping::compute_keys(plan)?)?;
+            let zone = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC");
+            let plan = zoned::in_zone(plan, zone)?;
+            let plan = analyze(exact_averages(plan, aggregate::by_name("avg"))?)?;
             check_overflow(order_intervals(settle::fold_plan(plan)?)?)
         };
         let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;

@@ -199,6 +199,13 @@ impl Elements<'_> {
     }
 }
 
+impl Fields<'_> {
+    /// How many are still to come.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+}
+
 impl<'a> Iterator for Elements<'a> {
     type Item = Value<'a>;
 

@@ -4,8 +4,10 @@
 //!    whatever an expression yields (nanoseconds, dictionaries, unsigned integers) is written in one way.
 //! 2. [`RowEncoder::put_row`] appends one `DataRow` message: a length and the bytes for each column, -1 for null.
 //!
-//! Text is that of [`Cells`]; binary forms are here, those of numbers and times in [`number`] and [`datetime`].
+//! Text is that of [`Cells`]; binary forms are here, those of numbers and times in [`number`] and [`datetime`]. COPY's lines are
+//! in [`copy`].
 
+pub mod copy;
 pub mod datetime;
 pub mod number;
 
@@ -15,6 +17,7 @@ use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use bytes::{BufMut, BytesMut};
 use chrono_tz::Tz;
 
+use self::copy::Lines;
 use super::wire_type::{OID, WireType};
 use crate::error::{Error, Result, SqlState};
 use crate::types::cells::{Cells, item_range};
@@ -90,23 +93,11 @@ impl RowEncoder {
         })
     }
 
-    /// Appends a whole `CopyData` message with the row as a line of COPY's text format, or nothing.
-    pub fn put_line(&self, row: usize, out: &mut BytesMut) -> Result<()> {
-        let mut text = BytesMut::new();
-        put_message(b'd', out, |out| {
-            for (n, column) in self.columns.iter().enumerate() {
-                if n > 0 {
-                    out.put_u8(b'\t');
-                }
-                if column.is_null(row) {
-                    out.put_slice(b"\\N");
-                    continue;
-                }
-                text.clear();
-                column.put_text(row, self.zone, &mut text);
-                put_escaped(&text, out);
-            }
-            out.put_u8(b'\n');
+    /// Appends a whole `CopyData` message with the row as a line, or nothing.
+    pub fn put_line(&self, row: usize, lines: &Lines, out: &mut BytesMut) -> Result<()> {
+        lines.put(self.columns.len(), out, |column, text| {
+            let column = self.columns.get(column).filter(|column| !column.is_null(row));
+            column.map(|column| column.put_text(row, self.zone, text)).is_some()
         })
     }
 }
@@ -122,26 +113,6 @@ fn put_message(kind: u8, out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) -
         out.truncate(start - 1);
     }
     done
-}
-
-/// A value as COPY's text format has it: what would end it or its line, and backslashes, behind a backslash.
-fn put_escaped(text: &[u8], out: &mut BytesMut) {
-    for byte in text {
-        let escape = match byte {
-            b'\\' => b'\\',
-            b'\t' => b't',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            0x08 => b'b',
-            0x0b => b'v',
-            0x0c => b'f',
-            plain => {
-                out.put_u8(*plain);
-                continue;
-            }
-        };
-        out.put_slice(&[b'\\', escape]);
-    }
 }
 
 /// Overwrites the four bytes at `at` with `length`.
