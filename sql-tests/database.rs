@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
 use tidemill::error::Error;
+use tidemill::pipeline::Work;
 use tidemill::server::grid::Grid;
 use tidemill::session::{Body, Session};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
@@ -116,7 +117,12 @@ impl Database {
             "\\restart" => {
                 // A session holds its engine, and that its data directory.
                 self.session = None;
-                self.host.restart().await.map_err(Failure)?;
+                let work = match argument {
+                    "" => Work::Run,
+                    "paused" => Work::Pause,
+                    _ => return Err(Failure(format!("\\restart or \\restart paused, not {argument}"))),
+                };
+                self.host.restart(work).await.map_err(Failure)?;
                 Ok(DBOutput::StatementComplete(0))
             }
             "\\notices" => Ok(column(self.notices.lock().clone())),
@@ -229,7 +235,7 @@ async fn in_process(session: &mut Session, sql: &str, notices: &Mutex<Vec<String
         }
         output = match response.body {
             Body::Command(_) | Body::Empty => DBOutput::StatementComplete(0),
-            Body::Rows(set) | Body::Copy(set) => {
+            Body::Rows(set) | Body::Copy(set, _) => {
                 let zone = session.setting("TimeZone").and_then(|zone| zone.parse().ok()).unwrap_or_default();
                 let grid = Grid::collect(&set.schema, set.stream, zone).await.map_err(|e| {
                     session.fail();

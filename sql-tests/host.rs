@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidemill::metrics::Metrics;
-use tidemill::pipeline::{CutPolicy, Engine, EngineConfig};
+use tidemill::pipeline::{CutPolicy, Engine, EngineConfig, Work};
 use tidemill::server::engine::EngineSession;
 use tidemill::server::pgwire::Listener;
 use tidemill::session::Session;
@@ -64,11 +64,11 @@ impl Host {
             running: Mutex::new(None),
             seen: Mutex::default(),
         };
-        *host.running.lock().await = Some(host.open().await?);
+        *host.running.lock().await = Some(host.open(Work::Run).await?);
         Ok(Arc::new(host))
     }
 
-    async fn open(&self) -> Result<Running, String> {
+    async fn open(&self, work: Work) -> Result<Running, String> {
         self.life.fetch_add(1, Ordering::SeqCst);
         let config = EngineConfig {
             data_dir: Some(self.data_dir.clone()),
@@ -78,6 +78,7 @@ impl Host {
                 Backend::Memory => BackendKind::Memory,
                 Backend::Evicting => BackendKind::Evicting,
             },
+            work,
             ..EngineConfig::default()
         };
         let engine = Engine::open(config).await.map_err(|e| format!("the engine does not open: {e:?}"))?;
@@ -90,12 +91,12 @@ impl Host {
     }
 
     /// Shuts the engine down and opens it again on the same data.
-    pub async fn restart(&self) -> Result<(), String> {
+    pub async fn restart(&self, work: Work) -> Result<(), String> {
         let mut running = self.running.lock().await;
         if let Some(old) = running.take() {
             self.close(old).await;
         }
-        *running = Some(self.open().await?);
+        *running = Some(self.open(work).await?);
         Ok(())
     }
 
@@ -177,7 +178,12 @@ fn cut_policy(cuts: Cuts) -> CutPolicy {
         Cuts::Small => CutPolicy { tick_bytes: 1, chunk_bytes: 1, tick_chunks: 1, ..CutPolicy::default() },
         Cuts::Odd(seed) => {
             let mut rng = Rng(seed);
-            CutPolicy { tick_bytes: 1 << 20, chunk_bytes: 40 + rng.below(400), tick_chunks: 1 + rng.below(3) }
+            CutPolicy {
+                tick_bytes: 1 << 20,
+                chunk_bytes: 40 + rng.below(400),
+                tick_chunks: 1 + rng.below(3),
+                ..CutPolicy::default()
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! 2. [`scripts`]: each `*.slt` file of this folder, run in several ways that must all give the same answers.
 //! 3. [`kafka`]: jobs from topic to topic, on a real broker.
 //! 4. [`psql`]: the real psql and what it shows.
-//! 5. [`clients`]: other people's drivers.
+//! 5. [`clients`]: other people's drivers; [`busy`]: what goes on beside SELECTs that take all they can get.
 //! 6. [`docs`]: what the README and `examples/` show works when pasted.
 //! 7. [`long_ticks`]: ticks that would take for ever.
 //! 8. [`nexmark`]: the benchmark's queries over the same events in two ways.
@@ -17,6 +17,7 @@
 
 mod answer;
 mod bless;
+mod busy;
 mod clients;
 mod database;
 mod docs;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     kafka::run(&mut tally);
     psql::run(&mut tally);
     clients::run(&mut tally);
+    busy::run(&mut tally);
     docs::run(&mut tally);
     long_ticks::run(&mut tally);
     nexmark::run(&mut tally);

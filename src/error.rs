@@ -42,6 +42,9 @@ sql_states! {
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",
+    CharacterNotInRepertoire = "22021",
+    InvalidArgumentForLogarithm = "2201E",
+    InvalidArgumentForPowerFunction = "2201F",
     InvalidParameterValue = "22023",
     InvalidRowCountInLimit = "2201W",
     InvalidRowCountInOffset = "2201X",
@@ -101,7 +104,7 @@ sql_states! {
 }
 
 /// An error as a person meets it. Cheap to move: one pointer.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -257,6 +260,7 @@ impl From<arrow::error::ArrowError> for Error {
                 Error::new(SqlState::NumericValueOutOfRange, format!("value out of range: {what}"))
             }
             A::CastError(m) | A::ParseError(m) | A::InvalidArgumentError(m) => cast_error(m),
+            A::ComputeError(m) => computing_error(m),
             A::ExternalError(e) => match e.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(e) => Error::new(SqlState::InternalError, e.to_string()),
@@ -304,6 +308,29 @@ fn cast_error(message: String) -> Error {
     Error::new(SqlState::DataException, message)
 }
 
+/// What Arrow and DataFusion say of a row that cannot be computed, as PostgreSQL says it, told apart by their wording.
+fn computing_error(message: String) -> Error {
+    let said = message.strip_prefix("Execution error: ").unwrap_or(&message);
+    if said.ends_with("square root of a negative number") {
+        return Error::new(SqlState::InvalidArgumentForPowerFunction, said);
+    }
+    if said == "Timestamp out of range" || said.ends_with("overflows timestamp nanoseconds") {
+        return Error::new(SqlState::DatetimeFieldOverflow, "timestamp out of range");
+    }
+    invalid_pattern(said).unwrap_or_else(|| Error::new(SqlState::DataException, said))
+}
+
+/// What the regex crate says of a pattern, over several lines.
+fn invalid_pattern(message: &str) -> Option<Error> {
+    let too_large = message.contains("CompiledTooBig") || message.contains("Compiled regex exceeds size limit");
+    let reason = match message.rsplit_once("error: ") {
+        _ if too_large => "it is too large once it is compiled",
+        Some((before, reason)) if before.contains("regex parse error") => reason.lines().next()?,
+        _ => return None,
+    };
+    Some(Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}")))
+}
+
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(e: datafusion::error::DataFusionError) -> Self {
         use datafusion::error::DataFusionError as D;
@@ -311,12 +338,17 @@ impl From<datafusion::error::DataFusionError> for Error {
             D::ArrowError(e, _) => (*e).into(),
             D::External(e) => match e.downcast::<Error>() {
                 Ok(ours) => *ours,
-                Err(e) => Error::new(SqlState::InternalError, e.to_string()),
+                Err(e) => match invalid_pattern(&e.to_string()) {
+                    Some(error) => error,
+                    None => Error::new(SqlState::InternalError, e.to_string()),
+                },
             },
             D::Context(_, e) | D::Diagnostic(_, e) => (*e).into(),
             D::NotImplemented(m) => Error::new(SqlState::FeatureNotSupported, m),
-            D::ResourcesExhausted(m) => Error::new(SqlState::OutOfMemory, m),
-            D::Execution(m) => Error::new(SqlState::DataException, m),
+            D::ResourcesExhausted(m) => Error::new(SqlState::OutOfMemory, "out of memory for queries")
+                .with_detail(m.lines().next().unwrap_or_default())
+                .with_hint("Read less at once, or keep the answer as a materialized view."),
+            D::Execution(m) => computing_error(m),
             D::Plan(m) => Error::new(SqlState::SyntaxError, m),
             other => Error::new(SqlState::InternalError, other.strip_backtrace()),
         }

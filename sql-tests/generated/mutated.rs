@@ -7,7 +7,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use sqllogictest::Record;
 use tidemill::error::SqlState;
-use tidemill::pipeline::{Engine, EngineConfig};
+use tidemill::pipeline::{Engine, EngineConfig, Work};
 use tidemill::session::Session;
 
 use super::runtime;
@@ -76,7 +76,7 @@ fn statements(script: &Script) -> Result<Vec<String>, String> {
 }
 
 async fn mutate(script: &Script, each: usize, mut rng: Rng, current: &Mutex<String>) -> Result<Seen, String> {
-    let config = EngineConfig { plan_only: true, ..EngineConfig::default() };
+    let config = EngineConfig { work: Work::PlanOnly, ..EngineConfig::default() };
     let engine = Engine::open(config).await.map_err(|e| format!("the engine does not open: {e:?}"))?;
     let mut session = Session::new(Arc::clone(&engine));
     let all = statements(script)?;

@@ -37,7 +37,7 @@ pub fn source(create: &CreateSource) -> Result<SourceObject> {
     let key = primary_key(&table, &brought);
     let declared = Declared { columns: &brought, metadata: &metadata(&table) };
     let registry::SourceDefinition { source, idle_timeout, on_error, dead_letters } =
-        registry::source(declared, &key, create.options.clone())?;
+        registry::source(declared, &key, create.options.clone()).map_err(|e| e.at(name.position))?;
     if let Some(generated) = create.table.columns.iter().find_map(|column| column.generated.as_ref())
         && !source.key().is_empty()
     {
@@ -71,7 +71,7 @@ pub fn sink(create: &CreateSink) -> Result<SinkObject> {
     let columns = columns(&create.table);
     let key = primary_key(&create.table, &columns);
     let declared = Declared { columns: &columns, metadata: &metadata(&create.table) };
-    let sink = registry::sink(declared, &key, create.options.clone())?;
+    let sink = registry::sink(declared, &key, create.options.clone()).map_err(|e| e.at(create.name.position))?;
     Ok(SinkObject { columns, sink })
 }
 

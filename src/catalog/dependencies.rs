@@ -1,8 +1,8 @@
-//! What a DROP takes with it.
+//! What an object's dependencies tell: what a DROP takes with it, what comes to an end by itself.
 
 use std::collections::BTreeSet;
 
-use super::object::{Object, ObjectId};
+use super::object::{Object, ObjectId, ObjectKind};
 use super::snapshot::CatalogSnapshot;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::DropObjects;
@@ -44,6 +44,17 @@ impl CatalogSnapshot {
         let extra = all.iter().rev().filter(|id| !named.contains(id));
         let cascaded = extra.filter_map(|id| self.get(*id)).map(|object| object.describe()).collect();
         Ok(Dropped { ids: all.into_iter().rev().collect(), skipped, cascaded })
+    }
+
+    /// Whether all that the object reads, itself and through views, has an end.
+    pub fn is_bounded(&self, id: ObjectId) -> bool {
+        let Some(object) = self.get(id) else { return true };
+        match &object.kind {
+            ObjectKind::Source(source) => source.source.is_bounded(),
+            ObjectKind::Sink(_) | ObjectKind::View(_) | ObjectKind::Job(_) => {
+                object.depends_on.iter().all(|id| self.is_bounded(*id))
+            }
+        }
     }
 
     /// The closure of `named` under "is depended on by".

@@ -8,7 +8,7 @@ use super::report::{self, Script};
 use super::run::read;
 use crate::catalog::ObjectKind;
 use crate::error::{Error, Result};
-use crate::pipeline::{Engine, EngineConfig};
+use crate::pipeline::{Engine, EngineConfig, Work};
 use crate::plan::{StreamPlan, explain};
 use crate::sql::ast::{Statement, StatementKind};
 
@@ -28,7 +28,7 @@ impl Check {
             Ok(text) => text,
             Err(error) => {
                 eprintln!("{}", report::report(&error));
-                return Exit::CannotStart;
+                return Exit::Usage;
             }
         };
         let name = self.file.display().to_string();
@@ -48,29 +48,29 @@ impl Check {
 
 /// Plans every statement, going on behind one that is wrong. Gives the number of errors.
 async fn check(script: &Script<'_>, dialect: Option<&str>) -> Result<usize> {
-    let engine = Engine::open(EngineConfig { plan_only: true, ..EngineConfig::default() }).await?;
+    let engine = Engine::open(EngineConfig { work: Work::PlanOnly, ..EngineConfig::default() }).await?;
     let mut client = LocalClient::new(&engine);
     let mut errors = 0;
     let mut complain = |error: &Error, offset: usize| {
         errors += 1;
         eprintln!("{}", script.report(error, offset));
     };
-    match client.set_dialect(dialect).and_then(|()| client.parse(script.text)) {
-        Err(error) => complain(&error, 0),
-        Ok(statements) => {
-            for statement in statements {
-                let shown = match checked(&engine, &mut client, &statement).await {
-                    Ok(shown) => shown,
-                    Err(error) => {
-                        complain(&error, statement.offset);
-                        continue;
-                    }
-                };
-                if let Some(plan) = shown {
-                    let line = script.place(statement.offset).line;
-                    println!("{}:{line}: {}\n{plan}", script.name, first_line(&statement));
-                }
+    client.set_dialect(dialect)?;
+    for statement in client.parse_each(script.text)? {
+        let statement = match statement {
+            Ok(statement) => statement,
+            Err(error) => {
+                complain(&error, 0);
+                continue;
             }
+        };
+        match checked(&engine, &mut client, &statement).await {
+            Ok(None) => {}
+            Ok(Some(plan)) => {
+                let line = script.place(statement.offset).line;
+                println!("{}:{line}: {}\n{plan}", script.name, first_line(&statement));
+            }
+            Err(error) => complain(&error, statement.offset),
         }
     }
     engine.shutdown().await;

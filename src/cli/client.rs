@@ -38,6 +38,11 @@ impl LocalClient {
         self.session.parse(script)
     }
 
+    /// The same, each for itself.
+    pub fn parse_each(&self, script: &str) -> Result<Vec<Result<Statement>>> {
+        self.session.parse_each(script)
+    }
+
     /// Plans a statement without running it.
     pub fn describe(&self, statement: &Statement) -> Result<()> {
         self.session.describe(statement, &[]).map(|_| ())

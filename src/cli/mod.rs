@@ -31,6 +31,8 @@ pub enum Exit {
     Done = 0,
     /// A statement or a job failed.
     Failed = 1,
+    /// The command line is wrong (clap ends with the same), or names a script that cannot be read.
+    Usage = 2,
     /// What the command needs before it can begin is not there.
     CannotStart = 3,
 }

@@ -1,23 +1,29 @@
 //! `tidemill run`: a script, against an engine in memory, to its end.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 
 use super::Exit;
 use super::client::LocalClient;
 use super::report::{self, Script};
 use super::signals::Stop;
 use super::table;
+use crate::catalog::ObjectId;
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::{Engine, EngineConfig, JobState};
 use crate::sql::ast::StatementKind;
 
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(250);
+
+/// Of so many refreshes one is a line where there is no terminal: every five seconds.
+const LINE_EVERY: u32 = 20;
 
 #[derive(clap::Args)]
 pub struct Run {
@@ -34,15 +40,20 @@ pub struct Run {
 
 impl Run {
     pub async fn run(self) -> Exit {
+        let text = match read(&self.file) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("{}", report::report(&error));
+                return Exit::Usage;
+            }
+        };
         let outcome = async {
-            let text = read(&self.file)?;
             let stop = Stop::listen()?;
             let config = EngineConfig::default();
             let parallelism = self.parallelism.unwrap_or(config.parallelism);
-            let engine = Engine::open(EngineConfig { parallelism, ..config }).await?;
-            Result::Ok((text, stop, engine))
+            Result::Ok((stop, Engine::open(EngineConfig { parallelism, ..config }).await?))
         };
-        let (text, mut stop, engine) = match outcome.await {
+        let (mut stop, engine) = match outcome.await {
             Ok(ready) => ready,
             Err(error) => {
                 eprintln!("{}", report::report(&error));
@@ -57,10 +68,14 @@ impl Run {
             () = progress.follow(&engine) => Exit::Failed,
             () = stop.asked() => Exit::Done,
         };
-        progress.clear();
         stop.then_at_once();
+        progress.look(&engine);
+        if exit == Exit::Done {
+            progress.sum_up(&engine);
+        }
+        progress.clear();
         engine.shutdown().await;
-        exit
+        if progress.has_failures() { Exit::Failed } else { exit }
     }
 }
 
@@ -79,9 +94,9 @@ async fn run_script(script: &Script<'_>, dialect: Option<&str>, engine: &Arc<Eng
         Err(error) => return failed(progress, script.report(&error, 0)),
     };
     for statement in statements {
-        // A script's SELECT means the answer to all of its bounded input.
+        // A script's SELECT means the answer to all of its bounded input. What has no end is not waited for.
         if matches!(statement.kind, StatementKind::Query(_)) {
-            engine.settled().await;
+            engine.read_to_end().await;
         }
         match client.execute(&statement).await {
             Ok(answer) => {
@@ -95,38 +110,17 @@ async fn run_script(script: &Script<'_>, dialect: Option<&str>, engine: &Arc<Eng
             Err(error) => return failed(progress, script.report(&error, statement.offset)),
         }
     }
-    finish(engine, progress).await
+    finish(engine).await
 }
 
 /// Waits until everything is read and every job has ended. A job over an unbounded source does not.
-async fn finish(engine: &Engine, progress: &Progress) -> Exit {
+async fn finish(engine: &Engine) -> Exit {
     engine.settled().await;
     let mut ticker = tokio::time::interval(REFRESH);
     while engine.jobs().iter().any(|job| !job.state.is_over()) {
         ticker.tick().await;
     }
-    let mut exit = Exit::Done;
-    for job in engine.jobs() {
-        match (job.state, &job.reason) {
-            (JobState::Failed, Some(reason)) => {
-                let shown = report::report(&reason.clone().context(format!("streaming job \"{}\"", job.name)));
-                exit = failed(progress, shown);
-            }
-            (state, _) => {
-                progress.say(&format!(
-                    "{} is {state}: {} rows in, {} delivered, {} late",
-                    job.name, job.counts.input_rows, job.delivered_rows, job.counts.late_rows
-                ));
-            }
-        }
-    }
-    for view in engine.views() {
-        if let Some(reason) = view.failed {
-            let shown = report::report(&reason.context(format!("materialized view \"{}\"", view.name)));
-            exit = failed(progress, shown);
-        }
-    }
-    exit
+    Exit::Done
 }
 
 fn failed(progress: &Progress, what: String) -> Exit {
@@ -134,9 +128,12 @@ fn failed(progress: &Progress, what: String) -> Exit {
     Exit::Failed
 }
 
-/// One moving line on standard error; nothing if that is no terminal.
+/// What standard error is told: one moving line at a terminal, elsewhere a line now and then; and what fails, when it fails.
 struct Progress {
+    /// Hidden where standard error is no terminal.
     bar: ProgressBar,
+    /// Jobs and views that have failed and were told of.
+    failures: Mutex<BTreeSet<ObjectId>>,
 }
 
 impl Progress {
@@ -145,20 +142,54 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
             bar.set_style(style);
         }
-        Progress { bar }
+        Progress { bar, failures: Mutex::default() }
     }
 
     /// Shows what the engine does, for ever.
     async fn follow(&self, engine: &Engine) {
         let mut ticker = tokio::time::interval(REFRESH);
-        loop {
+        for refresh in 0_u32.. {
             ticker.tick().await;
+            self.look(engine);
             let (jobs, views) = (engine.jobs(), engine.views());
             let rows: u64 =
                 jobs.iter().map(|j| j.counts.input_rows).chain(views.iter().map(|v| v.counts.input_rows)).sum();
             let running = jobs.iter().filter(|job| !job.state.is_over()).count();
-            self.bar.set_message(format!("{rows} rows read, {running} jobs running, {} views", views.len()));
-            self.bar.tick();
+            let message = format!("{rows} rows read, {running} jobs running, {} views", views.len());
+            if !self.bar.is_hidden() {
+                self.bar.set_message(message);
+                self.bar.tick();
+            } else if refresh % LINE_EVERY == LINE_EVERY - 1 {
+                eprintln!("{message}");
+            }
+        }
+    }
+
+    /// Tells of what has failed since the last look.
+    fn look(&self, engine: &Engine) {
+        let jobs = engine.jobs().into_iter().filter(|job| job.state == JobState::Failed);
+        let jobs = jobs.filter_map(|job| Some((job.id, "streaming job", job.name, job.reason?)));
+        let views = engine.views().into_iter();
+        let views = views.filter_map(|view| Some((view.id, "materialized view", view.name, view.failed?)));
+        for (id, class, name, reason) in jobs.chain(views) {
+            if self.failures.lock().insert(id) {
+                self.say(&report::report(&reason.context(format!("{class} \"{name}\""))));
+            }
+        }
+    }
+
+    fn has_failures(&self) -> bool {
+        !self.failures.lock().is_empty()
+    }
+
+    /// What each job has done.
+    fn sum_up(&self, engine: &Engine) {
+        for job in engine.jobs().into_iter().filter(|job| job.state != JobState::Failed) {
+            let (name, state, counts) = (job.name, job.state, job.counts);
+            self.say(&format!(
+                "{name} is {state}: {} rows in, {} delivered, {} late",
+                counts.input_rows, job.delivered_rows, counts.late_rows
+            ));
         }
     }
 

@@ -11,7 +11,7 @@ use super::Exit;
 use super::report;
 use super::signals::Stop;
 use crate::error::Result;
-use crate::pipeline::{Engine, EngineConfig};
+use crate::pipeline::{Engine, EngineConfig, Work};
 use crate::server::engine::EngineSession;
 use crate::server::http::Http;
 use crate::server::pgwire::Listener;
@@ -30,6 +30,9 @@ pub struct Serve {
     /// Shards of a job or view that does not say; one a core unless given
     #[arg(long, value_name = "N")]
     parallelism: Option<std::num::NonZeroUsize>,
+    /// Run no view and no job: to cancel or drop what ends the server
+    #[arg(long)]
+    paused: bool,
 }
 
 impl Serve {
@@ -42,7 +45,8 @@ impl Serve {
         let opened = async {
             let listener = Listener::bind(self.listen).await?;
             let http = Http::bind(self.http).await?;
-            let config = EngineConfig { data_dir: Some(self.data.clone()), ..EngineConfig::default() };
+            let work = if self.paused { Work::Pause } else { Work::Run };
+            let config = EngineConfig { data_dir: Some(self.data.clone()), work, ..EngineConfig::default() };
             let parallelism = self.parallelism.unwrap_or(config.parallelism);
             let engine = Engine::open(EngineConfig { parallelism, ..config }).await?;
             Result::Ok((listener, http, engine))
@@ -55,6 +59,9 @@ impl Serve {
         eprintln!("  SQL      {}", psql_line(listener.address()));
         eprintln!("  health   http://{}/healthz", http.address());
         eprintln!("  metrics  http://{}/metrics", http.address());
+        if self.paused {
+            eprintln!("No view and no job runs: this server was started with --paused.");
+        }
         eprintln!("Ctrl-C stops it.");
         let serving = Serving::start(&engine, listener, Some(http));
         stop.asked().await;

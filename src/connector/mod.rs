@@ -89,6 +89,11 @@ pub trait Source: Send + Sync + fmt::Debug {
         &[]
     }
 
+    /// Whether every partition ends some time: [`Taken::Finished`].
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
     /// Resolves the startup mode to positions, asking the external system where needed. Blocks; bounded by the
     /// connector's timeout. Called once in the life of a job; the answer is stored.
     fn resolve_start(&self) -> Result<Positions>;

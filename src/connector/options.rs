@@ -158,8 +158,12 @@ impl OptionReader {
         }
     }
 
-    /// The error for an option that must be given and is not.
+    /// The error for an option that must be given and is not. One that looks like a slip of it is what is wrong.
     pub fn missing(&self, name: &str) -> Error {
+        let is_slip = |given: &&Given| !given.taken && nearest(&given.option.key.value, [name].into_iter()).is_some();
+        if let Some(slip) = self.given.iter().find(is_slip) {
+            return self.unknown(&slip.option.key).with_hint(format!("Perhaps you meant \"{name}\"."));
+        }
         self.error(name, format!("option \"{name}\" is required{}", self.of_connector()))
             .with_hint(format!("Add '{name}' = '...' to the WITH clause."))
     }
@@ -169,12 +173,26 @@ impl OptionReader {
         let Some(unknown) = self.given.iter().find(|g| !g.taken) else {
             return Ok(());
         };
-        let Name { value: key, position } = &unknown.option.key;
-        let hint = match nearest(key, self.known.iter().map(String::as_str)) {
+        let key = &unknown.option.key;
+        let hint = match nearest(&key.value, self.known.iter().map(String::as_str)) {
             Some(name) => format!("Perhaps you meant \"{name}\"."),
             None => format!("Known options are {}.", self.known.join(", ")),
         };
-        Err(invalid(format!("unknown option \"{key}\"{}", self.of_connector()), *position).with_hint(hint))
+        Err(self.unknown(key).with_hint(hint))
+    }
+
+    /// The first option that nobody has asked for yet.
+    pub fn left(&self) -> Option<&WithOption> {
+        self.given.iter().find(|given| !given.taken).map(|given| &given.option)
+    }
+
+    /// Whether somebody has asked for `name`.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.iter().any(|known| known == name)
+    }
+
+    fn unknown(&self, key: &Name) -> Error {
+        invalid(format!("unknown option \"{key}\"{}", self.of_connector()), key.position)
     }
 
     fn of_connector(&self) -> String {

@@ -65,16 +65,20 @@ pub fn source<'a>(
     primary_key: &[usize],
     options: Vec<WithOption>,
 ) -> Result<SourceDefinition> {
-    let mut options = OptionReader::new(options)?;
-    let make = connector(&mut options, SOURCES, SINKS, ("source", "sink"))?;
+    let (declared, mut reader) = (declared.into(), OptionReader::new(options.clone())?);
+    let source = read_source(declared, primary_key, &mut reader)?;
+    finish(reader, options, "sink", |options| read_sink(declared, primary_key, options).is_ok())?;
+    Ok(source)
+}
+
+fn read_source(declared: Declared<'_>, primary_key: &[usize], options: &mut OptionReader) -> Result<SourceDefinition> {
+    let make = connector(options, SOURCES, SINKS, ("source", "sink"))?;
     let idle: Option<Duration> = options.optional_either("idle_timeout", "scan.watermark.idle-timeout")?;
     let on_error = options.choice("on_error")?.unwrap_or(OnError::Fail);
-    let declared = declared.into();
-    let source = make(declared, primary_key, &mut options)?;
+    let source = make(declared, primary_key, options)?;
     check_key(declared, source.key())?;
     let name = options.option("connector").map(|option| option.value.clone()).unwrap_or_default();
-    let dead_letters = dead_letter::sink(on_error, name.trim(), &mut options)?;
-    options.finish()?;
+    let dead_letters = dead_letter::sink(on_error, name.trim(), options)?;
     let idle_timeout = idle.map_or(DEFAULT_IDLE_TIMEOUT, |d| Micros::try_from(d.as_micros()).unwrap_or(Micros::MAX));
     Ok(SourceDefinition { source, idle_timeout, on_error, dead_letters })
 }
@@ -88,15 +92,37 @@ pub fn sink<'a>(
     primary_key: &[usize],
     options: Vec<WithOption>,
 ) -> Result<Arc<dyn Sink>> {
-    let mut options = OptionReader::new(options)?;
-    let make = connector(&mut options, SINKS, SOURCES, ("sink", "source"))?;
-    let declared = declared.into();
-    let sink = make(declared, primary_key, &mut options)?;
-    options.finish()?;
+    let (declared, mut reader) = (declared.into(), OptionReader::new(options.clone())?);
+    let sink = read_sink(declared, primary_key, &mut reader)?;
+    finish(reader, options, "source", |options| read_source(declared, primary_key, options).is_ok())?;
     if let Takes::Upserts { key } | Takes::Changes { key } = sink.takes() {
         check_key(declared, &key)?;
     }
     Ok(sink)
+}
+
+fn read_sink(declared: Declared<'_>, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
+    let make = connector(options, SINKS, SOURCES, ("sink", "source"))?;
+    make(declared, primary_key, options)
+}
+
+/// Refuses the first option that nobody asked for. `read_other` reads all of them in the connector's other role, whose
+/// options are known ones, too.
+fn finish(
+    options: OptionReader,
+    given: Vec<WithOption>,
+    other_role: &str,
+    read_other: impl FnOnce(&mut OptionReader) -> bool,
+) -> Result<()> {
+    let Some(left) = options.left().cloned() else { return Ok(()) };
+    let mut others = OptionReader::new(given)?;
+    // What it comes to is of no matter, only what is asked for.
+    let _ = read_other(&mut others);
+    let refused = options.finish();
+    match others.knows(&left.key.value) {
+        true => refused.map_err(|e| e.with_hint(format!("It is an option of a {other_role}."))),
+        false => refused,
+    }
 }
 
 /// Rows will be dealt to shards by these columns.
@@ -114,9 +140,10 @@ fn connector<M: Copy, O>(
 ) -> Result<M> {
     let names: Vec<&str> = makers.iter().map(|(name, _)| *name).collect();
     let Some(option) = options.option("connector").cloned() else {
-        return Err(options
-            .missing("connector")
-            .with_hint(format!("Add 'connector' = '...' to the WITH clause. {}", one_of("", &names))));
+        let missing = options.missing("connector");
+        let hint = missing.hint().unwrap_or_default();
+        let hint = format!("{hint} {}", one_of("", &names));
+        return Err(missing.with_hint(hint));
     };
     let name: String = options.required("connector")?;
     if let Some((_, make)) = makers.iter().find(|(known, _)| *known == name) {
@@ -166,6 +193,11 @@ mod tests {
              Possible values are \"file\", \"generator\", \"kafka\", \"upsert-kafka\". @10",
         );
         refused(
+            sink(&columns(), &[], with(&[("conector", "print")])),
+            "22023 unknown option \"conector\" | Perhaps you meant \"connector\". \
+             Possible values are \"blackhole\", \"file\", \"kafka\", \"print\", \"upsert-kafka\". @10",
+        );
+        refused(
             sink(&columns(), &[], with(&[("path", "x")])),
             "22023 option \"connector\" is required | Add 'connector' = '...' to the WITH clause. \
              Possible values are \"blackhole\", \"file\", \"kafka\", \"print\", \"upsert-kafka\". @10",
@@ -191,6 +223,24 @@ mod tests {
             source(&columns(), &[], with(&[("connector", "generator"), ("row-per-second", "5")])),
             "22023 unknown option \"row-per-second\" for connector \"generator\" | \
              Perhaps you meant \"rows-per-second\". @20",
+        );
+    }
+
+    #[test]
+    fn options_of_the_other_role() {
+        let kafka =
+            [("connector", "kafka"), ("topic", "t"), ("properties.bootstrap.servers", "x:1"), ("format", "json")];
+        refused(
+            sink(&columns(), &[], with(&[&kafka[..], &[("scan.startup.mode", "latest-offset")]].concat())),
+            "22023 unknown option \"scan.startup.mode\" for connector \"kafka\" | It is an option of a source. @50",
+        );
+        refused(
+            sink(&columns(), &[], with(&[&kafka[..], &[("idle_timeout", "1 s")]].concat())),
+            "22023 unknown option \"idle_timeout\" for connector \"kafka\" | It is an option of a source. @50",
+        );
+        refused(
+            source(&columns(), &[], with(&[&kafka[..], &[("sink.delivery-guarantee", "at-least-once")]].concat())),
+            "22023 unknown option \"sink.delivery-guarantee\" for connector \"kafka\" | It is an option of a sink. @50",
         );
     }
 

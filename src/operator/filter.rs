@@ -20,16 +20,16 @@ impl Filter {
     pub fn new(predicate: Arc<dyn PhysicalExpr>) -> Self {
         Filter { predicate, input: Chunks::default() }
     }
+}
 
-    fn pass(&self, batch: ChangeBatch) -> Result<ChangeBatch> {
-        let mask = self.predicate.evaluate(batch.rows())?.into_array(batch.num_rows())?;
-        if *mask.data_type() != DataType::Boolean {
-            return Err(Error::internal("a filter's predicate is not boolean"));
-        }
-        let mask = mask.as_boolean();
-        // Null counts as false.
-        if mask.true_count() == batch.num_rows() { Ok(batch) } else { batch.filter(mask) }
+fn pass(predicate: &Arc<dyn PhysicalExpr>, batch: &ChangeBatch) -> Result<ChangeBatch> {
+    let mask = predicate.evaluate(batch.rows())?.into_array(batch.num_rows())?;
+    if *mask.data_type() != DataType::Boolean {
+        return Err(Error::internal("a filter's predicate is not boolean"));
     }
+    let mask = mask.as_boolean();
+    // Null counts as false.
+    if mask.true_count() == batch.num_rows() { Ok(batch.clone()) } else { batch.filter(mask) }
 }
 
 impl Operator for Filter {
@@ -42,8 +42,8 @@ impl Operator for Filter {
     }
 
     fn pull(&mut self) -> Result<Pull> {
-        while let Some(batch) = self.input.next() {
-            let kept = self.pass(batch)?;
+        while let Some(kept) = self.input.each(|batch| pass(&self.predicate, batch)) {
+            let kept = kept?;
             if !kept.is_empty() {
                 return Ok(Pull::Batch(kept));
             }

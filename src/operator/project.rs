@@ -10,6 +10,7 @@ use super::chunks::Chunks;
 use super::{Operator, Pull, TickEnd};
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result};
+use crate::plan::functions::bounded;
 
 pub struct Project {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
@@ -21,26 +22,23 @@ impl Project {
     pub fn new(exprs: Vec<Arc<dyn PhysicalExpr>>, schema: &SchemaRef) -> Self {
         Project { exprs, schema: Arc::clone(schema), input: Chunks::default() }
     }
+}
 
-    fn evaluate(&self, batch: ChangeBatch) -> Result<ChangeBatch> {
-        let rows = batch.num_rows();
-        let columns = self.exprs.iter().zip(self.schema.fields()).map(|(expr, field)| {
-            let column = expr.evaluate(batch.rows())?.into_array(rows)?;
-            if column.data_type() != field.data_type() {
-                return Err(Error::internal(format!(
-                    "expression \"{}\" gave {} instead of {}",
-                    field.name(),
-                    column.data_type(),
-                    field.data_type()
-                )));
-            }
-            Ok(column)
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let projected = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        batch.with_rows(projected)
+fn project(exprs: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef, batch: &ChangeBatch) -> Result<ChangeBatch> {
+    let columns = bounded::evaluate(exprs, batch.rows())?;
+    for (column, field) in columns.iter().zip(schema.fields()) {
+        if column.data_type() != field.data_type() {
+            return Err(Error::internal(format!(
+                "expression \"{}\" gave {} instead of {}",
+                field.name(),
+                column.data_type(),
+                field.data_type()
+            )));
+        }
     }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let projected = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
+    batch.clone().with_rows(projected)
 }
 
 impl Operator for Project {
@@ -53,9 +51,7 @@ impl Operator for Project {
     }
 
     fn pull(&mut self) -> Result<Pull> {
-        match self.input.next() {
-            Some(batch) => self.evaluate(batch).map(Pull::Batch),
-            None => Ok(Pull::Done),
-        }
+        let projected = self.input.each(|batch| project(&self.exprs, &self.schema, batch));
+        projected.map_or(Ok(Pull::Done), |batch| batch.map(Pull::Batch))
     }
 }

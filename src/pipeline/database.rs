@@ -77,6 +77,8 @@ struct Shared {
 pub struct Progress {
     /// Every partition is at its end, and no order waits.
     pub settled: bool,
+    /// Every partition that has an end was read to it, and no order waits.
+    read_to_end: bool,
     over: bool,
 }
 
@@ -151,12 +153,12 @@ impl DatabasePipeline {
         self.wake.notify_one();
     }
 
-    /// Waits until `done` says so of the published snapshot and of whether the pipeline has settled.
-    async fn until(&self, done: impl Fn(&DatabaseSnapshot, bool) -> bool) {
+    /// Waits until `done` says so of the published snapshot and of how far the pipeline is.
+    async fn until(&self, done: impl Fn(&DatabaseSnapshot, Progress) -> bool) {
         let mut progress = self.progress.clone();
         loop {
             let now = *progress.borrow_and_update();
-            if now.over || done(&self.snapshot(), now.settled) {
+            if now.over || done(&self.snapshot(), now) {
                 return;
             }
             if progress.changed().await.is_err() {
@@ -172,7 +174,12 @@ impl DatabasePipeline {
 
     /// Waits until all input there is has gone through.
     pub async fn settled(&self) {
-        self.until(|_, settled| settled).await;
+        self.until(|_, progress| progress.settled).await;
+    }
+
+    /// Waits until all input that has an end has gone through.
+    pub async fn read_to_end(&self) {
+        self.until(|_, progress| progress.read_to_end).await;
     }
 
     /// Ends after the present tick.
@@ -205,7 +212,7 @@ impl Runner {
     async fn run(mut self) {
         loop {
             if self.take_orders() {
-                self.tell.send_replace(Progress { settled: true, over: true });
+                self.tell.send_replace(Progress { settled: true, read_to_end: true, over: true });
                 return;
             }
             self.forget_subscriptions();
@@ -219,21 +226,27 @@ impl Runner {
                         // Waits for a job whose outbox is full; one that has ended takes nothing more.
                         ticks.send(message).await;
                     }
-                    self.tell.send_replace(Progress { settled: false, over: false });
+                    self.tell.send_replace(Progress { settled: false, ..self.progress() });
                 }
                 Ok(None) => {
                     self.publish(self.present.tick, &[]);
-                    let settled = self.tick_loop.is_at_end() && self.orders.is_empty();
-                    self.tell.send_replace(Progress { settled, over: false });
+                    self.tell.send_replace(self.progress());
                     self.tick_loop.wait().await;
                 }
                 Err(error) => {
                     tracing::error!(?error, "the database pipeline has stopped");
-                    self.tell.send_replace(Progress { settled: true, over: true });
+                    self.tell.send_replace(Progress { settled: true, read_to_end: true, over: true });
                     return;
                 }
             }
         }
+    }
+
+    fn progress(&self) -> Progress {
+        let orders = !self.orders.is_empty() || !self.put_off.is_empty();
+        let still = !orders && !self.tick_loop.core().is_in_tick();
+        let (settled, read_to_end) = (self.tick_loop.is_at_end(), self.tick_loop.has_read_to_end());
+        Progress { settled: settled && still, read_to_end: read_to_end && still, over: false }
     }
 
     /// Carries out what was ordered. Within a tick only what ends something: what is new begins with a tick of its own.
@@ -259,7 +272,7 @@ impl Runner {
 
     /// True if this was the last order.
     fn carry_out(&mut self, order: Order) -> bool {
-        self.tell.send_replace(Progress { settled: false, over: false });
+        self.tell.send_replace(Progress::default());
         match order {
             Order::Add(new, answer) => {
                 let added = self.add(*new);
@@ -396,7 +409,7 @@ impl Runner {
                 name: member.name.clone(),
                 failed: member.failed.clone(),
                 counts: Counts::of(member, ticks),
-                running: Running::of(member),
+                running: Some(Running::of(member)),
             })
             .collect();
     }

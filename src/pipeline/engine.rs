@@ -21,6 +21,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::plan::{Changelog, Op, StreamPlan, Target};
+use crate::sql::ast::ObjectClass;
 use crate::state::{BackendKind, StateContext};
 use crate::table::{DatabaseSnapshot, View};
 use crate::types::schema_of;
@@ -32,6 +33,7 @@ use super::delivery::blocking;
 use super::follow::InHand;
 use super::job::{Job, JobSink, OnEnd, Ticks};
 use super::meter::Meter;
+use super::queries::QueryThreads;
 use super::reading::{CutPolicy, Reading, needs};
 use super::status::{Counts, JobState, JobStatus, ViewStatus};
 use super::subscribe::Subscription;
@@ -50,19 +52,29 @@ pub struct EngineConfig {
     pub cuts: CutPolicy,
     pub backend: BackendKind,
     pub clock: SharedClock,
-    /// Objects come into being and nothing runs: for checking a script.
-    pub plan_only: bool,
+    pub work: Work,
+}
+
+/// What an engine does with its views and jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Work {
+    #[default]
+    Run,
+    /// They stay as they were left, to be looked at, canceled and dropped: for a server that they would end.
+    Pause,
+    /// They come into being and do not run: for checking a script.
+    PlanOnly,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         EngineConfig {
             data_dir: None,
-            parallelism: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            parallelism: cores(),
             cuts: CutPolicy::default(),
             backend: BackendKind::default(),
             clock: Arc::new(SystemClock),
-            plan_only: false,
+            work: Work::default(),
         }
     }
 }
@@ -73,6 +85,7 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
     pool: WorkerPool,
+    queries: QueryThreads,
     database: DatabasePipeline,
     jobs: Mutex<BTreeMap<ObjectId, Arc<Job>>>,
 }
@@ -84,6 +97,7 @@ impl Engine {
         let directory = config.data_dir.clone();
         let catalog = Arc::new(blocking(move || Catalog::load(directory.as_deref())).await??);
         let pool = WorkerPool::new(config.parallelism)?;
+        let queries = QueryThreads::start(cores())?;
         let wake = Arc::new(Notify::new());
         let (core, metrics) = (Core::new(config.cuts), Metrics::new());
         let meter = Meter::new(&metrics, DATABASE);
@@ -91,7 +105,16 @@ impl Engine {
         let clock = Arc::clone(&config.clock);
         let tick_loop = TickLoop::new(core, Arc::clone(&wake), clock, pool.clone(), meter, budget.account());
         let database = DatabasePipeline::spawn(tick_loop, wake);
-        let engine = Arc::new(Engine { config, catalog, metrics, budget, pool, database, jobs: Mutex::default() });
+        let engine = Arc::new(Engine {
+            config,
+            catalog,
+            metrics,
+            budget,
+            pool,
+            queries,
+            database,
+            jobs: Mutex::default(),
+        });
         engine.start_all().await;
         Ok(engine)
     }
@@ -100,6 +123,7 @@ impl Engine {
         let snapshot = self.catalog.snapshot();
         for object in snapshot.objects() {
             match &object.kind {
+                ObjectKind::View(_) if self.is_paused() => {}
                 ObjectKind::View(view) => {
                     if let Err(error) = self.start_view(object, view).await {
                         tracing::error!(view = %object.name, ?error, "materialized view could not be started");
@@ -127,6 +151,11 @@ impl Engine {
         &self.budget
     }
 
+    /// Where SELECTs are computed.
+    pub fn queries(&self) -> &tokio::runtime::Handle {
+        self.queries.handle()
+    }
+
     /// All views as of one tick.
     pub fn database(&self) -> Arc<DatabaseSnapshot> {
         self.database.snapshot()
@@ -137,7 +166,25 @@ impl Engine {
     }
 
     pub fn views(&self) -> Vec<ViewStatus> {
-        self.database.statuses()
+        match self.is_paused() {
+            false => self.database.statuses(),
+            true => self.catalog.snapshot().of_class(ObjectClass::View).map(|view| ViewStatus::paused(view)).collect(),
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.config.work == Work::Pause
+    }
+
+    /// # Errors
+    /// 55000 if nothing runs here.
+    pub fn check_running(&self) -> Result<()> {
+        if !self.is_paused() {
+            return Ok(());
+        }
+        let message = "nothing runs: the server was started with --paused";
+        Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+            .with_hint("Cancel or drop what must not run, and start the server without --paused."))
     }
 
     /// Brings an object into being. Sinks of a job are checked and start positions resolved before anything is kept, so a
@@ -148,8 +195,11 @@ impl Engine {
             Some(object) if new.if_not_exists => return Ok(object.id),
             _ => present.check_free(&new.name)?,
         }
-        if self.config.plan_only {
+        if self.config.work == Work::PlanOnly {
             return self.catalog.create(new);
+        }
+        if let ObjectKind::View(_) | ObjectKind::Job(_) = new.kind {
+            self.check_running()?;
         }
         match &mut new.kind {
             ObjectKind::Source(_) | ObjectKind::Sink(_) => {}
@@ -213,7 +263,7 @@ impl Engine {
     async fn end_job(&self, id: ObjectId, wanted: Wanted) -> Result<()> {
         let Some(job) = self.jobs.lock().get(&id).map(Arc::clone) else { return Err(not_there()) };
         let status = job.status();
-        if status.state.is_over() && status.state != JobState::Failed {
+        if status.state.is_over() && !matches!(status.state, JobState::Failed | JobState::Paused) {
             return Err(Error::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!("streaming job \"{}\" is not running: it is {}", status.name, status.state),
@@ -226,11 +276,18 @@ impl Engine {
         // A job over views runs there; of others the database pipeline knows nothing.
         self.database.remove(id).await?;
         let catalog = Arc::clone(&self.catalog);
-        blocking(move || catalog.set_wanted(id, wanted)).await?
+        blocking(move || catalog.set_wanted(id, wanted)).await??;
+        if status.state == JobState::Paused
+            && let Some(state) = ended(wanted)
+        {
+            self.jobs.lock().insert(id, Arc::new(Job::ended(JobStatus { state, ..status })));
+        }
+        Ok(())
     }
 
     /// Runs a query over views and hands out what each tick changes, until the answer is dropped.
     pub async fn subscribe(&self, plan: StreamPlan) -> Result<Subscription> {
+        self.check_running()?;
         let fragment = Fragment::new(Arc::new(plan), self.config.parallelism.get(), &self.state())?;
         self.database.subscribe(fragment, self.budget.account()).await
     }
@@ -245,6 +302,17 @@ impl Engine {
         // Jobs over views come to rest after the views.
         self.database.settled().await;
         let jobs: Vec<_> = self.jobs.lock().values().cloned().collect();
+        for job in jobs {
+            job.settled().await;
+        }
+    }
+
+    /// Waits until all input that has an end has been read to it, computed and delivered.
+    pub async fn read_to_end(&self) {
+        self.database.read_to_end().await;
+        let catalog = self.catalog.snapshot();
+        let ends = |(id, job): (&ObjectId, &Arc<Job>)| catalog.is_bounded(*id).then(|| Arc::clone(job));
+        let jobs: Vec<_> = self.jobs.lock().iter().filter_map(ends).collect();
         for job in jobs {
             job.settled().await;
         }
@@ -351,13 +419,8 @@ impl Engine {
             buffered_bytes: 0,
             settled: false,
         };
-        let ended = match job.wanted {
-            Wanted::Running => None,
-            Wanted::Stopped => Some(JobState::Stopped),
-            Wanted::Canceled => Some(JobState::Canceled),
-            Wanted::Finished => Some(JobState::Finished),
-        };
-        let started = match ended {
+        let paused = self.is_paused().then_some(JobState::Paused);
+        let started = match ended(job.wanted).or(paused) {
             Some(state) => Job::ended(JobStatus { state, settled: true, ..status }),
             None => self.spawn_job(object, job, status).await,
         };
@@ -451,6 +514,20 @@ impl Engine {
             Reading::open(name, &object, columns, watermark, positions, context, letters)
         }
     }
+}
+
+/// The state of a job that need not run.
+fn ended(wanted: Wanted) -> Option<JobState> {
+    match wanted {
+        Wanted::Running => None,
+        Wanted::Stopped => Some(JobState::Stopped),
+        Wanted::Canceled => Some(JobState::Canceled),
+        Wanted::Finished => Some(JobState::Finished),
+    }
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// A job that could not even start.

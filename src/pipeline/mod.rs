@@ -10,6 +10,7 @@
 //!    [`follow`]: a job that reads views runs there, too; [`subscribe`]: and whatever somebody watches.
 //! 7. [`outbox`] and [`delivery`]: results wait, bounded, and are handed to a sink in order, in parts.
 //! 8. [`status`] and [`meter`]: what SHOW JOBS and the metrics tell.
+//! 9. [`queries`]: the threads that SELECTs are computed on, apart from all of these.
 //!
 //! What does not live here: SQL text, names in statements (`session/`), and how a tick goes through operators (`dataflow/`).
 //!
@@ -27,6 +28,7 @@ pub mod job;
 pub mod member;
 pub mod meter;
 pub mod outbox;
+mod queries;
 pub mod reading;
 pub mod status;
 pub mod subscribe;
@@ -35,6 +37,6 @@ pub mod tick_loop;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, Work};
 pub use reading::CutPolicy;
 pub use status::{JobState, JobStatus, ViewStatus};

@@ -142,6 +142,11 @@ impl Reading {
         self.letters.as_ref()?.pending()
     }
 
+    /// Whether it has an end that it has not been read to.
+    pub fn goes_to_an_end(&self) -> bool {
+        self.object.source.is_bounded() && !(self.watermarks.all_finished() && self.pending_letters().is_none())
+    }
+
     pub fn buffered_bytes(&self) -> usize {
         self.reader.buffered_bytes()
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::catalog::ObjectId;
+use crate::catalog::{Object, ObjectId};
 use crate::change::Watermark;
 use crate::clock::Micros;
 use crate::dataflow::OperatorStats;
@@ -22,12 +22,14 @@ pub enum JobState {
     /// All of a bounded input is processed and delivered.
     Finished,
     Failed,
+    /// The server was started without running anything.
+    Paused,
 }
 
 impl JobState {
     /// Whether nothing of the job runs any more.
     pub fn is_over(self) -> bool {
-        matches!(self, JobState::Stopped | JobState::Canceled | JobState::Finished | JobState::Failed)
+        !matches!(self, JobState::Starting | JobState::Running | JobState::Stopping)
     }
 }
 
@@ -41,6 +43,7 @@ impl fmt::Display for JobState {
             JobState::Canceled => "CANCELED",
             JobState::Finished => "FINISHED",
             JobState::Failed => "FAILED",
+            JobState::Paused => "PAUSED",
         })
     }
 }
@@ -75,7 +78,16 @@ pub struct ViewStatus {
     pub name: String,
     pub failed: Option<Error>,
     pub counts: Counts,
-    pub running: Running,
+    /// `None`: it does not run.
+    pub running: Option<Running>,
+}
+
+impl ViewStatus {
+    /// Of a view that does not run.
+    pub(super) fn paused(view: &Object) -> Self {
+        let (id, name) = (view.id, view.name.clone());
+        ViewStatus { id, name, failed: None, counts: Counts::default(), running: None }
+    }
 }
 
 /// A running plan and how far each of its operators is: what EXPLAIN ANALYZE shows.

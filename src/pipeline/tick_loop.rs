@@ -121,6 +121,11 @@ impl TickLoop {
         self.core.readings().all(|r| r.watermarks.all_at_end() && r.pending_letters().is_none())
     }
 
+    /// Whether all input that has an end has gone through, likewise.
+    pub fn has_read_to_end(&self) -> bool {
+        !self.core.readings().any(Reading::goes_to_an_end)
+    }
+
     /// Whether no input will ever come again, likewise.
     pub fn is_finished(&self) -> bool {
         self.core.readings().all(|r| r.watermarks.all_finished() && r.pending_letters().is_none())

@@ -7,10 +7,14 @@ use datafusion::common::{Column, Diagnostic, SchemaError, Span};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::Location;
 
+use super::functions::SETS;
 use crate::error::{Error, SqlState};
 use crate::sql::names::nearest;
 use crate::sql::places::Places;
 use crate::types::SqlType;
+
+/// How an error about a function that stands where it cannot ends.
+pub const MAKES_ROWS: &str = "is not supported here: it makes rows";
 
 /// An error of ours as one that passes through DataFusion.
 pub fn through(error: Error) -> DataFusionError {
@@ -280,6 +284,10 @@ const SET_RETURNING: &[(&str, &str)] = &[
 
 fn unknown_function(rest: &str) -> Error {
     let name = rest.split('\'').next().unwrap_or(rest);
+    if SETS.contains(&name) {
+        let message = format!("{name} {MAKES_ROWS}");
+        return Error::unsupported(message, "SELECT ... FROM generate_series(first, last [, step]).");
+    }
     if let Some((name, hint)) = SET_RETURNING.iter().find(|(known, _)| *known == name) {
         return Error::unsupported(format!("set-returning function {name} is not supported"), *hint);
     }

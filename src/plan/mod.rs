@@ -4,7 +4,7 @@
 //! 2. [`query`]: DataFusion plans a query's text over it; types, casts and literals become PostgreSQL's, and what cannot
 //!    stream is refused with its place.
 //! 3. [`lower`]: the logical plan becomes operators, each with its key, changelog kind, event time and state.
-//! 4. [`stream`]: the stream plan itself: what `dataflow/` runs; [`scalar`]: expressions in it; [`total`]: made so that
+//! 4. [`stream`]: the stream plan itself: what `dataflow/` runs; [`scalar`]: expressions in it, [`named`] when they fail; [`total`]: made so that
 //!    failing does not depend on batching; [`value`]: values of a text.
 //! 5. [`text`]: its stored form; [`mod@explain`] and [`state`]: what people are told about it; [`errors`]: in whose words;
 //!    [`zone`]: what depends on who creates it.
@@ -19,6 +19,7 @@ pub mod errors;
 pub mod explain;
 pub mod functions;
 pub mod lower;
+mod named;
 pub mod query;
 pub mod relations;
 pub mod scalar;

@@ -12,7 +12,8 @@ use datafusion::logical_expr::{self, Expr, ExprSchemable, Operator};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::functions::arithmetic::checked;
-use super::text::expr::{print, read};
+use super::named::Named;
+use super::text::expr::{print, read, readable};
 use crate::clock::MICROS_PER_DAY;
 use crate::error::Result;
 
@@ -56,9 +57,13 @@ impl Scalar {
         }
     }
 
-    /// The form that evaluates batches of `input`'s schema.
+    /// The form that evaluates batches of `input`'s schema; its errors name the expression.
     pub fn compile(&self, input: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
-        Ok(self.physical(input)?)
+        let compiled = self.physical(input)?;
+        match self.0 {
+            Expr::Column(_) | Expr::Literal(..) => Ok(compiled),
+            _ => Ok(Named::wrap(compiled, readable(&self.0))),
+        }
     }
 
     pub(super) fn physical(&self, input: &SchemaRef) -> datafusion::error::Result<Arc<dyn PhysicalExpr>> {

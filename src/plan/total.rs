@@ -128,13 +128,10 @@ const SAFE_FUNCTIONS: &[&str] = &[
     "contains",
     "strpos",
     "reverse",
-    "replace",
     "left",
     "right",
     "substr",
     "split_part",
-    "concat",
-    "concat_ws",
     "initcap",
     "ascii",
     "md5",
@@ -195,7 +192,6 @@ pub fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
                     | Operator::GtEq
                     | Operator::IsDistinctFrom
                     | Operator::IsNotDistinctFrom
-                    | Operator::StringConcat
             ),
             Expr::Cast(cast) => !is_safe_cast(cast, schema),
             Expr::ScalarFunction(f) => !SAFE_FUNCTIONS.contains(&f.name()),

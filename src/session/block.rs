@@ -70,11 +70,11 @@ impl Block {
         }
     }
 
-    /// Something failed while the block was open.
-    pub fn fail(&mut self) {
-        if let Block::Open(open) = self {
-            *self = Block::Failed { before: std::mem::take(&mut open.before) };
-        }
+    /// Something failed. Answers whether a block was open, which has failed with it.
+    pub fn fail(&mut self) -> bool {
+        let Block::Open(open) = self else { return false };
+        *self = Block::Failed { before: std::mem::take(&mut open.before) };
+        true
     }
 
     /// BEGIN, COMMIT, ROLLBACK.

@@ -3,7 +3,7 @@
 //! A cursor is its result, read a piece at a time: nothing is computed before it is fetched, and no more is kept than the
 //! batch at hand. One over a SELECT sees the tick of its DECLARE; with WITH HOLD it outlives its block.
 //!
-//! A FETCH of a SELECT waits for its rows. One of a SUBSCRIBE waits for the first, and takes what is ready; with a
+//! A FETCH of a SELECT waits for its rows. Given up, it leaves the batch that it waits for to the next, or to CLOSE. One of a SUBSCRIBE waits for the first, and takes what is ready; with a
 //! `timeout` it waits for as many as it may take, until then.
 
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ impl Session {
                 .with_hint("Send BEGIN first, or declare it WITH HOLD."));
         }
         self.cursors.check_free(&declare.name)?;
-        let RowSet { schema, stream, live } = self.retrieve(text, &declare.rows, parameters).await?;
+        let RowSet { schema, stream, live, .. } = self.retrieve(text, &declare.rows, parameters).await?;
         let lasts = match (declare.hold, &self.block) {
             (false, _) => Lasts::Block,
             (true, block) => Lasts::Held { committed: !matches!(block, Block::Open(_)) },
@@ -167,7 +167,8 @@ impl Session {
         let batches =
             futures::stream::unfold(piece, |mut piece| async move { piece.next().await.map(|batch| (batch, piece)) });
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
-        Ok(Response { notices: Vec::new(), body: Body::Rows(RowSet { schema, stream, live: false }) })
+        let rows = RowSet { schema, stream, live: false, timeout: None };
+        Ok(Response { notices: Vec::new(), body: Body::Rows(rows) })
     }
 }
 

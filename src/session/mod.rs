@@ -5,7 +5,8 @@
 //! 2. [`statements`] sends what changes the catalog or what runs to the planner and the engine; [`select`] runs queries
 //!    over views, [`subscribe`] watches them; [`shown`] answers SHOW, [`running`] EXPLAIN ANALYZE.
 //! 3. [`declared`]: the tables and views of a script of Flink's.
-//! 4. [`settings`], the transaction [`block`] and open [`cursors`] are what a session remembers between statements.
+//! 4. [`settings`], the transaction [`block`] and open [`cursors`] are what a session remembers between statements;
+//!    [`timeout`] is how long each may take.
 //! 5. Each answers with a [`response`].
 //!
 //! What does not live here: the wire (`server/`), and everything that outlives the session.
@@ -23,25 +24,24 @@ pub mod settings;
 mod shown;
 mod statements;
 mod subscribe;
+mod timeout;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
 
 pub use response::{Body, Description, Notice, Response, RowSet, Transaction};
+pub use timeout::Timeout;
 
 use crate::catalog::pg::{self, Facts};
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
 use crate::pipeline::Engine;
-use crate::plan::errors::through;
 use crate::sql::ast::{Query, Retrieval, SetStatement, Show, Statement, StatementKind, TransactionStatement};
-use crate::sql::{DATABASE, Dialect, parse_script};
+use crate::sql::{DATABASE, Dialect, parse_each, parse_script};
 use crate::types::SqlType;
 use block::{Block, Instant};
 use cursors::Cursors;
@@ -112,8 +112,16 @@ impl Session {
     /// The statements of a text; none if there is nothing in it. Places in errors count from the text's beginning, those
     /// in later errors from the statement's ([`Statement::offset`]).
     pub fn parse(&self, text: &str) -> Result<Vec<Statement>> {
-        let dialect = self.settings.lock().show(Dialect::SETTING)?;
-        parse_script(text, Dialect::by_name(&dialect).unwrap_or_default())
+        parse_script(text, self.dialect()?)
+    }
+
+    /// The same, each statement for itself: what is wrong in one does not hide the others.
+    pub fn parse_each(&self, text: &str) -> Result<Vec<Result<Statement>>> {
+        Ok(parse_each(text, self.dialect()?))
+    }
+
+    fn dialect(&self) -> Result<Dialect> {
+        Ok(Dialect::by_name(&self.settings.lock().show(Dialect::SETTING)?).unwrap_or_default())
     }
 
     /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns.
@@ -148,17 +156,16 @@ impl Session {
 
     /// Runs a statement. May be dropped at any await.
     pub async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
-        let limit = self.settings.lock().statement_timeout();
-        let answer = match limit {
+        let timeout = self.settings.lock().statement_timeout().map(Timeout::start);
+        let answer = match &timeout {
             None => self.run(statement, parameters).await,
-            Some(limit) => {
-                tokio::time::timeout(limit, self.run(statement, parameters)).await.unwrap_or_else(|_| Err(timed_out()))
-            }
+            Some(timeout) => timeout.bound(self.run(statement, parameters)).await,
         };
-        match answer {
-            Ok(response) => Ok(bounded(response, limit)),
-            Err(error) => {
-                self.block.fail();
+        match (answer, timeout) {
+            (Ok(response), None) => Ok(response),
+            (Ok(response), Some(timeout)) => Ok(timeout.bound_rows(response)),
+            (Err(error), _) => {
+                self.fail();
                 Err(error)
             }
         }
@@ -224,7 +231,7 @@ impl Session {
         if let Block::Open(open) = &mut self.block {
             open.instant.get_or_insert(selected.instant);
         }
-        Ok(RowSet { schema: selected.schema, stream: selected.stream, live: false })
+        Ok(RowSet { schema: selected.schema, stream: selected.stream, timeout: None, live: false })
     }
 
     fn run_transaction(&mut self, statement: &TransactionStatement) -> Response {
@@ -261,9 +268,11 @@ impl Session {
     }
 
     /// Something failed outside of `execute` (a bad text, a canceled statement, a broken row): an open block has failed
-    /// with it.
+    /// with it, and so have its cursors.
     pub fn fail(&mut self) {
-        self.block.fail();
+        if self.block.fail() {
+            self.cursors.end_block(false);
+        }
     }
 
     /// The present value of a setting, if there is one of that name.
@@ -303,41 +312,13 @@ impl Session {
     }
 }
 
-fn timed_out() -> Error {
-    Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")
-        .with_hint("SET statement_timeout = 0 lifts the limit.")
-}
-
 fn rows(batch: RecordBatch) -> Result<Response> {
     let schema = batch.schema();
     let stream = futures::stream::iter([Ok(batch)]);
     let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
-    answer(Body::Rows(RowSet { schema, stream, live: false }))
+    answer(Body::Rows(RowSet { schema, stream, timeout: None, live: false }))
 }
 
 fn answer(body: Body) -> Result<Response> {
     Ok(Response { notices: Vec::new(), body })
-}
-
-/// Holds the rows of a result to the statement's timeout: each must come within it. What is to go on for ever is no
-/// statement that takes too long.
-fn bounded(response: Response, limit: Option<Duration>) -> Response {
-    let Some(limit) = limit else { return response };
-    let timed = |rows: RowSet| {
-        let stream = futures::stream::unfold(rows.stream, move |mut stream| async move {
-            match tokio::time::timeout(limit, stream.next()).await {
-                Ok(next) => next.map(|batch| (batch, stream)),
-                Err(_) => Some((Err(through(timed_out())), stream)),
-            }
-        });
-        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&rows.schema), stream));
-        RowSet { stream, ..rows }
-    };
-    let Response { notices, body } = response;
-    let body = match body {
-        Body::Rows(rows) if !rows.live => Body::Rows(timed(rows)),
-        Body::Copy(rows, format) if !rows.live => Body::Copy(timed(rows), format),
-        body => body,
-    };
-    Response { notices, body }
 }

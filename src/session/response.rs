@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 
+use super::timeout::Timeout;
 use crate::error::{Error, SqlState};
 use crate::sql::ast::CopyFormat;
 use crate::types::SqlType;
@@ -36,6 +37,8 @@ pub struct RowSet {
     pub stream: SendableRecordBatchStream,
     /// Changes as they come: the stream ends with an error, or when it is dropped.
     pub live: bool,
+    /// What bounds the time in which the rows must be read, if anything does.
+    pub timeout: Option<Timeout>,
 }
 
 /// Something to tell the user that is no error.

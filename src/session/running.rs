@@ -44,7 +44,8 @@ pub fn view(engine: &Engine, id: ObjectId) -> Result<String> {
     if let Some(failed) = view.failed {
         return Err(failed);
     }
-    let mut text = operators(&view.running);
+    engine.check_running()?;
+    let mut text = operators(&view.running.ok_or_else(gone)?);
     totals(&mut text, &view.counts);
     Ok(text)
 }

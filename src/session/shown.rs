@@ -115,6 +115,7 @@ fn views(engine: &Engine) -> Result<RecordBatch> {
         let state = match (&view.failed, entry.map(|entry| &entry.state)) {
             (Some(_), _) | (None, Some(ViewState::Failed(_))) => "FAILED",
             (None, Some(ViewState::Ready)) => "READY",
+            (None, None) if view.running.is_none() => "PAUSED",
             (None, Some(ViewState::Filling) | None) => "FILLING",
         };
         let shown = entry.and_then(|entry| entry.rows(&view.name).ok()).map(|rows| rows.num_rows());

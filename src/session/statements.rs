@@ -25,7 +25,7 @@ impl Session {
         let source = define::source(create)?;
         // Places count in an expression's own text.
         let moved = |error: Error, position: usize| match statement.dialect {
-            Dialect::Postgres => shift(error, position - 1),
+            Dialect::Postgres => shift(error, position - 1).at(position),
             Dialect::Flink => error.moved_to(position),
         };
         let generated = create.table.columns.iter().find_map(|column| column.generated.as_ref());

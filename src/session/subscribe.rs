@@ -71,7 +71,7 @@ impl Session {
             changes.next().await.map(|batch| (batch.map_err(through), changes))
         });
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
-        Ok(RowSet { schema, stream, live: true })
+        Ok(RowSet { schema, stream, live: true, timeout: None })
     }
 
     /// The plan, and the columns of its rows.

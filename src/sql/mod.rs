@@ -33,7 +33,7 @@ mod variables;
 pub use ast::{Name, Statement, StatementKind};
 pub use cursor::{DATABASE, SCHEMA};
 pub use dialect::Dialect;
-pub use parse::{parse_script, parse_statement};
+pub use parse::{parse_each, parse_script, parse_statement};
 
 #[cfg(test)]
 mod tests;

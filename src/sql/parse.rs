@@ -14,21 +14,40 @@ use crate::error::{Error, Result, SqlState};
 /// Reads a script. Nothing is returned if any of its statements is wrong: nothing of it may run then. Positions in an
 /// error count from the script's first character. What follows a SET of the dialect is read in that dialect.
 pub fn parse_script(script: &str, dialect: Dialect) -> Result<Vec<Statement>> {
+    parse_each(script, dialect).into_iter().collect()
+}
+
+/// Reads a script, each statement for itself: one that is wrong does not hide the others. Where it cannot be told any more
+/// where a statement ends (a quote that is not closed), nothing follows.
+pub fn parse_each(script: &str, dialect: Dialect) -> Vec<Result<Statement>> {
     let mut statements = Vec::new();
     let (mut rest, mut before, mut dialect) = (script, 0, dialect);
     'dialect: loop {
-        for Piece { text, semicolon, offset, end } in split(rest, dialect).map_err(|e| shift(e, before))? {
+        let pieces = match split(rest, dialect) {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                statements.push(Err(shift(error, before)));
+                return statements;
+            }
+        };
+        for Piece { text, semicolon, offset, end } in pieces {
             let offset = before + offset;
-            let kind = parse_kind(semicolon.unwrap_or(text), dialect).map_err(|e| shift(e, offset))?;
+            let kind = match parse_kind(semicolon.unwrap_or(text), dialect) {
+                Ok(kind) => kind,
+                Err(error) => {
+                    statements.push(Err(shift(error, offset)));
+                    continue;
+                }
+            };
             let next = dialect_behind(&kind).filter(|next| *next != dialect);
-            statements.push(Statement { text: text.into(), offset, dialect, kind });
+            statements.push(Ok(Statement { text: text.into(), offset, dialect, kind }));
             if let Some(next) = next {
                 let (read, unread) = rest.split_at_checked(end).unwrap_or((rest, ""));
                 (rest, before, dialect) = (unread, before + read.chars().count(), next);
                 continue 'dialect;
             }
         }
-        return Ok(statements);
+        return statements;
     }
 }
 
@@ -196,6 +215,11 @@ impl StatementSet {
 fn parse_kind(text: &str, dialect: Dialect) -> Result<StatementKind> {
     let mut cursor = Cursor::new(text, dialect)?;
     let kind = cursor.statement()?;
+    if let (StatementKind::CreateView(_) | StatementKind::CreateJob(_), true) = (&kind, cursor.at(&["EMIT"])) {
+        let hint = "EMIT ON UPDATE shows open windows, EMIT ON WINDOW CLOSE waits for their end: one of the two.";
+        let error = Error::new(SqlState::SyntaxError, "EMIT specified more than once").with_hint(hint);
+        return Err(error.at(cursor.position()));
+    }
     if cursor.at(&["EMIT"]) || cursor.at(&["ALLOWED", "LATENESS"]) {
         return Err(Error::unsupported(
             "EMIT is not supported in a query of its own",

@@ -120,6 +120,10 @@ impl Source for FileSource {
         self.layout.changelog()
     }
 
+    fn is_bounded(&self) -> bool {
+        self.mode == Mode::Bounded
+    }
+
     fn resolve_start(&self) -> Result<Positions> {
         if self.mode == Mode::Bounded {
             self.listing.check_not_empty()?;

@@ -112,6 +112,10 @@ impl GeneratorSource {
 }
 
 impl Source for GeneratorSource {
+    fn is_bounded(&self) -> bool {
+        self.events.is_some()
+    }
+
     fn resolve_start(&self) -> Result<Positions> {
         let start = |stripe: Stripe| {
             (PartitionId(stripe.index.to_string().into()), Position { offset: stripe.global(0), file: None })

@@ -102,6 +102,10 @@ impl Source for KafkaSource {
         if self.options.upserts { &self.options.fields.key } else { &[] }
     }
 
+    fn is_bounded(&self) -> bool {
+        self.options.bound.is_some()
+    }
+
     fn resolve_start(&self) -> Result<Positions> {
         offsets::resolve_start(&self.options)
     }

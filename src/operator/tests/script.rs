@@ -28,7 +28,7 @@ use super::*;
 use crate::change::key::Direction;
 use crate::plan::{
     AggregateCall, AggregateFunction, Assigned, Emit, EventTime, Keeps, RankFunction, Ranks, Scalar, SortColumn,
-    WindowKind, WindowSpec,
+    WindowKind, WindowSpec, WindowTopN,
 };
 
 fn sql_type(name: &str) -> SqlType {

@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
-use super::array::list_of;
+use super::results::list_of;
 use crate::plan::stream::AggregateFunction;
 use crate::sql::flink::query::FLINK_AVG;
 use crate::types::NUMERIC_DEFAULT;

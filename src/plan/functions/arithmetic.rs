@@ -1,5 +1,5 @@
 //! Arithmetic that fails on overflow, where DataFusion's executor wraps integers and lets floating-point numbers become
-//! infinite. Plans hold the operators; [`checked`] replaces them when a streaming expression is compiled,
+//! infinite, and `||` that fails on what is too long. Plans hold the operators; [`checked`] replaces them when a streaming expression is compiled,
 //! [`check_overflow`] in the plan of a SELECT, which DataFusion compiles.
 
 use std::sync::{Arc, LazyLock};
@@ -19,7 +19,9 @@ use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::datum::apply;
 
+use super::functions;
 use super::scalar::{overflow, underflow};
+use super::text;
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{through, type_name};
 
@@ -45,7 +47,7 @@ static OPERATORS: LazyLock<Vec<(Operator, Arc<ScalarUDF>)>> = LazyLock::new(|| {
     operators.into_iter().map(checked).collect()
 });
 
-/// Replaces `+`, `-`, `*` and `/` on integers and floating-point numbers. (Decimals, dates and timestamps are checked by
+/// Replaces `||` on texts, and `+`, `-`, `*` and `/` on integers and floating-point numbers. (Decimals, dates and timestamps are checked by
 /// Arrow; floating-point division is [`super::scalar::DIVIDE`] already.)
 pub fn check_overflow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| check(expr, schema))
@@ -53,11 +55,9 @@ pub fn check_overflow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
 
 fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(binary) = &expr else { return Ok(Transformed::no(expr)) };
-    let Some((_, function)) = OPERATORS.iter().find(|(operator, _)| *operator == binary.op) else {
-        return Ok(Transformed::no(expr));
-    };
+    let Some(function) = function_of(binary.op) else { return Ok(Transformed::no(expr)) };
     match (binary.left.get_type(schema), binary.right.get_type(schema)) {
-        (Ok(left), Ok(right)) if left == right && is_checked_here(&left) => {
+        (Ok(left), Ok(right)) if left == right && is_checked_here(binary.op, &left) => {
             let Expr::BinaryExpr(binary) = expr else { return Ok(Transformed::no(expr)) };
             Ok(Transformed::yes(function.call(vec![*binary.left, *binary.right])))
         }
@@ -65,26 +65,35 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
-/// The compiled expression, if it is arithmetic, so that it fails on overflow.
+/// The compiled expression, if it is arithmetic or `||`, so that it fails on overflow.
 pub fn checked(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
     let Some(binary) = expr.downcast_ref::<BinaryExpr>() else { return Ok(Transformed::no(expr)) };
-    let Some((_, function)) = OPERATORS.iter().find(|(operator, _)| operator == binary.op()) else {
-        return Ok(Transformed::no(expr));
-    };
+    let Some(function) = function_of(*binary.op()) else { return Ok(Transformed::no(expr)) };
     let (left, right) = (binary.left().data_type(input)?, binary.right().data_type(input)?);
-    if left != right || !is_checked_here(&left) {
+    if left != right || !is_checked_here(*binary.op(), &left) {
         return Ok(Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true))));
     }
     let operands = vec![Arc::clone(binary.left()), Arc::clone(binary.right())];
     let result = Arc::new(Field::new(function.name(), left, true));
-    let call = ScalarFunctionExpr::new(function.name(), Arc::clone(function), operands, result, Arc::clone(&CONFIG));
+    let call = ScalarFunctionExpr::new(function.name(), Arc::clone(&function), operands, result, Arc::clone(&CONFIG));
     Ok(Transformed::yes(Arc::new(call)))
 }
 
 static CONFIG: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Arc::default);
 
-fn is_checked_here(ty: &DataType) -> bool {
-    matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64) || ty.is_floating()
+/// The function that computes an operator instead of DataFusion's kernel.
+fn function_of(op: Operator) -> Option<Arc<ScalarUDF>> {
+    match op {
+        Operator::StringConcat => functions().scalar(text::JOIN),
+        _ => OPERATORS.iter().find(|(operator, _)| *operator == op).map(|(_, function)| Arc::clone(function)),
+    }
+}
+
+fn is_checked_here(op: Operator, ty: &DataType) -> bool {
+    match op {
+        Operator::StringConcat => *ty == DataType::Utf8View,
+        _ => matches!(ty, DataType::Int16 | DataType::Int32 | DataType::Int64) || ty.is_floating(),
+    }
 }
 
 impl ScalarUDFImpl for Checked {

@@ -11,6 +11,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::DataType;
 
+use super::bounded::Made;
 use super::define::{Call, Definition, Form, Parameter as P, at, other_arguments};
 use super::results::{array_of_first, boolean, bytes, first, integer, item, list_of, second, text, texts};
 use crate::change::key::{KeyCodec, Keys};
@@ -251,7 +252,7 @@ fn to_string(call: Call<'_>) -> Result<ArrayRef> {
     let lists = call.lists(0)?;
     let (separators, nulls) = (call.texts(1)?, call.texts(2).ok());
     let items = Cells::of(lists.values(), &SqlType::from_arrow(&item(&[lists.data_type().clone()])))?;
-    let mut out = StringViewBuilder::with_capacity(call.rows);
+    let (mut out, mut made) = (StringViewBuilder::with_capacity(call.rows), Made::default());
     for row in 0..call.rows {
         if lists.is_null(row) || separators.is_null(row) {
             out.append_null();
@@ -265,7 +266,10 @@ fn to_string(call: Call<'_>) -> Result<ArrayRef> {
             items.text(item, chrono_tz::Tz::UTC, &mut text);
             Some(text)
         });
-        out.append_value(shown.collect::<Vec<_>>().join(separators.value(row)));
+        let (shown, separator) = (shown.collect::<Vec<_>>(), separators.value(row));
+        let separating = separator.len().saturating_mul(shown.len().saturating_sub(1));
+        made.add("array_to_string", shown.iter().map(String::len).sum::<usize>().saturating_add(separating))?;
+        out.append_value(shown.join(separator));
     }
     Ok(Arc::new(out.finish()))
 }

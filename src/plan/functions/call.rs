@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::Int32Type;
 
+use super::bounded::Made;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 use crate::types::cells::{Cells, item_range};
@@ -92,9 +93,11 @@ impl<'a> Call<'a> {
 
     /// A text for each row; `None` is null.
     pub fn text_of_each<T: AsRef<str>>(&self, mut text: impl FnMut(usize) -> Result<Option<T>>) -> Result<ArrayRef> {
-        let mut out = StringViewBuilder::with_capacity(self.rows);
+        let (mut out, mut made) = (StringViewBuilder::with_capacity(self.rows), Made::default());
         for row in 0..self.rows {
-            out.append_option(text(row)?);
+            let text = text(row)?;
+            made.add("a function", text.as_ref().map_or(0, |text| text.as_ref().len()))?;
+            out.append_option(text);
         }
         Ok(Arc::new(out.finish()))
     }

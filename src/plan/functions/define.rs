@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
+use super::bounded;
 pub use super::call::{Call, at, other_arguments};
 use super::results::list_of;
 use crate::error::{Error, Result, SqlState};
@@ -274,6 +275,7 @@ impl ScalarUDFImpl for Defined {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        bounded::check_defined(self.name(), &args.args, args.number_rows).map_err(through)?;
         let arrays = args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<DfResult<Vec<_>>>()?;
         let types: Vec<DataType> = arrays.iter().map(|array| array.data_type().clone()).collect();
         let form = self.form(&types).map_err(through)?;

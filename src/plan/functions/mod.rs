@@ -10,18 +10,23 @@
 //! 6. [`define`]: how functions of ours are defined by the types of their arguments, over [`call`] and [`results`];
 //!    [`temporal`]: those on times and intervals, [`calendar`], [`mod@array`], [`row`], [`jsonb`], [`jsonb_edit`]; [`constraint`]: what columns
 //!    demand of values.
-//! 7. [`clock`]: the one function that asks for the time.
+//! 7. [`bounded`], over [`arguments`]: how much a function may make of its arguments.
+//! 8. [`domain`]: where a function of numbers has no value.
+//! 9. [`clock`]: the one function that asks for the time.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
+mod arguments;
 pub mod arithmetic;
 pub mod array;
+pub mod bounded;
 pub mod calendar;
 mod call;
 pub mod clock;
 pub mod constraint;
 pub mod define;
+mod domain;
 pub mod jsonb;
 pub mod jsonb_edit;
 mod number_format;
@@ -58,6 +63,9 @@ pub const CLOCK_FUNCTIONS: &[&str] = &[
     "statement_timestamp",
     "transaction_timestamp",
 ];
+
+/// Functions of DataFusion's that make arrays of what PostgreSQL makes rows of, as long as somebody asks for.
+pub const SETS: &[&str] = &["generate_series", "range"];
 
 /// PostgreSQL's names for functions that DataFusion calls otherwise.
 const POSTGRES_NAMES: &[(&str, &str)] = &[("sign", "signum"), ("ceiling", "ceil")];
@@ -108,7 +116,10 @@ impl Functions {
             .chain(datafusion::functions_nested::all_default_nested_functions())
             .chain(scalar::all())
             .chain(clock::all())
-            .chain(defined());
+            .chain(defined())
+            .filter(|function| !SETS.contains(&function.name()))
+            .map(bounded::bounded)
+            .map(domain::total);
         for function in scalars {
             for alias in function.aliases() {
                 all.scalar.insert(alias.clone(), Arc::clone(&function));

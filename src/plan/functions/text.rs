@@ -22,6 +22,8 @@ use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{SqlType, UTC, parse};
 
+/// `text || text`
+pub const JOIN: &str = "||";
 /// `to_char` and `to_timestamp` with the name of the zone whose clocks count.
 pub const TO_CHAR_IN_ZONE: &str = "to_char_in_zone";
 pub const TO_TIMESTAMP_IN_ZONE: &str = "to_timestamp_in_zone";
@@ -29,6 +31,7 @@ pub const TO_CHAR: &str = "to_char";
 pub const TO_TIMESTAMP: &str = "to_timestamp";
 
 pub const DEFINITIONS: &[Definition] = &[
+    Definition { name: JOIN, forms: &[Form::new(&[P::Text, P::Text], text, joined)] },
     Definition {
         name: TO_CHAR,
         forms: &[
@@ -120,6 +123,11 @@ fn formatted(
         known.get(template, read)?.write(&value, &mut text)?;
         Ok(Some(text))
     })
+}
+
+fn joined(call: Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (call.texts(0)?, call.texts(1)?);
+    call.text_of_each(|row| Ok(at(left, row).zip(at(right, row)).map(|(left, right)| [left, right].concat())))
 }
 
 /// As PostgreSQL, nothing of a time that is infinite, or by a template that is empty.

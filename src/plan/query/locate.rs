@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, OrderByKind, Query, SelectItem, SetExpr, Spanned, Visit, Visitor,
+    Expr, GroupByExpr, Ident, LimitClause, OrderByKind, Query, SelectItem, SetExpr, Spanned, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::{Error, SqlState};
+use crate::plan::errors::MAKES_ROWS;
+use crate::sql::names::fold;
 use crate::sql::places::Places;
 
 use super::subquery::SUBQUERY;
@@ -18,9 +20,12 @@ pub fn locate(error: Error, query: &Query, text: &str) -> Error {
         return error;
     }
     let Some(wanted) = wanted(&error) else { return error };
-    match query.visit(&mut Finder(wanted)) {
-        ControlFlow::Break(span) => at(error, span, text),
-        ControlFlow::Continue(()) => error,
+    let mut finder = Finder { wanted, clauses: Vec::new() };
+    match (query.visit(&mut finder), finder.clauses.as_slice()) {
+        (ControlFlow::Break(span), _) => at(error, span, text),
+        (ControlFlow::Continue(()), [span]) => at(error, *span, text),
+        // Of several it may be any.
+        (ControlFlow::Continue(()), _) => error,
     }
 }
 
@@ -47,6 +52,10 @@ enum Wanted {
     SubQuery,
     /// ORDER BY 7.
     OutputPosition(String),
+    /// The second output column of that name.
+    SecondOutput(String),
+    /// WHERE's or HAVING's condition, LIMIT's or OFFSET's number.
+    Clause(String),
 }
 
 fn wanted(error: &Error) -> Option<Wanted> {
@@ -54,6 +63,18 @@ fn wanted(error: &Error) -> Option<Wanted> {
     let quoted = || message.rsplit_once(": \"").and_then(|(_, rest)| rest.strip_suffix('"')).map(str::to_string);
     match error.state() {
         SqlState::FeatureNotSupported if message.contains(SUBQUERY) => Some(Wanted::SubQuery),
+        SqlState::FeatureNotSupported if message.starts_with("unnest ") => Some(Wanted::Function("unnest".into())),
+        SqlState::FeatureNotSupported if message.ends_with(MAKES_ROWS) => {
+            message.split(' ').next().map(|name| Wanted::Function(name.into()))
+        }
+        SqlState::DuplicateColumn => message.split('"').nth(1).map(|name| Wanted::SecondOutput(name.into())),
+        SqlState::DatatypeMismatch => {
+            let clause = message.strip_prefix("argument of ")?.split(' ').next()?;
+            Some(Wanted::Clause(clause.into()))
+        }
+        SqlState::InvalidRowCountInLimitClause | SqlState::InvalidRowCountInResultOffsetClause => {
+            message.split(' ').next().map(|clause| Wanted::Clause(clause.into()))
+        }
         SqlState::UndefinedFunction | SqlState::FeatureNotSupported => {
             let kind = ["aggregate ", "window "].into_iter().find_map(|kind| message.strip_prefix(kind));
             let rest = kind.unwrap_or(message);
@@ -80,13 +101,22 @@ fn wanted(error: &Error) -> Option<Wanted> {
     }
 }
 
-struct Finder(Wanted);
+struct Finder {
+    wanted: Wanted,
+    /// Of all queries what may be meant.
+    clauses: Vec<Span>,
+}
 
 impl Visitor for Finder {
     type Break = Span;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Span> {
-        let Wanted::OutputPosition(position) = &self.0 else { return ControlFlow::Continue(()) };
+        self.clauses.extend(match &self.wanted {
+            Wanted::SecondOutput(name) => second_output(query, name),
+            Wanted::Clause(clause) => condition(query, clause),
+            _ => None,
+        });
+        let Wanted::OutputPosition(position) = &self.wanted else { return ControlFlow::Continue(()) };
         let sorted = match query.order_by.as_ref().map(|order| &order.kind) {
             Some(OrderByKind::Expressions(items)) => items.iter().map(|item| &item.expr).collect(),
             _ => Vec::new(),
@@ -103,7 +133,7 @@ impl Visitor for Finder {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Span> {
-        let found = match (&self.0, expr) {
+        let found = match (&self.wanted, expr) {
             (Wanted::Function(name), Expr::Function(function)) => is_named(function, |n| n == name),
             (Wanted::AnyAggregate, Expr::Function(function)) => {
                 is_named(function, |n| crate::plan::functions::functions().aggregate(n).is_some())
@@ -124,6 +154,35 @@ impl Visitor for Finder {
             false => ControlFlow::Continue(()),
         }
     }
+}
+
+fn second_output(query: &Query, name: &str) -> Option<Span> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let same = select.projection.iter().filter(|item| {
+        let ident = match item {
+            SelectItem::ExprWithAlias { alias, .. } => alias,
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident,
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => return idents.last().is_some_and(is(name)),
+            _ => return false,
+        };
+        is(name)(ident)
+    });
+    same.map(Spanned::span).nth(1)
+}
+
+fn is(name: &str) -> impl Fn(&Ident) -> bool {
+    move |ident| ident.value == name || (ident.quote_style.is_none() && fold(&ident.value) == name)
+}
+
+fn condition(query: &Query, clause: &str) -> Option<Span> {
+    let expr = match (clause, query.body.as_ref(), &query.limit_clause) {
+        ("WHERE", SetExpr::Select(select), _) => select.selection.as_ref(),
+        ("HAVING", SetExpr::Select(select), _) => select.having.as_ref(),
+        ("LIMIT", _, Some(LimitClause::LimitOffset { limit, .. })) => limit.as_ref(),
+        ("OFFSET", _, Some(LimitClause::LimitOffset { offset: Some(offset), .. })) => Some(&offset.value),
+        _ => None,
+    };
+    expr.map(Spanned::span).filter(|span| span.start.line > 0)
 }
 
 fn is_named(function: &datafusion::sql::sqlparser::ast::Function, wanted: impl Fn(&str) -> bool) -> bool {

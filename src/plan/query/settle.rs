@@ -28,6 +28,9 @@ use crate::plan::stream::RankFunction;
 use crate::plan::text::expr::print;
 use crate::types::SqlType;
 
+/// A constant that is longer is computed when it is needed: plans are kept as text.
+const MAX_FOLDED_BYTES: usize = 64 << 10;
+
 /// [`settle`] over every expression of a plan.
 pub fn settle_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     let settled = rewrite(plan, settle)?;
@@ -205,6 +208,11 @@ fn settle_function(mut function: ScalarFunction, schema: &DFSchema) -> Result<Tr
     {
         let part = settle(extract(&field, of.clone())?, schema)?;
         return Ok(Transformed::yes(cast(part, DataType::Float64)));
+    }
+    if let ("round", [value]) = (function.name(), function.args.as_slice())
+        && value.get_type(schema).is_ok_and(|ty| ty.is_floating())
+    {
+        return Ok(Transformed::yes(call(scalar::ROUND_EVEN, function.args)?));
     }
     if ["coalesce", "nvl", "nullif", "greatest", "least"].contains(&function.name())
         && let Some(ty) = common_type(&function.name().to_uppercase(), function.args.iter(), schema)?
@@ -515,11 +523,12 @@ fn evaluate(expr: &Expr) -> Option<ScalarValue> {
     let schema = Arc::new(Schema::empty());
     let one_row = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::clone(&schema), Vec::new(), &one_row).ok()?;
-    let value = match Scalar::new(expr.clone()).compile(&schema).ok()?.evaluate(&row).ok()? {
+    let value = match Scalar::new(expr.clone()).physical(&schema).ok()?.evaluate(&row).ok()? {
         ColumnarValue::Scalar(value) => value,
         ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok()?,
     };
-    let storable = !value.data_type().is_null() && print(&lit(value.clone())).is_ok();
+    let short = value.size() <= MAX_FOLDED_BYTES;
+    let storable = short && !value.data_type().is_null() && print(&lit(value.clone())).is_ok();
     storable.then_some(value)
 }
 

@@ -84,6 +84,10 @@ impl<C: Conversation> Connection<C> {
                 self.answer_failure(done)?;
                 self.ready().await
             }
+            Message::NotUtf8 { simple: true, error } => {
+                self.answer_failure(Err(error.into()))?;
+                self.ready().await
+            }
             Message::Sync => {
                 self.skipping = false;
                 if self.session.transaction() == Transaction::Idle {
@@ -231,6 +235,7 @@ impl<C: Conversation> Connection<C> {
             Message::Describe(Target::Statement(name)) => self.describe_statement(&name),
             Message::Describe(Target::Portal(name)) => self.describe_portal(&name),
             Message::Execute { portal, max_rows } => self.execute_portal(&portal, max_rows).await,
+            Message::NotUtf8 { error, .. } => Err(error.into()),
             Message::Close(target) => {
                 match target {
                     Target::Statement(name) => self.prepares.close_statement(&name),
@@ -295,7 +300,10 @@ impl<C: Conversation> Connection<C> {
                 self.count(&command, &done);
                 done.map_err(|e| e.in_text(C::offset(&statement)))
             }
-            PortalState::Running { rows, command } => self.run_portal(name, rows, command, max_rows, &guards).await,
+            PortalState::Running { rows, command } => {
+                rows.resume();
+                self.run_portal(name, rows, command, max_rows, &guards).await
+            }
             PortalState::Done(Some(command)) => {
                 let tag = rows_tag(&command, 0);
                 self.prepares.portal(name)?.state = PortalState::Done(Some(command));

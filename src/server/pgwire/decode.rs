@@ -6,6 +6,7 @@ use datafusion::common::ScalarValue;
 
 use super::encode::datetime::{date_from_binary, timestamp_from_binary};
 use super::encode::{Format, JSONB_VERSION};
+use super::message::utf8;
 use crate::clock::MICROS_PER_DAY;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::value;
@@ -17,12 +18,7 @@ pub fn parameter(bytes: Option<&[u8]>, ty: &SqlType, format: Format, zone: Tz) -
         return Ok(ScalarValue::try_from(&ty.to_arrow())?);
     };
     match format {
-        Format::Text => {
-            let text = std::str::from_utf8(bytes).map_err(|_| {
-                Error::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"")
-            })?;
-            value::read(text, ty, zone)
-        }
+        Format::Text => value::read(utf8(bytes)?, ty, zone),
         Format::Binary => from_binary(bytes, ty, zone),
     }
 }

@@ -48,6 +48,11 @@ pub enum Message {
         text: String,
         types: Vec<u32>,
     },
+    /// A text in it is not UTF-8. `simple`: it is a Query.
+    NotUtf8 {
+        simple: bool,
+        error: Error,
+    },
     Bind(Bind),
     Describe(Target),
     /// `max_rows` 0: all.
@@ -126,7 +131,13 @@ pub fn message(input: &mut BytesMut) -> Result<Option<Message>> {
     let kind = input.get_u8();
     let mut body = Body(input.split_to(length).freeze());
     body.int()?;
-    let message = read(kind, &mut body)?;
+    let message = match read(kind, &mut body) {
+        // Where the message ends is known all the same.
+        Err(error) if error.state() == SqlState::CharacterNotInRepertoire => {
+            return Ok(Some(Message::NotUtf8 { simple: kind == b'Q', error }));
+        }
+        message => message?,
+    };
     if !body.0.is_empty() {
         return Err(violation("invalid message format").with_detail("The message has more bytes than its parts take."));
     }
@@ -206,9 +217,7 @@ impl Body {
         let Some(end) = self.0.iter().position(|b| *b == 0) else {
             return Err(violation("invalid string in message"));
         };
-        let text = String::from_utf8(self.take(end)?.to_vec()).map_err(|_| {
-            Error::new(SqlState::InvalidTextRepresentation, "invalid byte sequence for encoding \"UTF8\"")
-        })?;
+        let text = utf8(&self.take(end)?)?.to_string();
         self.take(1)?;
         Ok(text)
     }
@@ -232,6 +241,18 @@ impl Body {
             other => Err(violation(format!("invalid message subtype {other}"))),
         }
     }
+}
+
+/// # Errors
+/// 22021, with the bytes that are no character.
+pub fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let rest = bytes.get(error.valid_up_to()..).unwrap_or_default();
+        let wrong = rest.get(..error.error_len().unwrap_or(rest.len())).unwrap_or_default();
+        let shown: Vec<String> = wrong.iter().map(|byte| format!("0x{byte:02x}")).collect();
+        let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
+        Error::new(SqlState::CharacterNotInRepertoire, message)
+    })
 }
 
 pub fn violation(message: impl Into<String>) -> Error {
@@ -288,9 +309,8 @@ mod tests {
 
     #[test]
     fn lies_are_refused() {
-        let lies: [(u8, &[u8]); 9] = [
+        let lies: [(u8, &[u8]); 8] = [
             (b'Q', b"no end"),
-            (b'Q', b"\xff\xfe\0"),
             (b'Q', b"two\0strings\0"),
             (b'P', b"\0select 1\0\xff\xff"),
             (b'B', b"\0\0\xff\xff"),
@@ -305,6 +325,23 @@ mod tests {
         assert!(message(&mut BytesMut::from(&b"Q\xff\xff\xff\xff"[..])).is_err());
         assert!(message(&mut BytesMut::from(&b"Q\0\0\0\x03"[..])).is_err());
         assert!(opening(&mut BytesMut::from(&b"GET / HTTP/1.1\r\n\r\n"[..])).is_err());
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_a_message_all_the_same() {
+        let check = |kind, body: &[u8], simple, bytes: &str| {
+            let mut input = framed(kind, body);
+            input.extend_from_slice(&framed(b'S', b""));
+            let error = Error::new(
+                SqlState::CharacterNotInRepertoire,
+                format!("invalid byte sequence for encoding \"UTF8\": {bytes}"),
+            );
+            assert_eq!(message(&mut input).unwrap(), Some(Message::NotUtf8 { simple, error }));
+            assert_eq!(message(&mut input).unwrap(), Some(Message::Sync));
+        };
+        check(b'Q', b"select '\xff'\0", true, "0xff");
+        check(b'Q', b"select '\xe2\x82'\0", true, "0xe2 0x82");
+        check(b'P', b"\0\xc3\0\0\0", false, "0xc3");
     }
 
     #[test]

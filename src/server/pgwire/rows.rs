@@ -14,7 +14,7 @@ use super::encode::{Format, RowEncoder};
 use super::socket::{FLUSH_BYTES, Gone, Socket};
 use super::wire_type::WireType;
 use crate::error::{Error, Result, SqlState};
-use crate::session::RowSet;
+use crate::session::{RowSet, Timeout};
 
 /// Why a statement's answer ends early.
 #[derive(Debug)]
@@ -121,6 +121,7 @@ pub struct Rows {
     types: Vec<WireType>,
     shape: Shape,
     zone: Tz,
+    timeout: Option<Timeout>,
     /// How long the client may take nothing.
     patience: Option<Duration>,
     /// The batch at hand, and its first row that is not sent.
@@ -133,7 +134,14 @@ impl Rows {
     pub fn new(rows: RowSet, shape: Shape, zone: Tz, patience: Duration) -> Self {
         let types = rows.schema.fields().iter().map(|f| WireType::of(f)).collect();
         let patience = rows.live.then_some(patience);
-        Rows { stream: rows.stream, types, shape, zone, patience, current: None }
+        Rows { stream: rows.stream, types, shape, zone, timeout: rows.timeout, patience, current: None }
+    }
+
+    /// The client comes back for more: its time begins anew.
+    pub fn resume(&self) {
+        if let Some(timeout) = &self.timeout {
+            timeout.restart();
+        }
     }
 
     /// Sends up to `limit` rows. Answers how many, and whether that was the end: a portal that stopped at its limit does not

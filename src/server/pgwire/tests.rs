@@ -87,7 +87,7 @@ impl Fake {
     async fn select(&self, text: &str, parameters: &[ScalarValue]) -> Result<Body> {
         let plan = self.context.state().create_logical_plan(text).await?.with_param_values(parameters.to_vec())?;
         let stream = self.context.execute_logical_plan(plan).await?.execute_stream().await?;
-        Ok(Body::Rows(RowSet { schema: stream.schema(), stream, live: false }))
+        Ok(Body::Rows(RowSet { schema: stream.schema(), stream, live: false, timeout: None }))
     }
 
     /// So many batches, and then nothing, for ever.
@@ -102,7 +102,7 @@ impl Fake {
         });
         let batches = batches.take(batches_at_most).chain(futures::stream::pending());
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
-        Body::Rows(RowSet { schema, stream, live })
+        Body::Rows(RowSet { schema, stream, live, timeout: None })
     }
 }
 
@@ -543,6 +543,19 @@ async fn nonsense_ends_its_connection_only() {
         assert!(String::from_utf8_lossy(&answer).contains("FATAL"));
     }
     server.connect().await;
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf8_fails_alone() {
+    let server = server().await;
+    let mut stream = server.raw().await;
+    stream.write_all(&frame(b'Q', b"SELECT '\xff'\0")).await.unwrap();
+    assert_eq!(read_until_ready(&mut stream).await, ("EZ".to_string(), 'I'));
+    let parse = frame(b'P', b"\0SELECT '\xff'\0\0\0");
+    let skipped = frame(b'E', b"\0\0\0\0\0");
+    stream.write_all(&[parse, skipped, frame(b'S', b"")].concat()).await.unwrap();
+    assert_eq!(read_until_ready(&mut stream).await, ("EZ".to_string(), 'I'));
+    assert_eq!(query(&mut stream, "SELECT 1").await, ("TDCZ".to_string(), 'I'));
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 //! 2. [`planning`] plans the query with PostgreSQL's types and meaning (the same as streaming queries have, see
 //!    `plan/query`), and infers the types of its parameters.
 //! 3. All views that it reads are waited for until they are filled; then one [`Instant`] is taken for all of them.
-//! 4. DataFusion's optimizer and executor run it; [`output`] gives the rows the types and names that the client was told.
+//! 4. DataFusion's optimizer and executor run it, on threads of its own ([`computing`]), its SELECT lists in
+//!    batches cut to fit ([`projecting`]); [`output`] gives the rows the types and names that the client was told.
 //!
 //! What does not live here: streaming queries. Everything DataFusion can compute over finite tables is allowed here.
 //!
@@ -13,10 +14,12 @@
 //! outlives the stream.
 
 mod aggregate;
+mod computing;
 mod functions;
 pub(super) mod output;
 mod parameters;
 mod planning;
+mod projecting;
 mod series;
 mod tables;
 
@@ -36,6 +39,7 @@ use crate::pipeline::Engine;
 use crate::plan::on_large_stack;
 use crate::sql::ast::Query;
 use crate::types::SqlType;
+use computing::{Abandoned, Computing};
 use planning::Planned;
 use tables::Tables;
 
@@ -80,6 +84,9 @@ impl Select<'_> {
         let instant = match &self.instant {
             Some(instant) => instant.clone(),
             None => {
+                if tables.views().next().is_some() {
+                    self.engine.check_running()?;
+                }
                 // Views fill while others are waited for; none that is filled empties again.
                 for view in tables.views() {
                     self.engine.view_filled(view).await;
@@ -88,12 +95,12 @@ impl Select<'_> {
             }
         };
         tables.show(&instant.database)?;
-        let runtime = tokio::runtime::Handle::current();
+        let threads = self.engine.queries();
         let (schema, stream) = on_large_stack(|| {
-            let schema = output::schema(&planned.schema());
-            let rows = runtime.block_on(planned.execute(self.text))?;
-            let stream = output::adapt(rows, Arc::clone(&schema), self.text);
-            Ok((schema, stream))
+            let (schema, abandoned) = (output::schema(&planned.schema()), Abandoned::default());
+            let rows = threads.block_on(planned.execute(self.text, &abandoned))?;
+            let rows = output::adapt(rows, Arc::clone(&schema), self.text);
+            Ok((schema, Computing::start(rows, threads, abandoned)))
         })?;
         Ok(Selected { schema, stream, instant })
     }

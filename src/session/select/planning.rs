@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
@@ -15,16 +15,16 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
-use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::execute_stream;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
 
+use super::computing::{Abandoned, interruptible};
 use super::tables::Tables;
 use super::{aggregate, no_parameter, parameters};
 use crate::error::Result;
 use crate::plan::errors::{planning_error, through};
-use crate::plan::functions::{arithmetic, functions};
+use crate::plan::functions::{SETS, arithmetic, bounded, functions};
 use crate::plan::query::average::exact_averages;
 use crate::plan::query::grouping;
 use crate::plan::query::locate::locate;
@@ -87,11 +87,12 @@ impl Planned {
         Arc::new(Schema::clone(self.plan.schema().as_arrow()))
     }
 
-    pub async fn execute(&self, text: &str) -> Result<SendableRecordBatchStream> {
+    /// The rows; `abandoned` ends their computation.
+    pub async fn execute(&self, text: &str, abandoned: &Abandoned) -> Result<SendableRecordBatchStream> {
         let run = async || -> DfResult<SendableRecordBatchStream> {
             let plan = self.optimized()?;
             let plan = self.state.query_planner().create_physical_plan(&plan, &self.state).await?;
-            execute_stream(cooperative(plan)?, self.state.task_ctx())
+            execute_stream(interruptible(plan, abandoned)?, self.state.task_ctx())
         };
         run().await.map_err(|e| planning_error(e, text))
     }
@@ -138,18 +139,6 @@ fn check_overflow(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         .map_data(LogicalPlan::recompute_schema)
     })?;
     Ok(checked.data)
-}
-
-/// DataFusion's operators yield to other tasks as they read their inputs. A join makes many rows of few, and whoever
-/// counts them would go on for hours without once being seen to be canceled: so joins yield with what they emit.
-fn cooperative(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let yielding = plan.transform_up(|plan| {
-        Ok(match plan.children().len() {
-            0 | 1 => Transformed::no(plan),
-            _ => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>),
-        })
-    })?;
-    Ok(yielding.data)
 }
 
 /// The plan as DataFusion's planner makes it, before types are settled.
@@ -222,7 +211,10 @@ impl ContextProvider for Context<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let name = plain(name);
-        let default = || self.tables.state().scalar_functions().get(name).cloned();
+        let default = || {
+            let function = self.tables.state().scalar_functions().get(name).cloned();
+            function.filter(|function| !SETS.contains(&function.name())).map(bounded::bounded)
+        };
         let own = || if self.tables.is_system() { default() } else { functions().scalar(name) };
         self.tables.function(name).or_else(own).or_else(default)
     }

@@ -11,6 +11,8 @@ use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::{ResolvedTableReference, TableReference};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::TaskContext;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ScalarUDF, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -51,6 +53,10 @@ pub struct Tables {
     shown: Shown,
 }
 
+/// What all SELECTs together may hold to sort, group and join, beside the rows on their way; sorts and groups take to
+/// temporary files before. Far above what looking at views needs, far below what would end the process.
+const MEMORY_BYTES: usize = 2 << 30;
+
 /// DataFusion's functions and rules; what a session adds is put on a copy.
 static BASE: LazyLock<SessionState> = LazyLock::new(|| {
     let mut config = SessionConfig::new()
@@ -62,7 +68,9 @@ static BASE: LazyLock<SessionState> = LazyLock::new(|| {
     options.parse_float_as_decimal = true;
     options.collect_spans = true;
     options.map_string_types_to_utf8view = true;
-    SessionStateBuilder::new().with_config(config).with_default_features().build()
+    let memory_pool = Arc::new(GreedyMemoryPool::new(MEMORY_BYTES));
+    let runtime = Arc::new(RuntimeEnv { memory_pool, ..RuntimeEnv::default() });
+    SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build()
 });
 
 impl Tables {

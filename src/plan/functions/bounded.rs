@@ -1,0 +1,275 @@
+//! Functions that make more of their arguments than these hold. What a call would make is reckoned before it is made: one
+//! value has a bound, and so has a batch of them.
+//!
+//! A batch that would become too large is computed in smaller parts by whoever makes columns of it ([`is_too_much`]), so
+//! that whether a row fails depends on that row alone.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use super::arguments::{Arguments, Row};
+use super::text;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::errors::through;
+use crate::types::cells::item_range;
+
+/// The longest value that a function makes. PostgreSQL's is 1 GiB, one at a time in a process; here every core may hold
+/// several at once, beside all that runs.
+const MAX_VALUE_BYTES: usize = 64 << 20;
+
+/// What the columns made of one batch may hold. Far above what rows of usual length need (8,192 of 32 KiB), far below a
+/// machine's memory.
+const MAX_BATCH_BYTES: usize = 256 << 20;
+
+/// How much a function can make of its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Growth {
+    /// All of them together: of its own results it makes twice as much each time.
+    Sum,
+    /// The first, as often as the second says.
+    Repeated,
+    /// As many characters as the second says.
+    Padded,
+    /// The third wherever the second occurs in the first.
+    Replaced,
+    /// The third wherever a pattern matches, with parts of what it matched.
+    Substituted,
+    /// As many items as the second argument says, each that argument.
+    Items { of: usize },
+    /// Two characters for each byte of the first.
+    Hex,
+}
+
+const GROWING: &[(&str, Growth)] = &[
+    ("repeat", Growth::Repeated),
+    ("lpad", Growth::Padded),
+    ("rpad", Growth::Padded),
+    ("replace", Growth::Replaced),
+    ("regexp_replace", Growth::Substituted),
+    ("concat", Growth::Sum),
+    ("concat_ws", Growth::Sum),
+    ("overlay", Growth::Sum),
+    ("encode", Growth::Hex),
+    ("array_repeat", Growth::Items { of: 0 }),
+    ("array_resize", Growth::Items { of: 2 }),
+    ("make_array", Growth::Sum),
+    ("array_concat", Growth::Sum),
+];
+
+/// Functions of ours ([`super::define`]) that give their arguments together.
+const SUMS: &[&str] = &[
+    text::JOIN,
+    super::array::ARRAY_OF,
+    super::array::CONCAT,
+    super::jsonb::CONCAT,
+    "array_append",
+    "array_prepend",
+    "array_cat",
+];
+
+/// The function, with a bound if it can make much of little.
+pub fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    match GROWING.iter().find(|(name, _)| *name == function.name()) {
+        Some((_, growth)) => Arc::new(ScalarUDF::new_from_impl(Bounded { inner: function, growth: *growth })),
+        None => function,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Bounded {
+    inner: Arc<ScalarUDF>,
+    growth: Growth,
+}
+
+impl ScalarUDFImpl for Bounded {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
+        self.inner.return_type(arguments)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> DfResult<Vec<DataType>> {
+        self.inner.coerce_types(arguments)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        check(self.name(), self.growth, &args.args, args.number_rows).map_err(through)?;
+        self.inner.invoke_with_args(args)
+    }
+}
+
+/// Checks a call of a function of ours, if it is one that gives its arguments together.
+///
+/// # Errors
+/// 54000, as those of DataFusion's functions.
+pub fn check_defined(name: &str, args: &[ColumnarValue], rows: usize) -> Result<()> {
+    if SUMS.contains(&name) { check(name, Growth::Sum, args, rows) } else { Ok(()) }
+}
+
+/// What a call makes, reckoned value by value.
+#[derive(Default)]
+pub struct Made(usize);
+
+impl Made {
+    /// # Errors
+    /// 54000 if the value would be larger than [`MAX_VALUE_BYTES`], or all so far than [`MAX_BATCH_BYTES`].
+    pub fn add(&mut self, name: &str, bytes: usize) -> Result<()> {
+        if bytes > MAX_VALUE_BYTES {
+            let message = format!("result of {name} would be larger than {} MiB", MAX_VALUE_BYTES >> 20);
+            return Err(Error::new(SqlState::ProgramLimitExceeded, message));
+        }
+        self.0 = self.0.saturating_add(bytes);
+        if self.0 > MAX_BATCH_BYTES { Err(batch_too_large()) } else { Ok(()) }
+    }
+}
+
+fn check(name: &str, growth: Growth, args: &[ColumnarValue], rows: usize) -> Result<()> {
+    // Constants make one value.
+    let rows = if args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { rows.min(1) } else { rows };
+    let arguments = Arguments::new(args)?;
+    let mut made = Made::default();
+    (0..rows).try_for_each(|at| made.add(name, growth.bytes(arguments.row(at))?))
+}
+
+/// Whether less at once may do where this failed.
+pub fn is_too_much(error: &Error) -> bool {
+    error.state() == SqlState::ProgramLimitExceeded
+}
+
+fn batch_too_large() -> Error {
+    let message = format!("expressions over one batch of rows would make more than {} MiB", MAX_BATCH_BYTES >> 20);
+    Error::new(SqlState::ProgramLimitExceeded, message)
+        .with_hint("Compute such long values in the SELECT list, where batches are cut to fit.")
+}
+
+impl Growth {
+    /// Bytes that a row's value has at most.
+    fn bytes(self, row: Row<'_>) -> Result<usize> {
+        let count = || Ok::<_, Error>(row.integer_or(1, 0)?.map_or(0, |n| usize::try_from(n).unwrap_or(0)));
+        Ok(match self {
+            Growth::Sum => row.values().map(|(array, at)| bytes_at(array, at)).fold(0, usize::saturating_add),
+            Growth::Repeated => row.text(0)?.map_or(0, str::len).saturating_mul(count()?),
+            Growth::Padded => {
+                let (Some(text), Some(fill)) = (row.text(0)?, row.text_or(2, " ")?) else { return Ok(0) };
+                let widest = fill.chars().map(char::len_utf8).max().unwrap_or(0);
+                text.len().saturating_add(count()?.saturating_mul(widest))
+            }
+            Growth::Replaced => {
+                let (Some(text), Some(from), Some(to)) = (row.text(0)?, row.text(1)?, row.text(2)?) else {
+                    return Ok(0);
+                };
+                let at_most = text.len().saturating_add(1).saturating_mul(to.len());
+                let exactly = || text.matches(from).count().saturating_mul(to.len());
+                text.len().saturating_add(if at_most > MAX_VALUE_BYTES { exactly() } else { at_most })
+            }
+            Growth::Substituted => {
+                let (Some(text), Some(to)) = (row.text(0)?, row.text(2)?) else { return Ok(0) };
+                let all = row.text_or(3, "")?.is_some_and(|flags| flags.contains('g'));
+                let matches = if all { text.len().saturating_add(1) } else { 1 };
+                // What was matched comes again for each part that names it.
+                let parts = to.bytes().filter(|byte| matches!(byte, b'\\' | b'$')).count();
+                let added = matches.saturating_mul(to.len()).saturating_add(parts.saturating_mul(text.len()));
+                text.len().saturating_add(added)
+            }
+            Growth::Hex => row.value(0).flatten().map_or(0, |(array, at)| bytes_at(array, at)).saturating_mul(2),
+            Growth::Items { of } => {
+                let item = row.value(of).flatten().map_or(1, |(array, at)| bytes_at(array, at)).max(1);
+                count()?.saturating_mul(item)
+            }
+        })
+    }
+}
+
+/// Bytes of a value, without what arrays need besides.
+fn bytes_at(array: &ArrayRef, at: usize) -> usize {
+    match array.data_type() {
+        DataType::Utf8View => array.as_string_view().views().get(at).map_or(0, length),
+        DataType::BinaryView => array.as_binary_view().views().get(at).map_or(0, length),
+        DataType::Utf8 => array.as_string::<i32>().value(at).len(),
+        DataType::LargeUtf8 => array.as_string::<i64>().value(at).len(),
+        DataType::Binary => array.as_binary::<i32>().value(at).len(),
+        DataType::LargeBinary => array.as_binary::<i64>().value(at).len(),
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).unwrap_or(0),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let items = list.values();
+            let range = item_range(list, at);
+            match items.data_type().primitive_width() {
+                Some(width) => range.len().saturating_mul(width),
+                None => range.map(|item| bytes_at(items, item)).fold(0, usize::saturating_add),
+            }
+        }
+        DataType::Struct(_) => {
+            array.as_struct().columns().iter().map(|field| bytes_at(field, at)).fold(0, usize::saturating_add)
+        }
+        other => other.primitive_width().unwrap_or(1),
+    }
+}
+
+/// Evaluates expressions over a batch: their columns.
+///
+/// # Errors
+/// An expression's; 54000 if the columns would hold more than [`MAX_BATCH_BYTES`] together.
+pub fn evaluate(exprs: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    let rows = batch.num_rows();
+    let mut made = 0_usize;
+    let column = |expr: &Arc<dyn PhysicalExpr>| {
+        let value = expr.evaluate(batch)?;
+        // A column that is passed on is there already.
+        if !expr.is::<Column>() {
+            made = made.saturating_add(bytes_of(&value, rows));
+            if made > MAX_BATCH_BYTES {
+                return Err(batch_too_large());
+            }
+        }
+        Ok(value.into_array(rows)?)
+    };
+    exprs.iter().map(column).collect()
+}
+
+fn bytes_of(value: &ColumnarValue, rows: usize) -> usize {
+    match value {
+        ColumnarValue::Scalar(value) => value.size().saturating_mul(rows),
+        ColumnarValue::Array(array) => match array.data_type() {
+            // Many values may show the same bytes.
+            DataType::Utf8View => array.as_string_view().views().iter().map(length).sum(),
+            DataType::BinaryView => array.as_binary_view().views().iter().map(length).sum(),
+            // What an array holds may be more than what it shows: looked at closely only where that matters.
+            _ => match array.get_array_memory_size() {
+                held if held <= MAX_VALUE_BYTES => held,
+                _ => (0..array.len()).map(|at| bytes_at(array, at)).fold(0, usize::saturating_add),
+            },
+        },
+    }
+}
+
+/// Bytes that a view shows: its lowest 32 bits.
+fn length(view: &u128) -> usize {
+    (view & u128::from(u32::MAX)) as usize
+}
