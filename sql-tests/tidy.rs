@@ -31,6 +31,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("pgwire", &["src/server/"]),
     ("axum", &["src/server/"]),
     ("rdkafka", &["src/connector/kafka/", "sql-tests/kafka/", "benches/"]),
+    ("arrow_avro", &["src/format/avro/"]),
+    ("ureq", &["src/connector/schema_registry.rs"]),
     ("rocksdb", &["src/state/"]),
     ("object_store", &["src/store/"]),
     ("clap", &["src/cli/", "src/main.rs"]),

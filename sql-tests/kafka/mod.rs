@@ -3,10 +3,12 @@
 //! 1. [`broker`]: starts it, freezes it, kills it; writes and reads topics behind the engine's back.
 //! 2. [`connector`]: the connector alone: sources and sinks as a pipeline drives them.
 //! 3. [`jobs`]: streaming jobs and views over topics, as a user writes them; [`changes`]: those whose results change.
-//! 4. [`messages`]: the whole of a message: keys, metadata, formats; where reading starts and ends.
+//! 4. [`messages`]: the whole of a message: keys, metadata, formats; where reading starts and ends. [`avro`]: with a schema
+//!    registry.
 
 #![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
 
+mod avro;
 mod broker;
 mod changes;
 mod connector;
@@ -31,7 +33,8 @@ type Test = (&'static str, fn(&mut Broker) -> Outcome);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn run(tally: &mut Tally) {
-    let all = connector::TESTS.iter().chain(jobs::TESTS).chain(changes::TESTS).chain(messages::TESTS);
+    let all =
+        connector::TESTS.iter().chain(jobs::TESTS).chain(changes::TESTS).chain(messages::TESTS).chain(avro::TESTS);
     let wanted = all.filter(|(name, _)| tally.wants(name)).collect::<Vec<_>>();
     if wanted.is_empty() {
         return;

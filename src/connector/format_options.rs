@@ -1,21 +1,25 @@
 //! 'format' and the options of each format become a [`Format`].
 
+use std::sync::Arc;
+
 use super::declared::Declared;
 use super::options::{Choice, OptionReader};
+use super::schema_registry::SchemaRegistry;
 use crate::change::Changelog;
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::format::avro::AvroOptions;
 use crate::format::csv::{CsvOptions, Header};
 use crate::format::json::{JsonOptions, TimestampFormat};
 use crate::format::raw::RawOptions;
 
 /// What a message is a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Carrier<'a> {
     /// A file, where a message is a line: there are headers and comments.
     File,
-    /// A message by itself.
-    Message,
+    /// A message's value or key by itself. Schema registries call them so.
+    Message { topic: &'a str, part: &'static str },
 }
 
 #[derive(Clone, Copy)]
@@ -23,12 +27,20 @@ enum Kind {
     Json,
     DebeziumJson,
     Csv,
+    Avro,
     Raw,
+    Parquet,
 }
 
 impl Choice for Kind {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("json", Kind::Json), ("debezium-json", Kind::DebeziumJson), ("csv", Kind::Csv), ("raw", Kind::Raw)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("json", Kind::Json),
+        ("debezium-json", Kind::DebeziumJson),
+        ("csv", Kind::Csv),
+        ("avro-confluent", Kind::Avro),
+        ("raw", Kind::Raw),
+        ("parquet", Kind::Parquet),
+    ];
 }
 
 impl Choice for TimestampFormat {
@@ -57,8 +69,27 @@ pub fn read_format(options: &mut OptionReader, name: &str, prefix: &str, carrier
         Kind::Json => Format::Json(read_json(options, &format!("{prefix}json."))?),
         Kind::DebeziumJson => Format::DebeziumJson(read_json(options, &format!("{prefix}debezium-json."))?),
         Kind::Csv => Format::Csv(csv(options, &format!("{prefix}csv."), carrier)?),
+        Kind::Avro => Format::Avro(avro(options, name, prefix, carrier)?),
         Kind::Raw => Format::Raw(RawOptions { lines: carrier == Carrier::File }),
+        // Where files are read, it was looked for before.
+        Kind::Parquet => {
+            return Err(options
+                .error(name, "format \"parquet\" is for connector \"file\"")
+                .with_hint("It holds many rows by their columns, not a message's."));
+        }
     }))
+}
+
+fn avro(options: &mut OptionReader, name: &str, prefix: &str, carrier: Carrier) -> Result<AvroOptions> {
+    let Carrier::Message { topic, part } = carrier else {
+        return Err(options
+            .error(name, "format \"avro-confluent\" is for Kafka")
+            .with_hint("Its messages name their schema, which files do not."));
+    };
+    let prefix = format!("{prefix}avro-confluent.");
+    let registry = Arc::new(SchemaRegistry::read(options, &prefix)?);
+    let subject: Option<String> = options.optional(&format!("{prefix}subject"))?;
+    Ok(AvroOptions { registry, subject: subject.unwrap_or_else(|| format!("{topic}-{part}")) })
 }
 
 /// The options of JSON, whose names begin with `prefix`.
@@ -113,7 +144,7 @@ fn csv(options: &mut OptionReader, prefix: &str, carrier: Carrier) -> Result<Csv
         None => e,
     })?;
     let (comments, header) = (name("allow-comments"), name("header"));
-    if carrier == Carrier::Message {
+    if carrier != Carrier::File {
         for only_files in [&comments, &header] {
             if options.is_given(only_files) {
                 return Err(options

@@ -20,6 +20,7 @@ pub mod kafka;
 pub mod options;
 pub mod print;
 pub mod registry;
+pub mod schema_registry;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub struct PartitionId(pub Arc<str>);
 /// Where to go on reading within a partition: the next thing not yet read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Kafka: the next offset. Generator: the next event's number. File: the next byte of `file`.
+    /// Kafka: the next offset. Generator: the next event's number. File: the next byte of `file`, of a Parquet file the next row.
     pub offset: u64,
     /// File source: the file being read; all files before it in name order are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
+use super::avro::{AvroDecoder, AvroEncoder, AvroOptions};
 use super::changes::ChangeForm;
 use super::csv::{CsvDecoder, CsvEncoder, CsvOptions};
 use super::json::{DebeziumDecoder, JsonDecoder, JsonEncoder, JsonOptions};
@@ -20,6 +21,7 @@ pub enum Format {
     /// A change of a row, with the row before and after it.
     DebeziumJson(JsonOptions),
     Csv(CsvOptions),
+    Avro(AvroOptions),
     Raw(RawOptions),
 }
 
@@ -30,6 +32,7 @@ impl Format {
             Format::Json(_) => "json",
             Format::DebeziumJson(_) => "debezium-json",
             Format::Csv(_) => "csv",
+            Format::Avro(_) => "avro-confluent",
             Format::Raw(_) => "raw",
         }
     }
@@ -38,7 +41,7 @@ impl Format {
     pub fn changelog(&self) -> Changelog {
         match self {
             Format::DebeziumJson(_) => Changelog::Changing,
-            Format::Json(_) | Format::Csv(_) | Format::Raw(_) => Changelog::AppendOnly,
+            Format::Json(_) | Format::Csv(_) | Format::Avro(_) | Format::Raw(_) => Changelog::AppendOnly,
         }
     }
 
@@ -46,7 +49,7 @@ impl Format {
     pub fn form(&self, primary_key: &[usize]) -> ChangeForm {
         match self {
             Format::DebeziumJson(_) => ChangeForm::Debezium { key: primary_key.to_vec() },
-            Format::Json(_) | Format::Csv(_) | Format::Raw(_) => ChangeForm::Appends,
+            Format::Json(_) | Format::Csv(_) | Format::Avro(_) | Format::Raw(_) => ChangeForm::Appends,
         }
     }
 
@@ -67,6 +70,10 @@ impl Format {
                 Arc::new(DebeziumDecoder::new(Arc::new(declared.project(wanted)?), *options)?)
             }
             Format::Csv(options) => Arc::new(CsvDecoder::new(declared, wanted, options.clone())?),
+            Format::Avro(options) => {
+                AvroDecoder::new(Arc::new(declared.clone()), options.clone())?;
+                Arc::new(AvroDecoder::new(Arc::new(declared.project(wanted)?), options.clone())?)
+            }
             Format::Raw(options) => Arc::new(RawDecoder::new(declared, wanted, *options)?),
         })
     }
@@ -82,6 +89,7 @@ impl Format {
                 Box::new(JsonEncoder::with_columns(schema, indices, *options)?)
             }
             Format::Csv(options) => Box::new(CsvEncoder::new(schema, indices, options.clone())?),
+            Format::Avro(options) => Box::new(AvroEncoder::new(schema, indices, options.clone())?),
             Format::Raw(_) => Box::new(RawEncoder::new(schema, indices)?),
         })
     }

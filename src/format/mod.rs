@@ -2,15 +2,20 @@
 //!
 //! 1. A connector hands in a [`RawChunk`]: many messages in one buffer, and what else it knows of each of them.
 //! 2. A [`Decoder`] made for the wanted columns turns it into one `RecordBatch`, and names the messages it could not read.
-//!    [`Format`] makes it: [`json`], [`csv`] or [`raw`] for a message's value, and [`message`] where key and metadata
+//!    [`Format`] makes it: [`json`], [`csv`], [`avro`] or [`raw`] for a message's value, and [`message`] where key and metadata
 //!    become columns beside it.
-//! 3. An [`Encoder`] turns rows of a result into messages; [`changes`] says what becomes of deletions.
+//! 3. What a library decodes has types of its own; [`conform`] brings it to the declared ones, and
+//!    [`outward`] is the way back.
+//! 4. An [`Encoder`] turns rows of a result into messages; [`changes`] says what becomes of deletions.
 
+pub mod avro;
 pub mod changes;
+pub mod conform;
 pub mod csv;
 pub mod json;
 pub mod kind;
 pub mod message;
+pub mod outward;
 pub mod raw;
 
 use std::sync::Arc;

@@ -24,7 +24,8 @@ impl Framing {
             Format::Json(_) | Format::DebeziumJson(_) => false,
             // A record of one null.
             Format::Csv(_) => columns.len() == 1,
-            Format::Raw(_) => true,
+            // (Avro's messages are no lines; no file has them.)
+            Format::Raw(_) | Format::Avro(_) => true,
         };
         Framing { csv, blank_counts, columns: columns.into() }
     }

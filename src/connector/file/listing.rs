@@ -9,7 +9,14 @@ use crate::error::{Error, Result, SqlState};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listing {
     One(Arc<str>),
-    Glob { pattern: Arc<str> },
+    Glob {
+        pattern: Arc<str>,
+    },
+    /// A file, or the files of a directory whose names end so.
+    Folder {
+        path: Arc<str>,
+        extension: &'static str,
+    },
 }
 
 impl Listing {
@@ -27,6 +34,14 @@ impl Listing {
         }
     }
 
+    /// The same; but a path that names a directory stands for the files in it whose names end so.
+    pub fn or_folder(self, extension: &'static str) -> Self {
+        match self {
+            Listing::One(path) => Listing::Folder { path, extension },
+            other => other,
+        }
+    }
+
     /// # Errors
     /// 58P01 if there is no file now.
     pub fn check_not_empty(&self) -> Result<()> {
@@ -35,7 +50,10 @@ impl Listing {
         }
         let path = self.path();
         let message = match self {
-            Listing::One(_) => format!("file \"{path}\" does not exist"),
+            Listing::Folder { path, extension } if Path::new(&**path).is_dir() => {
+                format!("no file in \"{path}\" ends in {extension}")
+            }
+            Listing::One(_) | Listing::Folder { .. } => format!("file \"{path}\" does not exist"),
             Listing::Glob { .. } => format!("no file matches \"{path}\""),
         };
         Err(Error::new(SqlState::UndefinedFile, message).with_hint(
@@ -48,6 +66,7 @@ impl Listing {
         match self {
             Listing::One(path) => path,
             Listing::Glob { pattern } => pattern,
+            Listing::Folder { path, .. } => path,
         }
     }
 
@@ -64,6 +83,10 @@ impl Listing {
                 Err(e) => Err(Error::from(e).context(format!("file \"{path}\""))),
             },
             Listing::Glob { pattern } => matches(pattern),
+            Listing::Folder { path, extension } if Path::new(&**path).is_dir() => {
+                matches(&format!("{}/*{extension}", glob::Pattern::escape(path.trim_end_matches('/'))))
+            }
+            Listing::Folder { path, .. } => Listing::One(Arc::clone(path)).files(),
         }
     }
 }
@@ -71,7 +94,9 @@ impl Listing {
 fn matches(pattern: &str) -> Result<Vec<Arc<str>>> {
     let failed = |e: String| Error::new(SqlState::IoError, format!("files \"{pattern}\": {e}"));
     let mut files = Vec::new();
-    for path in glob::glob(pattern).map_err(|e| failed(e.to_string()))? {
+    // As in a shell: a file that is being written may lie hidden beside those that are whole.
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    for path in glob::glob_with(pattern, options).map_err(|e| failed(e.to_string()))? {
         let path = path.map_err(|e| failed(e.to_string()))?;
         let Some(name) = path.to_str() else {
             return Err(failed(format!("the name {path:?} is not UTF-8")));

@@ -3,12 +3,13 @@
 //! Reading, in the order of the data path:
 //!
 //! 1. [`listing`]: a path or a glob becomes files in name order.
-//! 2. [`lines`]: a file's bytes become chunks of whole lines, with where each stands; [`framing`] says what is one.
-//! 3. [`scan`]: file after file, from a position on, bounded or watched.
+//! 2. [`files`]: one file after the other, bounded or watched.
+//! 3. [`lines`]: a file's bytes become chunks of whole lines, with where each stands; [`framing`] says what is one;
+//!    [`scan`] goes from file to file, from a position on.
 //! 4. [`reader`]: a thread scans ahead, bounded in bytes; the tick loop takes what is at hand.
 //! 5. [`layout`]: which columns a line holds, and which are metadata; the decoder of both.
 //!
-//! Writing: [`mod@sink`].
+//! Writing: [`mod@sink`]. Parquet files, which have no lines, go the same ways in [`parquet`].
 //!
 //! What holds:
 //!
@@ -20,10 +21,12 @@
 //! - Paths are relative to the directory that the server runs in. Whether a file is there is asked when a job is created,
 //!   not when the source is declared.
 
+pub mod files;
 pub mod framing;
 pub mod layout;
 pub mod lines;
 pub mod listing;
+pub mod parquet;
 pub mod reader;
 pub mod scan;
 pub mod sink;
@@ -31,10 +34,11 @@ pub mod sink;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::files::Mode;
 use self::layout::Layout;
 use self::listing::Listing;
 use self::reader::FileReader;
-use self::scan::{Mode, Scan};
+use self::scan::Scan;
 use self::sink::FileSink;
 use super::declared::Declared;
 use super::format_options::{Carrier, check_metadata, no_format, read_format};
@@ -84,6 +88,10 @@ pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn 
         ModeName::Bounded => Mode::Bounded,
         ModeName::Watch => Mode::Watch(poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL).max(MIN_POLL_INTERVAL)),
     };
+    let format = match format {
+        FileFormat::Lines(format) => format,
+        FileFormat::Parquet => return parquet::source(declared, listing, mode, options),
+    };
     check_metadata(&format, declared)?;
     let layout = Layout::new(declared, format)?;
     layout.decoder(&(0..declared.columns.len()).collect::<Vec<_>>())?;
@@ -94,18 +102,37 @@ pub fn source(declared: Declared, options: &mut OptionReader) -> Result<Arc<dyn 
 pub fn sink(declared: Declared, primary_key: &[usize], options: &mut OptionReader) -> Result<Arc<dyn Sink>> {
     let path: String = options.required("path")?;
     declared.resolve_metadata(&[], |_, _| None::<()>)?;
-    let format = file_format(options)?;
+    let format = match file_format(options)? {
+        FileFormat::Lines(format) => format,
+        FileFormat::Parquet => return parquet::sink(declared, path, primary_key, options),
+    };
     if format.changelog() == Changelog::AppendOnly && !primary_key.is_empty() {
-        return Err(Error::unsupported(
-            format!("a file sink in format \"{}\" cannot have a primary key", format.name()),
-            "Plain rows have no form for updates and deletions. Remove PRIMARY KEY, or use 'format' = 'debezium-json'.",
-        ));
+        return Err(no_key(format.name()));
     }
     Ok(Arc::new(FileSink::new(path, primary_key, &schema_of(declared.columns), format)?))
 }
 
-fn file_format(options: &mut OptionReader) -> Result<Format> {
-    read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))
+/// The error for a primary key where rows are written plainly.
+fn no_key(format: &str) -> Error {
+    Error::unsupported(
+        format!("a file sink in format \"{format}\" cannot have a primary key"),
+        "Plain rows have no form for updates and deletions. Remove PRIMARY KEY, or use 'format' = 'debezium-json'.",
+    )
+}
+
+/// 'format' of files.
+enum FileFormat {
+    /// A message a line.
+    Lines(Format),
+    Parquet,
+}
+
+fn file_format(options: &mut OptionReader) -> Result<FileFormat> {
+    if options.option("format").is_some_and(|option| option.value.trim().eq_ignore_ascii_case("parquet")) {
+        options.required::<String>("format")?;
+        return Ok(FileFormat::Parquet);
+    }
+    Ok(FileFormat::Lines(read_format(options, "format", "", Carrier::File)?.ok_or_else(|| no_format(options))?))
 }
 
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::files::Mode;
 use super::lines::FileChunk;
-use super::scan::{Mode, Step};
 use crate::connector::{Chunk, PartitionId, Payload, Position, Reader, Taken, Waker};
 use crate::error::{Error, Result};
 use crate::format::RawChunk;
@@ -22,6 +22,17 @@ pub trait Ahead: Send + 'static {
     fn step(&mut self) -> Result<Step<Self::Chunk>>;
 
     fn mode(&self) -> Mode;
+}
+
+#[derive(Debug)]
+pub enum Step<C> {
+    Chunk(C),
+    /// Nothing more now.
+    AtEnd,
+    /// Nothing more now, since the next file is not whole yet, as the error says.
+    Waits(Error),
+    /// Nothing more ever.
+    Finished,
 }
 
 /// Messages or rows in a run, that can be handed out in pieces.
@@ -58,6 +69,8 @@ struct Queue<C> {
     bytes: usize,
     /// What comes behind the chunks.
     then: Then,
+    /// What is waited for there, if it should have come.
+    trouble: Option<Error>,
     stopped: bool,
 }
 
@@ -73,7 +86,7 @@ impl<C: Piece> FileReader<C> {
     /// # Errors
     /// If the machine has no thread left.
     pub fn start(scan: impl Ahead<Chunk = C>, id: PartitionId, waker: Waker) -> Result<Self> {
-        let queue = Queue { chunks: VecDeque::new(), bytes: 0, then: Then::More, stopped: false };
+        let queue = Queue { chunks: VecDeque::new(), bytes: 0, then: Then::More, trouble: None, stopped: false };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new() });
         let mine = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("file-reader".into());
@@ -94,6 +107,7 @@ fn read_ahead<A: Ahead>(mut scan: A, shared: &Shared<A::Chunk>, waker: &Waker) {
     loop {
         let step = scan.step();
         let mut queue = shared.queue.lock();
+        queue.trouble = None;
         let (then, is_news) = match step {
             Ok(Step::Chunk(chunk)) => {
                 queue.bytes += chunk.bytes();
@@ -101,6 +115,10 @@ fn read_ahead<A: Ahead>(mut scan: A, shared: &Shared<A::Chunk>, waker: &Waker) {
                 (Then::More, true)
             }
             Ok(Step::AtEnd) => (Then::AtEnd, !matches!(queue.then, Then::AtEnd)),
+            Ok(Step::Waits(trouble)) => {
+                queue.trouble = Some(trouble);
+                (Then::AtEnd, !matches!(queue.then, Then::AtEnd))
+            }
             Ok(Step::Finished) => (Then::Finished, true),
             Err(e) => (Then::Failed(e), true),
         };
@@ -156,6 +174,10 @@ impl<C: Piece> Reader for FileReader<C> {
             self.begun = Some((chunk, to));
         }
         Ok(Taken::Chunk(Chunk { payload, next }))
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.shared.queue.lock().trouble.clone()
     }
 
     fn buffered_bytes(&self) -> usize {

@@ -1,64 +1,30 @@
-//! File after file, from a position on. Synchronous: the reader's thread calls it.
+//! Lines, file after file, from a position on. Synchronous: the reader's thread calls it.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
-
+use super::files::{Files, Mode};
 use super::framing::Framing;
 use super::lines::{FileChunk, Lines};
 use super::listing::Listing;
-use super::reader::Ahead;
+use super::reader::{Ahead, Step};
 use crate::connector::Position;
-use crate::error::{Error, Result, SqlState};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// What is there at the start, then the end.
-    Bounded,
-    /// New files and appended lines too, looked for this often.
-    Watch(Duration),
-}
-
-#[derive(Debug)]
-pub enum Step<C> {
-    Chunk(C),
-    /// Nothing more now.
-    AtEnd,
-    /// Nothing more ever.
-    Finished,
-}
+use crate::error::Result;
 
 #[derive(Debug)]
 pub struct Scan {
-    listing: Listing,
-    mode: Mode,
+    files: Files,
     framing: Framing,
-    /// Where to begin, until the first file is open.
-    start: Option<Position>,
+    /// Where to begin in the first file, if not at its beginning.
+    start: u64,
     current: Option<Lines>,
-    /// The file last opened; those before it in name order are done.
-    newest: Option<Arc<str>>,
-    /// Files after it, as of the last listing.
-    ahead: VecDeque<Arc<str>>,
-    listed: bool,
 }
 
 impl Scan {
     pub fn new(listing: Listing, mode: Mode, framing: Framing, start: Position) -> Self {
-        Scan {
-            listing,
-            mode,
-            framing,
-            start: Some(start),
-            current: None,
-            newest: None,
-            ahead: VecDeque::new(),
-            listed: false,
-        }
+        let offset = start.file.as_ref().map_or(0, |_| start.offset);
+        Scan { files: Files::new(listing, mode, start.file), framing, start: offset, current: None }
     }
 
     fn at_end(&self) -> Step<FileChunk> {
-        match self.mode {
+        match self.files.mode() {
             Mode::Bounded => Step::Finished,
             Mode::Watch(_) => Step::AtEnd,
         }
@@ -66,38 +32,10 @@ impl Scan {
 
     /// Opens the next file, if there is one.
     fn open_next(&mut self) -> Result<bool> {
-        if !self.look_ahead()? {
-            return Ok(false);
-        }
-        let start = self.start.take();
-        let resumed = start.and_then(|p| p.file.map(|file| (file, p.offset)));
-        let Some(name) = self.ahead.pop_front() else { return Ok(false) };
-        let offset = match resumed {
-            Some((file, _)) if file != name => return Err(gone(&file)),
-            Some((_, offset)) => offset,
-            None => 0,
-        };
-        self.newest = Some(Arc::clone(&name));
+        let Some(name) = self.files.take_next()? else { return Ok(false) };
+        let offset = std::mem::take(&mut self.start);
         self.current = Some(Lines::open(name, offset, self.framing.clone())?);
         Ok(true)
-    }
-
-    /// Whether there is a file after the newest. Bounded, the files are listed once.
-    fn look_ahead(&mut self) -> Result<bool> {
-        if self.ahead.is_empty() && (self.mode != Mode::Bounded || !self.listed) {
-            let resumed = self.start.as_ref().and_then(|p| p.file.as_ref());
-            let newest = self.newest.as_ref();
-            let mut files = self.listing.files()?;
-            files.retain(|file| resumed.is_none_or(|r| file >= r) && newest.is_none_or(|n| file > n));
-            if let Some(file) = resumed
-                && files.is_empty()
-            {
-                return Err(gone(file));
-            }
-            self.ahead = files.into();
-            self.listed = true;
-        }
-        Ok(!self.ahead.is_empty())
     }
 }
 
@@ -105,13 +43,13 @@ impl Ahead for Scan {
     type Chunk = FileChunk;
 
     fn mode(&self) -> Mode {
-        self.mode
+        self.files.mode()
     }
 
     /// The next lines.
     ///
     /// # Errors
-    /// See [`Lines`] and [`Listing::files`]; and if the file of the start position is gone. The scan cannot go on then.
+    /// See [`Lines`] and [`Files::look_ahead`]. The scan cannot go on then.
     fn step(&mut self) -> Result<Step<FileChunk>> {
         loop {
             if self.current.is_none() && !self.open_next()? {
@@ -122,7 +60,7 @@ impl Ahead for Scan {
                 return Ok(Step::Chunk(chunk));
             }
             // Listed before the file is read again: what was appended before the next file came is not missed.
-            if self.mode != Mode::Bounded && !self.look_ahead()? {
+            if self.files.mode() != Mode::Bounded && !self.files.look_ahead()? {
                 return Ok(Step::AtEnd);
             }
             let Some(lines) = &mut self.current else { continue };
@@ -136,10 +74,4 @@ impl Ahead for Scan {
             }
         }
     }
-}
-
-/// The error for a file that must be read on and is not there.
-pub fn gone(file: &str) -> Error {
-    Error::new(SqlState::UndefinedFile, format!("file \"{file}\" is gone, though it was not read to its end"))
-        .with_hint("Put it back, or create the job anew to read the files that are there.")
 }

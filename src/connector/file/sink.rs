@@ -149,13 +149,18 @@ impl FileWriter {
     }
 
     fn delivery_error(&self, e: std::io::Error) -> DeliveryError {
-        let may_pass = matches!(
-            e.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::TimedOut
-        );
-        let error = failed(&self.path, e);
-        if may_pass { DeliveryError::Retry(error) } else { DeliveryError::Fatal(error) }
+        delivery_error(e, |e| failed(&self.path, e))
     }
+}
+
+/// Whether it may pass by itself that a file cannot be written; `named` names the file.
+pub(super) fn delivery_error(e: std::io::Error, named: impl FnOnce(std::io::Error) -> Error) -> DeliveryError {
+    let may_pass = matches!(
+        e.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::TimedOut
+    );
+    let error = named(e);
+    if may_pass { DeliveryError::Retry(error) } else { DeliveryError::Fatal(error) }
 }
 
 /// Messages with a line end behind each.

@@ -7,8 +7,7 @@ use arrow::datatypes::Int64Type;
 use tempfile::TempDir;
 
 use super::framing::Framing;
-use super::reader::Ahead;
-use super::scan::Step;
+use super::reader::{Ahead, Step};
 use super::*;
 use crate::change::ChangeBatch;
 use crate::clock::ManualClock;
@@ -64,6 +63,7 @@ fn lines_of(scan: &mut Scan) -> String {
                 }
             }
             Ok(Step::AtEnd) => return shown + "AtEnd",
+            Ok(Step::Waits(e)) => return format!("{shown}waits: {}", e.message()),
             Ok(Step::Finished) => return shown + "Finished",
             Err(e) => return format!("{shown}{} {}", e.state().code(), e.message()),
         }

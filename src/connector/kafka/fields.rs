@@ -56,6 +56,7 @@ impl Role {
 /// 22023 for options that are ill-typed, missing or contradict each other; 42P16 for a primary key that no message holds.
 pub(super) fn message_fields(
     declared: Declared,
+    topic: &str,
     primary_key: &[usize],
     options: &mut OptionReader,
     role: Role,
@@ -66,9 +67,10 @@ pub(super) fn message_fields(
             .with_hint("Rows are told apart by what their messages hold.")
             .at(column.position));
     }
-    let value_format = value_format(options)?;
+    let value_format = value_format(topic, options)?;
     let physical = declared.physical();
-    let (key_format, mut key) = key(declared, &physical, primary_key, options, role)?;
+    let key_format = key_format(topic, primary_key, options, role)?;
+    let mut key = key(declared, &physical, primary_key, options)?;
     let value = match options.choice(INCLUDE)? {
         Some(FieldsInclude::ExceptKey) => {
             if role == Role::Source && value_format.changelog() != Changelog::AppendOnly {
@@ -89,9 +91,10 @@ pub(super) fn message_fields(
     Ok(MessageFields { value_format, value, key_format, key })
 }
 
-fn value_format(options: &mut OptionReader) -> Result<Format> {
-    let format = read_format(options, FORMAT, "", Carrier::Message)?;
-    let value = read_format(options, VALUE_FORMAT, "value.", Carrier::Message)?;
+fn value_format(topic: &str, options: &mut OptionReader) -> Result<Format> {
+    let carrier = Carrier::Message { topic, part: "value" };
+    let format = read_format(options, FORMAT, "", carrier)?;
+    let value = read_format(options, VALUE_FORMAT, "value.", carrier)?;
     match (format, value) {
         (Some(_), Some(_)) => Err(options
             .error(VALUE_FORMAT, "options \"format\" and \"value.format\" are the same")
@@ -100,31 +103,33 @@ fn value_format(options: &mut OptionReader) -> Result<Format> {
     }
 }
 
-/// 'key.format' and 'key.fields' = 'a;b', as indices of declared columns; without these a sink's key is its primary key.
+/// 'key.format'; JSON where none is given and none is needed.
+fn key_format(topic: &str, primary_key: &[usize], options: &mut OptionReader, role: Role) -> Result<Format> {
+    let has_fields = options.is_given(KEY_FIELDS);
+    let has_key = has_fields || !primary_key.is_empty();
+    match read_format(options, KEY_FORMAT, "key.", Carrier::Message { topic, part: "key" })? {
+        Some(format) if format.changelog() != Changelog::AppendOnly => Err(options
+            .error(KEY_FORMAT, format!("a message key cannot have format \"{}\"", format.name()))
+            .with_detail("A key names a row; only a message's value tells what becomes of it.")
+            .with_hint("Use 'json', 'csv', 'avro-confluent' or 'raw'.")),
+        Some(_) if !has_key => Err(options.missing(KEY_FIELDS)),
+        Some(format) => Ok(format),
+        None if has_fields && role == Role::Source => Err(options.missing(KEY_FORMAT)),
+        None if !has_key => Ok(Format::Json(JsonOptions::default())),
+        None => Ok(Format::Json(read_json(options, "key.json.")?)),
+    }
+}
+
+/// 'key.fields' = 'a;b', as indices of declared columns; without it a sink's key is its primary key.
 fn key(
     declared: Declared,
     physical: &[usize],
     primary_key: &[usize],
     options: &mut OptionReader,
-    role: Role,
-) -> Result<(Format, Vec<usize>)> {
-    let fields: Option<String> = options.optional(KEY_FIELDS)?;
+) -> Result<Vec<usize>> {
+    let Some(fields) = options.optional::<String>(KEY_FIELDS)? else { return Ok(primary_key.to_vec()) };
     let names = physical.iter().filter_map(|index| Some((*index, declared.columns.get(*index)?.name.as_str())));
     let names = names.collect::<Vec<_>>();
-    let format = match read_format(options, KEY_FORMAT, "key.", Carrier::Message)? {
-        Some(format) if format.changelog() != Changelog::AppendOnly => {
-            return Err(options
-                .error(KEY_FORMAT, format!("a message key cannot have format \"{}\"", format.name()))
-                .with_detail("A key names a row; only a message's value tells what becomes of it.")
-                .with_hint("Use 'json', 'csv' or 'raw'."));
-        }
-        Some(_) if fields.is_none() && primary_key.is_empty() => return Err(options.missing(KEY_FIELDS)),
-        Some(format) => format,
-        None if fields.is_some() && role == Role::Source => return Err(options.missing(KEY_FORMAT)),
-        None if fields.is_none() && primary_key.is_empty() => Format::Json(JsonOptions::default()),
-        None => Format::Json(read_json(options, "key.json.")?),
-    };
-    let Some(fields) = fields else { return Ok((format, primary_key.to_vec())) };
     let mut key = Vec::new();
     for name in fields.split(';').map(str::trim).filter(|name| !name.is_empty()) {
         let Some(index) = names.iter().find(|(_, column)| *column == name).map(|(index, _)| *index) else {
@@ -142,5 +147,5 @@ fn key(
     if key.is_empty() {
         return Err(options.error(KEY_FIELDS, format!("option \"{KEY_FIELDS}\" names no column")));
     }
-    Ok((format, key))
+    Ok(key)
 }

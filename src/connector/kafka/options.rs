@@ -130,7 +130,7 @@ fn any_source(
     let reads_group = matches!(startup, Startup::Group(_));
     let properties = properties(options, reads_group)?;
     let metadata = declared.resolve_metadata(READABLE, Metadata::find)?;
-    let fields = message_fields(declared, primary_key, options, role)?;
+    let fields = message_fields(declared, &topic, primary_key, options, role)?;
     check_metadata(&fields.value_format, declared)?;
     Ok(SourceOptions { topic, properties, startup, bound, fields, metadata, upserts: false })
 }
@@ -214,7 +214,7 @@ fn any_sink(declared: Declared, primary_key: &[usize], options: &mut OptionReade
             .with_hint("Remove VIRTUAL to write the metadata, or the column.")
             .at(column.position));
     }
-    let fields = message_fields(declared, primary_key, options, Role::Sink)?;
+    let fields = message_fields(declared, &topic, primary_key, options, Role::Sink)?;
     if let Some(Guarantee::ExactlyOnce) = options.choice("sink.delivery-guarantee")? {
         return Err(Error::unsupported(
             "delivery \"exactly-once\" is not supported yet",
@@ -403,7 +403,7 @@ mod tests {
         refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
         refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
         refused(with("topic", "a;b"), "A source reads one topic");
-        refused(with("format", "avro"), "Possible values are \"json\", \"debezium-json\", \"csv\", \"raw\"");
+        refused(with("format", "avro"), "Possible values are \"json\", \"debezium-json\", \"csv\", \"avro-confluent\", \"raw\", \"parquet\"");
         let options = with("properties.sasl.password", "hunter2").unwrap();
         assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
         assert!(!format!("{options:?}").contains("hunter2"));

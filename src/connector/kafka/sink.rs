@@ -204,9 +204,9 @@ impl KafkaWriter {
     /// Hands the messages of `batch` to the producer.
     fn send(&mut self, producer: &BaseProducer<Context>, batch: &ChangeBatch) -> Result<(), DeliveryError> {
         self.messages.clear();
-        self.encoders.value.encode(batch, &mut self.messages).map_err(DeliveryError::Fatal)?;
+        self.encoders.value.encode(batch, &mut self.messages).map_err(not_encoded)?;
         if let Some(key) = &self.encoders.key {
-            self.keys.fill(&**key, batch.rows()).map_err(DeliveryError::Fatal)?;
+            self.keys.fill(&**key, batch.rows()).map_err(not_encoded)?;
         }
         self.messages.iter().try_for_each(|message| self.send_message(producer, batch, &message))
     }
@@ -281,6 +281,14 @@ impl KafkaWriter {
 
     fn failed(&self, code: RDKafkaErrorCode) -> Error {
         client::failed("write", &self.options.topic, code)
+    }
+}
+
+/// A schema registry that is away may come back; rows that have no form never get one.
+fn not_encoded(error: Error) -> DeliveryError {
+    match error.state() {
+        SqlState::ConnectionFailure => DeliveryError::Retry(error),
+        _ => DeliveryError::Fatal(error),
     }
 }
 

@@ -31,7 +31,7 @@
 //!
 //! CSV shares what is not JSON's alone: the growing columns, and the text of numbers, dates and timestamps.
 
-mod base64;
+pub(crate) mod base64;
 pub(super) mod column;
 pub(super) mod datetime;
 mod debezium;

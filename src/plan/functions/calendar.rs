@@ -13,7 +13,7 @@ use arrow::datatypes::{
 };
 
 use super::define::{Call, Definition, Form, Parameter as P, at, other_arguments};
-use super::results::{date, interval, second, time, timestamp, whole};
+use super::results::{date, interval, time, timestamp, timestamptz, whole};
 use crate::clock::{MICROS_PER_DAY, MICROS_PER_SECOND, Micros};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::type_name;
@@ -74,10 +74,10 @@ pub const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "date_bin",
         forms: &[
-            Form::new(&[P::Interval, P::Timestamp], second, date_bin),
-            Form::new(&[P::Interval, P::TimestampTz], second, date_bin),
-            Form::new(&[P::Interval, P::Timestamp, P::Timestamp], second, date_bin),
-            Form::new(&[P::Interval, P::TimestampTz, P::TimestampTz], second, date_bin),
+            Form::new(&[P::Interval, P::Timestamp], timestamp, date_bin),
+            Form::new(&[P::Interval, P::TimestampTz], timestamptz, date_bin),
+            Form::new(&[P::Interval, P::Timestamp, P::Timestamp], timestamp, date_bin),
+            Form::new(&[P::Interval, P::TimestampTz, P::TimestampTz], timestamptz, date_bin),
         ],
     },
     Definition { name: "make_time", forms: &[Form::new(&[P::Integer, P::Integer, P::Double], time, make_time)] },

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::compute::cast as cast_array;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
@@ -98,6 +99,11 @@ impl Parameter {
         }
         let target = self.data_type();
         if ty.is_string() && target.is_string() {
+            return Some(1);
+        }
+        if let (D::Timestamp(_, zone), D::Timestamp(_, wanted)) = (ty, &target)
+            && zone.is_some() == wanted.is_some()
+        {
             return Some(1);
         }
         match (order(ty)?, order(&target)?) {
@@ -279,6 +285,12 @@ impl ScalarUDFImpl for Defined {
         let arrays = args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<DfResult<Vec<_>>>()?;
         let types: Vec<DataType> = arrays.iter().map(|array| array.data_type().clone()).collect();
         let form = self.form(&types).map_err(through)?;
+        // Plans that an earlier version has stored may give what is only a cast away.
+        let fitted = arrays.into_iter().enumerate().map(|(index, array)| match form.parameter(index) {
+            Some(parameter) if !parameter.accepts(array.data_type()) => Ok(cast_array(&array, &parameter.data_type())?),
+            _ => Ok(array),
+        });
+        let arrays = fitted.collect::<DfResult<Vec<_>>>()?;
         let all_scalar = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let result = (form.call)(Call::new(&arrays, args.number_rows)).map_err(through)?;
         if all_scalar && !result.is_empty() {

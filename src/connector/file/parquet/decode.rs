@@ -1,0 +1,198 @@
+//! A range of a row group's rows, decoded: only the wanted columns are read and unpacked.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
+
+use crate::connector::declared::Declared;
+use crate::connector::options::nearest;
+use crate::error::{Error, Result, SqlState};
+use crate::format::conform::{conform, place_of};
+use crate::types::{Column, SqlType, schema_of};
+
+/// The columns of the rows, and where each comes from.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    columns: Vec<(Column, Origin)>,
+    schema: SchemaRef,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    File,
+    Path,
+    Row,
+}
+
+/// What a file's METADATA columns can be.
+const METADATA: &[(&str, &str)] = &[("path", "text"), ("offset", "bigint: the row's number in its file")];
+
+/// A row group of a file.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub file: Arc<str>,
+    pub metadata: ArrowReaderMetadata,
+    pub index: usize,
+    /// The number in the file of the group's first row.
+    pub first_row: u64,
+    pub rows: usize,
+}
+
+impl Wanted {
+    /// All declared columns.
+    ///
+    /// # Errors
+    /// What METADATA columns are refused for.
+    pub fn new(declared: Declared) -> Result<Self> {
+        let metadata = declared.resolve_metadata(METADATA, |key, ty| match (key, ty) {
+            ("path", SqlType::Text | SqlType::Varchar(None)) => Some(Origin::Path),
+            ("offset", SqlType::BigInt) => Some(Origin::Row),
+            _ => None,
+        })?;
+        let origin =
+            |index: usize| metadata.iter().find(|(i, _)| *i == index).map_or(Origin::File, |(_, origin)| *origin);
+        let columns = declared.columns.iter().enumerate().map(|(i, column)| (column.clone(), origin(i))).collect();
+        Ok(Wanted { columns, schema: schema_of(declared.columns) })
+    }
+
+    /// Those with these indices, in that order.
+    pub fn project(&self, indices: &[usize]) -> Wanted {
+        let columns = indices.iter().filter_map(|index| self.columns.get(*index)).cloned().collect::<Vec<_>>();
+        let schema = schema_of(&columns.iter().map(|(column, _)| column.clone()).collect::<Vec<_>>());
+        Wanted { columns, schema }
+    }
+
+    /// The places of the wanted columns among the file's, in the order of the rows.
+    ///
+    /// # Errors
+    /// 42703 for a column that the file lacks.
+    fn places(&self, metadata: &ArrowReaderMetadata) -> Result<Vec<usize>> {
+        let fields = metadata.schema().fields();
+        let mut places = Vec::new();
+        for (column, _) in self.columns.iter().filter(|(_, origin)| *origin == Origin::File) {
+            let Some(place) = place_of(&column.name, fields) else {
+                let message = format!("column \"{}\" does not exist", column.name);
+                let error = Error::new(SqlState::UndefinedColumn, message);
+                let near = nearest(&column.name, fields.iter().map(|field| field.name().as_str()));
+                return Err(match near {
+                    Some(near) => error.with_hint(format!("Perhaps you meant the column \"{near}\".")),
+                    None => error,
+                });
+            };
+            places.push(place);
+        }
+        Ok(places)
+    }
+
+    /// Whether the file has the columns, of types that can become the declared ones, packed in a way that we can unpack.
+    ///
+    /// # Errors
+    /// 42703, 42804 or 0A000, naming the column.
+    pub fn check(&self, metadata: &ArrowReaderMetadata) -> Result<()> {
+        let places = self.places(metadata)?;
+        let of_file = self.columns.iter().filter(|(_, origin)| *origin == Origin::File);
+        for ((column, _), place) in of_file.zip(places) {
+            let empty = arrow::array::new_empty_array(metadata.schema().field(place).data_type());
+            conformed(&empty, column)?;
+            let name = metadata.schema().field(place).name();
+            let groups = metadata.metadata().row_groups().iter();
+            let chunks = groups.flat_map(|group| group.columns());
+            let own = chunks.filter(|chunk| chunk.column_path().parts().first() == Some(name));
+            if let Some(packed) = own.map(|chunk| chunk.compression()).find_map(unknown_packing) {
+                return Err(Error::unsupported(
+                    format!("column \"{}\": Parquet files packed with {packed} are not supported", column.name),
+                    "Write them with Snappy, Zstandard or LZ4, or unpacked.",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of what packs a column, if we cannot unpack it.
+fn unknown_packing(compression: Compression) -> Option<&'static str> {
+    match compression {
+        Compression::GZIP(_) => Some("gzip"),
+        Compression::BROTLI(_) => Some("Brotli"),
+        Compression::LZO => Some("LZO"),
+        _ => None,
+    }
+}
+
+impl Group {
+    /// Rows `from..to` of the group.
+    ///
+    /// # Errors
+    /// If the file is damaged or gone, or a value does not fit its column.
+    pub fn decode(&self, wanted: &Wanted, from: usize, to: usize) -> Result<RecordBatch> {
+        self.decode_range(wanted, from, to).map_err(|e| e.context(format!("file \"{}\"", self.file)))
+    }
+
+    /// The reader of those rows: it yields the wanted columns that are the file's, in the file's order.
+    pub(super) fn open(&self, places: &[usize], from: usize, to: usize) -> Result<ParquetRecordBatchReader> {
+        let file = File::open(&*self.file)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
+        let rows = to.saturating_sub(from);
+        let builder = builder.with_projection(mask).with_row_groups(vec![self.index]);
+        builder.with_offset(from).with_limit(rows).with_batch_size(rows.max(1)).build().map_err(damaged)
+    }
+
+    fn decode_range(&self, wanted: &Wanted, from: usize, to: usize) -> Result<RecordBatch> {
+        let rows = to.saturating_sub(from);
+        let places = wanted.places(&self.metadata)?;
+        let mut in_file_order = places.clone();
+        in_file_order.sort_unstable();
+        let read = if places.is_empty() {
+            None
+        } else {
+            let reader = self.open(&places, from, to)?;
+            let schema = arrow::array::RecordBatchReader::schema(&reader);
+            let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+            let read = concat_batches(&schema, &batches)?;
+            if read.num_rows() != rows {
+                return Err(Error::new(SqlState::DataCorrupted, "a row group has fewer rows than the footer says"));
+            }
+            Some(read)
+        };
+        let mut places = places.into_iter();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(wanted.columns.len());
+        for (column, origin) in &wanted.columns {
+            columns.push(match origin {
+                Origin::Path => Arc::new((0..rows).map(|_| Some(&*self.file)).collect::<StringViewArray>()),
+                Origin::Row => {
+                    let first = i64::try_from(self.first_row + from as u64).unwrap_or(i64::MAX);
+                    Arc::new((0..rows as i64).map(|row| Some(first.saturating_add(row))).collect::<Int64Array>())
+                }
+                Origin::File => {
+                    let place = places.next().and_then(|place| in_file_order.iter().position(|p| *p == place));
+                    let found = place.and_then(|place| read.as_ref()?.columns().get(place));
+                    conformed(found.ok_or_else(|| Error::internal("a column was not read"))?, column)?
+                }
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&wanted.schema), columns, &options)?)
+    }
+}
+
+fn conformed(array: &ArrayRef, column: &Column) -> Result<ArrayRef> {
+    conform(array, &column.ty).map_err(|e| e.context(format!("column \"{}\"", column.name)))
+}
+
+/// What the Parquet reader says, in our terms.
+pub(super) fn damaged(e: parquet::errors::ParquetError) -> Error {
+    match e {
+        parquet::errors::ParquetError::NYI(what) => Error::unsupported(
+            format!("this Parquet file cannot be read: {what}"),
+            "Write it anew without this feature.",
+        ),
+        other => Error::new(SqlState::DataCorrupted, format!("not a readable Parquet file: {other}")),
+    }
+}
