@@ -150,8 +150,8 @@ fn avro_goes_through_a_registry(broker: &mut Broker) -> Outcome {
                    'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
          CREATE MATERIALIZED VIEW orders_view AS SELECT * FROM orders;
          CREATE SINK totals (customer TEXT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
-             WITH ('connector' = 'upsert-kafka', {kafka}, 'topic' = 'avro-out', 'key.format' = 'avro-confluent', 'key.{}',
-                   'value.format' = 'avro-confluent', 'value.{}');
+             WITH ('connector' = 'upsert-kafka', {kafka}, 'topic' = 'avro-out', 'key.format' = 'avro-confluent', 'key.{},
+                   'value.format' = 'avro-confluent', 'value.{});
          CREATE STREAMING JOB totalling AS INSERT INTO totals SELECT customer, sum(amount) FROM orders GROUP BY customer;",
         &url[1..],
         &url[1..],
@@ -166,8 +166,8 @@ fn avro_goes_through_a_registry(broker: &mut Broker) -> Outcome {
     check!(registered[3].1.contains("\"customer\"") && !registered[3].1.contains("\"total\""), "{}", registered[3].1);
     server.sql(&format!(
         "CREATE SOURCE back (customer TEXT, total NUMERIC(38,2), PRIMARY KEY (customer) NOT ENFORCED)
-             WITH ('connector' = 'upsert-kafka', {kafka}, 'topic' = 'avro-out', 'key.format' = 'avro-confluent', 'key.{}',
-                   'value.format' = 'avro-confluent', 'value.{}');
+             WITH ('connector' = 'upsert-kafka', {kafka}, 'topic' = 'avro-out', 'key.format' = 'avro-confluent', 'key.{},
+                   'value.format' = 'avro-confluent', 'value.{});
          CREATE MATERIALIZED VIEW back_view AS SELECT * FROM back;",
         &url[1..],
         &url[1..],

@@ -1,9 +1,12 @@
 //! GROUP BY without a window, over append-only or changing input. Each tick's rows are combined by key as they come; at the
 //! tick's end the distinct keys are looked up, merged, and each group whose row changed gives one -1/+1 pair. A group
 //! whose last row is retracted is removed. Without calls it is DISTINCT. Without keys there is one row always, from the first tick on.
+//!
+//! If a plan promises that all rows of a group come within one tick, the tick's own groups are the answer, and nothing is kept.
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::combine::Combiner;
@@ -24,7 +27,8 @@ pub struct Aggregate {
     /// DISTINCT over rows that are never taken back: neither are its own.
     append_only: bool,
     combiner: Combiner,
-    table: KeyedTable<Groups>,
+    /// None if groups come at once.
+    table: Option<KeyedTable<Groups>>,
     /// There are no keys, and this shard is the one that holds their only group.
     single_group_due: bool,
     /// GROUP BY nothing: the group outlives its rows.
@@ -37,7 +41,7 @@ pub struct Aggregate {
 impl Aggregate {
     pub fn new(
         id: TableId,
-        keys: &[usize],
+        (keys, at_once): (&[usize], bool),
         calls: &Calls,
         input: &SchemaRef,
         (schema, changelog): (&SchemaRef, Changelog),
@@ -46,11 +50,12 @@ impl Aggregate {
         let codec = super::key_codec(keys, input)?;
         let stride = codec.stride();
         let keyless = keys.is_empty();
+        let groups = (!at_once).then(|| Groups::new(calls)).transpose()?;
         Ok(Aggregate {
             schema: Arc::clone(schema),
             append_only: changelog == Changelog::AppendOnly,
             combiner: Combiner::new(keys, codec, stride, calls, context)?,
-            table: KeyedTable::open(context, id, stride, false, Groups::new(calls)?),
+            table: groups.map(|groups| KeyedTable::open(context, id, stride, false, groups)),
             single_group_due: keyless && context.owns(single_group()),
             keyless,
             merging: None,
@@ -60,14 +65,15 @@ impl Aggregate {
 
     /// Merges keys `from..to` of the tick; `None` while state is being fetched.
     fn merge(&mut self, from: u32, to: u32) -> Result<Option<Option<ChangeBatch>>> {
-        if self.table.lookup(self.combiner.index(), from..to, &mut self.slots)?.is_pending() {
+        let Some(table) = &mut self.table else { return self.answer(from, to).map(Some) };
+        if table.lookup(self.combiner.index(), from..to, &mut self.slots)?.is_pending() {
             return Ok(None);
         }
         let slots = &self.slots;
-        let was: Vec<bool> = slots.iter().map(|slot| self.table.values().is_out(*slot)).collect();
-        let old = if was.contains(&true) { Some(self.table.values().finish(slots)?) } else { None };
+        let was: Vec<bool> = slots.iter().map(|slot| table.values().is_out(*slot)).collect();
+        let old = if was.contains(&true) { Some(table.values().finish(slots)?) } else { None };
 
-        let groups = self.table.update(slots);
+        let groups = table.update(slots);
         groups.merge(slots, self.combiner.groups(), from..to)?;
         let new = groups.finish(slots)?;
         let mut presence = Vec::with_capacity(slots.len());
@@ -83,7 +89,7 @@ impl Aggregate {
                 gone.push(*slot);
             }
         }
-        self.table.remove(&gone)?;
+        table.remove(&gone)?;
 
         let index = self.combiner.index();
         let keys = self.combiner.codec().decode((from..to).map(|at| index.key(at)))?;
@@ -93,6 +99,15 @@ impl Aggregate {
             Some(changes) if self.append_only => changes.with_weights(None).map(|first| Some(Some(first))),
             changes => Ok(Some(changes)),
         }
+    }
+
+    /// The groups `from..to` of the tick, which are complete.
+    fn answer(&self, from: u32, to: u32) -> Result<Option<ChangeBatch>> {
+        let index = self.combiner.index();
+        let keys = self.combiner.codec().decode((from..to).map(|at| index.key(at)))?;
+        let answers = self.combiner.groups().finish(&(from..to).collect::<Vec<_>>())?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), [keys, answers].concat())?;
+        Ok(Some(ChangeBatch::append_only(rows)))
     }
 }
 
@@ -131,6 +146,6 @@ impl Operator for Aggregate {
     }
 
     fn tables(&mut self) -> Vec<&mut dyn StateTable> {
-        vec![&mut self.table]
+        self.table.iter_mut().map(|table| table as &mut dyn StateTable).collect()
     }
 }

@@ -9,7 +9,7 @@ use super::expand::Expand;
 use super::filter::Filter;
 use super::group::Calls;
 use super::interval_join::IntervalJoin;
-use super::join::Join;
+use super::join::join;
 use super::late_rows::LateRows;
 use super::normalize::Normalize;
 use super::processing_time::ProcessingTime;
@@ -17,7 +17,7 @@ use super::project::Project;
 use super::session_aggregate::{SessionAggregate, SessionWindows};
 use super::slices::Slices;
 use super::sliding_aggregate::SlidingAggregate;
-use super::top_n::{Plan, TopN};
+use super::top_n::{Plan, top_n};
 use super::union::Union;
 use super::upsert::{Upsert, UpsertPlan};
 use super::window::Window;
@@ -57,9 +57,10 @@ pub fn build(
         Op::EarlyFiring { every, time, keys } => {
             Box::new(EarlyFiring::new(table, *every, *time, keys, &node.schema, state)?)
         }
-        Op::Aggregate { keys, aggregates } => {
+        Op::Aggregate { keys, aggregates, at_once } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, keys.len())?;
-            Box::new(Aggregate::new(table, keys, &calls, input, (&node.schema, node.changelog), state)?)
+            let output = (&node.schema, node.changelog);
+            Box::new(Aggregate::new(table, (keys, *at_once), &calls, input, output, state)?)
         }
         Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => {
             let calls = Calls::new(aggregates, input, *changelog, &node.schema, WINDOW_COLUMNS + keys.len())?;
@@ -82,10 +83,12 @@ pub fn build(
             Box::new(Upsert::new(table, &plan, &node.schema, state)?)
         }
         Op::Normalize { key, place } => Box::new(Normalize::new(table, (key, *place), input, &node.schema, state)?),
-        Op::Join { kind, on, condition } => {
-            let [left, right] = input_schemas else { return Err(Error::internal("a join has two inputs")) };
-            let join = (*kind, &on[..], condition.as_ref());
-            Box::new(Join::new(table, join, [left, right], (&node.schema, node.changelog), state)?)
+        Op::Join { kind, on, condition, at_once } => {
+            let ([left, right], [left_changes, right_changes]) = (input_schemas, input_changelogs) else {
+                return Err(Error::internal("a join has two inputs"));
+            };
+            let inputs = [(left, *left_changes), (right, *right_changes)];
+            join(table, (*kind, &on[..], condition.as_ref(), *at_once), inputs, (&node.schema, node.changelog), state)?
         }
         Op::Union => Box::new(Union::new(&node.schema)),
         Op::ProcessingTime => {
@@ -95,7 +98,7 @@ pub fn build(
         Op::TopN { partition, order, ranks, ranked, at_once } => {
             let (ranks, ranked, at_once) = (*ranks, *ranked, *at_once);
             let plan = Plan { partition, order, ranks, ranked, at_once, changelog: *changelog };
-            Box::new(TopN::new(table, &plan, input, &node.schema, state)?)
+            top_n(table, &plan, input, &node.schema, state)?
         }
         Op::WindowTopN(plan) => Box::new(WindowTopN::new(table, plan, input, &node.schema, state)?),
         Op::Scan { .. } | Op::ViewScan { .. } => return Err(Error::internal("a scan is no operator")),

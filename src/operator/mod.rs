@@ -22,7 +22,7 @@
 //! - `upsert` stands in front of sinks that keep one row a key, `normalize` behind sources whose messages replace each
 //!   other by key: both `settle` a tick's keys. `early_firing` holds back what open windows answer (`upsert` and it gather
 //!   `tick_changes`).
-//! - `join` matches the rows of two inputs by key.
+//! - `join` matches the rows of two inputs by key; if these only append, it keeps them in a `row_store`.
 //! - `top_n` keeps the first rows of each partition, `window_top_n` those of each window until it closes; `ranks` tells what
 //!   a change does to them, `ranked_rows` is what both are made of.
 //! - `interval_join` keeps the rows of both sides for as long as the watermark lets them find partners.
@@ -54,6 +54,7 @@ mod processing_time;
 mod project;
 mod ranked_rows;
 mod ranks;
+mod row_store;
 mod session_aggregate;
 mod sessions;
 mod settle;

@@ -18,7 +18,7 @@ use crate::plan::{RankFunction, SortColumn};
 use crate::state::{KeyIndex, StateContext, Values};
 
 /// Partitions that a tick keeps room for from the last one: those of a busy tick.
-const PARTITIONS_KEPT: usize = 64 << 10;
+pub const PARTITIONS_KEPT: usize = 64 << 10;
 
 /// The rows of a tick by partition, equal ones added up.
 pub struct TickRows {

@@ -225,12 +225,16 @@ fn details(node: &Node, inputs: &[&Node]) -> Vec<String> {
         Op::EarlyFiring { every, .. } => {
             vec![format!("Emits: open windows every {} of event time, each again when it closes", duration(*every))]
         }
-        Op::Aggregate { aggregates, .. } => calls(aggregates, inputs),
-        Op::Join { on, condition, .. } => {
+        Op::Aggregate { aggregates, at_once, .. } => {
+            let once = at_once.then(|| "Emits: once, since a group's rows come within one tick".into());
+            calls(aggregates, inputs).into_iter().chain(once).collect()
+        }
+        Op::Join { on, condition, at_once, .. } => {
             let condition = condition.iter().map(|c| format!("Condition: {}", readable(c)));
             let one_shard =
                 on.is_empty().then(|| "Runs on one shard: no columns of its inputs must be equal".to_string());
-            condition.chain(one_shard).collect()
+            let once = at_once.then(|| "Emits: once, since a key's rows come within one tick".to_string());
+            condition.chain(one_shard).chain(once).collect()
         }
         Op::Union | Op::ProcessingTime => Vec::new(),
         Op::WindowAggregate { window, time: t, aggregates, emit, lateness, .. } => {

@@ -34,7 +34,8 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
         keys.iter().filter_map(|k| schema?.fields().get(*k)).map(|f| f.name().clone()).collect()
     };
     match &node.op {
-        Op::Aggregate { keys, aggregates } => {
+        Op::Aggregate { at_once: true, .. } | Op::Join { at_once: true, .. } | Op::TopN { at_once: true, .. } => None,
+        Op::Aggregate { keys, aggregates, .. } => {
             let mut columns = names(keys);
             let entry = match columns.as_slice() {
                 [] => "one entry".to_string(),
@@ -113,7 +114,6 @@ pub fn state_of(node: &Node, inputs: &[&Node]) -> Option<StateInfo> {
             let StateInfo { keeps, .. } = top_n(*ranks, columns.collect(), false);
             Some(StateInfo { keeps, bound: StateBound::Watermark })
         }
-        Op::TopN { at_once: true, .. } => None,
         Op::TopN { partition, ranks, .. } => {
             let columns = names(partition);
             let changing = inputs.iter().any(|input| input.changelog == Changelog::Changing);

@@ -134,6 +134,8 @@ pub enum Op {
     Aggregate {
         keys: Vec<usize>,
         aggregates: Vec<AggregateCall>,
+        /// All rows of a group come within one tick, so each group is answered once, and nothing is kept.
+        at_once: bool,
     },
     /// GROUP BY window and keys. Output: window_start, window_end, window_time, keys, then one column an aggregate.
     WindowAggregate {
@@ -154,6 +156,8 @@ pub enum Op {
         on: Vec<JoinKey>,
         /// What else must be true of a pair, over [`pair_schema`].
         condition: Option<Scalar>,
+        /// All rows of a key come within one tick, those of both inputs, so nothing is kept.
+        at_once: bool,
     },
     /// UNION ALL of inputs whose columns are of the same types.
     Union,

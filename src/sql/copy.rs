@@ -47,6 +47,10 @@ impl Cursor<'_> {
     /// `name [value]`
     fn copy_option(&mut self, given: &mut Given) -> Result<()> {
         let position = self.position();
+        // A reserved word.
+        if self.take(&["NULL"]) {
+            return set(&mut given.null, self.string()?, position);
+        }
         let option = self.name()?;
         match option.value.as_str() {
             "format" => {
@@ -82,7 +86,6 @@ impl Cursor<'_> {
                 set(&mut given.header, header, position)
             }
             "delimiter" => set(&mut given.delimiter, self.string()?, position),
-            "null" => set(&mut given.null, self.string()?, position),
             "quote" => set(&mut given.quote, self.string()?, position),
             "escape" => set(&mut given.escape, self.string()?, position),
             other => Err(other_option(other, position)),

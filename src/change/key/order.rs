@@ -14,6 +14,9 @@ use crate::error::Result;
 /// In front of a null that sorts before every value.
 const NULL_FIRST: u8 = 0;
 
+/// Bytes of a sort key that [`SortKeys::prefix`] sees: those of two numbers or times, nearly.
+const PREFIX_BYTES: usize = size_of::<u128>();
+
 /// How a column is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Direction {
@@ -49,6 +52,17 @@ impl OrderCodec {
             Ok((keys, direction))
         });
         Ok(SortKeys { columns: encoded.collect::<Result<_>>()? })
+    }
+
+    /// The codec of as many leading columns as [`SortKeys::prefix`] can see of.
+    pub fn leading(&self) -> OrderCodec {
+        let mut bytes = 0;
+        let within = |(codec, _): &&(KeyCodec, Direction)| {
+            let seen = bytes < PREFIX_BYTES;
+            bytes += codec.stride().unwrap_or(PREFIX_BYTES);
+            seen
+        };
+        OrderCodec { columns: self.columns.iter().take_while(within).cloned().collect() }
     }
 
     /// Bytes cut behind the sort key that they begin with. Damaged bytes are cut somewhere.
@@ -107,17 +121,41 @@ fn text_width(text: &[u8], flip: u8) -> usize {
     }
 }
 
+fn tag_of(tag: u8, direction: &Direction) -> u8 {
+    if tag == NULL && direction.nulls_first { NULL_FIRST } else { tag }
+}
+
 impl SortKeys<'_> {
     /// Appends the sort key of a row.
     pub fn write(&self, row: usize, out: &mut Vec<u8>) {
         for (keys, direction) in &self.columns {
             let Some((tag, value)) = keys.get(row).split_first() else { continue };
-            out.push(if *tag == NULL && direction.nulls_first { NULL_FIRST } else { *tag });
+            out.push(tag_of(*tag, direction));
             match direction.descending {
                 true => out.extend(value.iter().map(|byte| !byte)),
                 false => out.extend_from_slice(value),
             }
         }
+    }
+
+    /// The first bytes of a row's sort key as a number, zeroes behind a shorter one: of two rows the lesser number has the
+    /// lesser sort key, and equal numbers say nothing.
+    pub fn prefix(&self, row: usize) -> u128 {
+        let mut prefix = [0; PREFIX_BYTES];
+        let mut rest = &mut prefix[..];
+        for (keys, direction) in &self.columns {
+            let Some((tag, value)) = keys.get(row).split_first() else { continue };
+            let Some((first, behind)) = std::mem::take(&mut rest).split_first_mut() else { break };
+            *first = tag_of(*tag, direction);
+            let width = value.len().min(behind.len());
+            let (place, behind) = behind.split_at_mut(width);
+            place.copy_from_slice(value.get(..width).unwrap_or_default());
+            if direction.descending {
+                place.iter_mut().for_each(|byte| *byte = !*byte);
+            }
+            rest = behind;
+        }
+        u128::from_be_bytes(prefix)
     }
 }
 
@@ -156,6 +194,8 @@ mod tests {
                     bytes
                 })
                 .collect();
+            let prefixes: Vec<u128> = order.iter().map(|row| keys.prefix(*row)).collect();
+            assert!(prefixes.is_sorted(), "{direction:?}: {prefixes:?}");
             for pair in encoded.windows(2) {
                 assert!(pair[0] < pair[1], "{direction:?}: {pair:?}");
                 assert!(!pair[1].starts_with(&pair[0]), "{direction:?}: {pair:?}");

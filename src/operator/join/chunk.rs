@@ -13,9 +13,7 @@ use crate::change::row::decode_rows;
 use crate::error::Result;
 use crate::operator::CHUNK_ROWS;
 use crate::operator::aggregate::retracted_too_often;
-
-/// The place of a row that is not there: nulls stand for it.
-pub const NOWHERE: u32 = u32::MAX;
+use crate::operator::row_store::NOWHERE;
 
 /// Places in a unit's left and right rows.
 pub type Pair = [u32; 2];

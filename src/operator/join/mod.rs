@@ -9,9 +9,12 @@
 //!    has is state of its own.
 //! 4. [`chunk`]: picked pairs become batches; rows are decoded here, once a chunk, and not before.
 //!
+//! If both inputs only append, [`append`] does the same with much less: [`join()`] chooses.
+//!
 //! Invariants: state holds what was there at the last tick's end until a unit is out; a unit is resumed anywhere, also
 //! in the middle of a key.
 
+mod append;
 mod chunk;
 mod side;
 mod unit;
@@ -30,7 +33,8 @@ use crate::memory::Account;
 use crate::plan::{Changelog, JoinKey, JoinKind, Scalar, pair_schema};
 use crate::state::{KeyIndex, StateContext, StateTable, TableId, Values};
 
-use side::Side;
+use append::AppendJoin;
+use side::{KeyColumns, Side};
 use unit::Unit;
 
 /// Keys looked up at once.
@@ -64,6 +68,40 @@ struct Spec {
 }
 
 impl Spec {
+    fn new(
+        (kind, condition): (JoinKind, Option<&Scalar>),
+        inputs: [&SchemaRef; 2],
+        output: (&SchemaRef, Changelog),
+    ) -> Result<Self> {
+        let pair = pair_schema(inputs[LEFT], inputs[RIGHT]);
+        let unmatched = |padded: &[JoinKind]| padded.contains(&kind).then_some(Alone::Unmatched);
+        let left = match kind {
+            JoinKind::Semi => Some(Alone::Matched),
+            _ => unmatched(&[JoinKind::Left, JoinKind::Full, JoinKind::Anti]),
+        };
+        Ok(Spec {
+            kind,
+            alone: [left, unmatched(&[JoinKind::Right, JoinKind::Full])],
+            condition: condition.map(|c| c.compile(&pair)).transpose()?,
+            inputs: inputs.map(Arc::clone),
+            pair,
+            output: Arc::clone(output.0),
+            append_only: output.1 == Changelog::AppendOnly,
+        })
+    }
+
+    /// Rows of one side as the join puts them out when they have no partner.
+    fn padded(&self, port: usize, batch: &ChangeBatch) -> Result<ChangeBatch> {
+        let mut columns: Vec<ArrayRef> = batch.rows().columns().to_vec();
+        if self.kind.gives_pairs() {
+            let other = self.inputs[1 - port].fields().iter();
+            let nulls: Vec<ArrayRef> = other.map(|f| new_null_array(f.data_type(), batch.num_rows())).collect();
+            columns = if port == LEFT { [columns, nulls].concat() } else { [nulls, columns].concat() };
+        }
+        let rows = RecordBatch::try_new(Arc::clone(&self.output), columns)?;
+        ChangeBatch::new(rows, batch.weights().cloned())
+    }
+
     /// Whether pairs of rows must be looked at, not only whether keys have rows.
     fn visits_pairs(&self) -> bool {
         self.kind.gives_pairs() || self.condition.is_some()
@@ -93,60 +131,52 @@ pub struct Join {
     progress: Option<Progress>,
 }
 
+/// What a plan says of a join: its kind, its keys, what else must be true of a pair, and whether all rows of a key come
+/// within one tick.
+pub type Plan<'a> = (JoinKind, &'a [JoinKey], Option<&'a Scalar>, bool);
+
+/// The join of two inputs, given their columns and whether they change.
+pub fn join(
+    id: TableId,
+    (kind, on, condition, at_once): Plan<'_>,
+    inputs: [(&SchemaRef, Changelog); 2],
+    output: (&SchemaRef, Changelog),
+    context: &StateContext,
+) -> Result<Box<dyn Operator>> {
+    let spec = Spec::new((kind, condition), inputs.map(|(schema, _)| schema), output)?;
+    let columns = |of: fn(&JoinKey) -> usize, strict: bool| -> Vec<usize> {
+        on.iter().filter(|key| !(strict && key.null_safe)).map(of).collect()
+    };
+    let keys =
+        |at: usize, of: fn(&JoinKey) -> usize| KeyColumns::new(columns(of, false), columns(of, true), &spec.inputs[at]);
+    let keys = [keys(LEFT, |key| key.left)?, keys(RIGHT, |key| key.right)?];
+    if keys[LEFT].types() != keys[RIGHT].types() {
+        return Err(Error::internal("a join compares columns of different types"));
+    }
+    let only_append = inputs.iter().all(|(_, changelog)| *changelog == Changelog::AppendOnly);
+    Ok(match only_append && AppendJoin::suits(&spec) {
+        true => Box::new(AppendJoin::new(id, spec, (condition, at_once), keys, context)?),
+        false => Box::new(Join::new(id, spec, keys, context)),
+    })
+}
+
 impl Join {
-    pub fn new(
-        id: TableId,
-        (kind, on, condition): (JoinKind, &[JoinKey], Option<&Scalar>),
-        inputs: [&SchemaRef; 2],
-        output: (&SchemaRef, Changelog),
-        context: &StateContext,
-    ) -> Result<Self> {
-        let pair = pair_schema(inputs[LEFT], inputs[RIGHT]);
-        let unmatched = |padded: &[JoinKind]| padded.contains(&kind).then_some(Alone::Unmatched);
-        let left = match kind {
-            JoinKind::Semi => Some(Alone::Matched),
-            _ => unmatched(&[JoinKind::Left, JoinKind::Full, JoinKind::Anti]),
-        };
-        let spec = Spec {
-            kind,
-            alone: [left, unmatched(&[JoinKind::Right, JoinKind::Full])],
-            condition: condition.map(|c| c.compile(&pair)).transpose()?,
-            inputs: inputs.map(Arc::clone),
-            pair,
-            output: Arc::clone(output.0),
-            append_only: output.1 == Changelog::AppendOnly,
-        };
-        let columns = |of: fn(&JoinKey) -> usize, strict: bool| -> Vec<usize> {
-            on.iter().filter(|key| !(strict && key.null_safe)).map(of).collect()
-        };
-        let side = |at: usize, of: fn(&JoinKey) -> usize| {
-            let counts = spec.condition.is_some() && spec.alone[at].is_some();
-            Side::new(id, at as u8, inputs[at], (columns(of, false), columns(of, true)), counts, context)
-        };
-        let sides = [side(LEFT, |key| key.left)?, side(RIGHT, |key| key.right)?];
-        if sides[LEFT].key_types() != sides[RIGHT].key_types() {
-            return Err(Error::internal("a join compares columns of different types"));
-        }
-        Ok(Join {
-            keys: KeyIndex::new(sides[LEFT].stride()),
+    fn new(id: TableId, spec: Spec, keys: [KeyColumns; 2], context: &StateContext) -> Self {
+        let stride = keys[LEFT].stride();
+        let counts = spec.alone.map(|alone| spec.condition.is_some() && alone.is_some());
+        let [left, right] = keys;
+        let sides = [
+            Side::new(id, LEFT as u8, left, counts[LEFT], context),
+            Side::new(id, RIGHT as u8, right, counts[RIGHT], context),
+        ];
+        Join {
+            keys: KeyIndex::new(stride),
             account: context.budget.account(),
             spec,
             sides,
             partnerless: Chunks::default(),
             progress: None,
-        })
-    }
-
-    /// Rows of one side as the join puts them out when they have no partner.
-    fn padded(&self, port: usize, batch: &ChangeBatch) -> Result<ChangeBatch> {
-        let mut columns: Vec<ArrayRef> = batch.rows().columns().to_vec();
-        if self.spec.kind.gives_pairs() {
-            let other = self.spec.inputs[1 - port].fields().iter();
-            let nulls: Vec<ArrayRef> = other.map(|f| new_null_array(f.data_type(), batch.num_rows())).collect();
-            columns = if port == LEFT { [columns, nulls].concat() } else { [nulls, columns].concat() };
         }
-        let rows = RecordBatch::try_new(Arc::clone(&self.spec.output), columns)?;
-        ChangeBatch::new(rows, batch.weights().cloned())
     }
 
     /// Asks the tables that have not answered yet for the keys at hand; false while state is being fetched.
@@ -205,7 +235,7 @@ impl Operator for Join {
         if let Some(rows) = partnerless
             && self.spec.alone[port] == Some(Alone::Unmatched)
         {
-            self.partnerless.put(self.padded(port, &rows)?)?;
+            self.partnerless.put(self.spec.padded(port, &rows)?)?;
         }
         self.account.set(self.bytes());
         Ok(())

@@ -12,92 +12,55 @@ use crate::operator::bags::Bags;
 use crate::operator::key_codec;
 use crate::state::{KeyIndex, KeyedTable, StateContext, StateTable, TableId, Values};
 
-pub struct Side {
-    key_columns: Vec<usize>,
-    key_types: Vec<DataType>,
-    /// Key columns in which a null has no partner.
+/// The key columns of an input.
+pub struct KeyColumns {
+    columns: Vec<usize>,
+    types: Vec<DataType>,
+    /// Those in which a null has no partner.
     strict: Vec<usize>,
     codec: KeyCodec,
     encoded: Keys,
     hashes: Vec<u64>,
-    /// The tick's rows, by slot of the tick's keys.
-    pub changes: Bags,
-    /// Rows by key, as of the last tick's end.
-    pub rows: KeyedTable<Bags>,
-    /// By key, for each row that has any, how many partners it has: only if a condition decides about them, and rows of
-    /// this side come out alone.
-    pub partners: Option<KeyedTable<Bags>>,
-    /// For the keys at hand, where they are in `rows` and in `partners`.
-    pub row_slots: Vec<u32>,
-    pub partner_slots: Vec<u32>,
 }
 
-/// A table and where the answers to a probe of it go.
-type Lookup<'a> = (&'a mut KeyedTable<Bags>, &'a mut Vec<u32>);
-
-impl Side {
-    /// `keys`: the key columns, and those of them that are strict. `counts`: partners are counted.
-    pub fn new(
-        id: TableId,
-        at: u8,
-        schema: &SchemaRef,
-        (key_columns, strict): (Vec<usize>, Vec<usize>),
-        counts: bool,
-        context: &StateContext,
-    ) -> Result<Self> {
-        let codec = key_codec(&key_columns, schema)?;
-        let stride = codec.stride();
-        let open = |table: u8| KeyedTable::open(context, TableId { table, ..id }, stride, false, Bags::default());
-        Ok(Side {
-            key_types: key_columns
-                .iter()
-                .filter_map(|c| schema.fields().get(*c))
-                .map(|f| f.data_type().clone())
-                .collect(),
-            key_columns,
+impl KeyColumns {
+    pub fn new(columns: Vec<usize>, strict: Vec<usize>, schema: &SchemaRef) -> Result<Self> {
+        let codec = key_codec(&columns, schema)?;
+        let field = |at: &usize| schema.fields().get(*at).map(|field| field.data_type().clone());
+        Ok(KeyColumns {
+            types: columns.iter().filter_map(field).collect(),
+            encoded: Keys::new(codec.stride()),
+            hashes: Vec::new(),
+            columns,
             strict,
             codec,
-            encoded: Keys::new(stride),
-            hashes: Vec::new(),
-            changes: Bags::default(),
-            rows: open(at),
-            partners: counts.then(|| open(2 + at)),
-            row_slots: Vec::new(),
-            partner_slots: Vec::new(),
         })
     }
 
-    pub fn key_types(&self) -> &[DataType] {
-        &self.key_types
+    pub fn types(&self) -> &[DataType] {
+        &self.types
     }
 
     pub fn stride(&self) -> Option<usize> {
         self.codec.stride()
     }
 
-    /// Takes rows into the tick's changes, under the slots that `keys` gives them. Returns the rows that can have no
-    /// partner: they are not kept.
-    pub fn gather(&mut self, batch: &ChangeBatch, keys: &mut KeyIndex) -> Result<Option<ChangeBatch>> {
-        let Some(nulls) = self.strict_nulls(batch)? else {
-            self.gather_matchable(batch, keys)?;
-            return Ok(None);
-        };
-        self.gather_matchable(&batch.filter(&not(&nulls)?)?, keys)?;
-        batch.filter(&nulls).map(Some)
+    /// The rows of a batch that can have a partner, and those that cannot.
+    pub fn split(&self, batch: &ChangeBatch) -> Result<(ChangeBatch, Option<ChangeBatch>)> {
+        Ok(match self.strict_nulls(batch)? {
+            None => (batch.clone(), None),
+            Some(nulls) => (batch.filter(&not(&nulls)?)?, Some(batch.filter(&nulls)?)),
+        })
     }
 
-    fn gather_matchable(&mut self, batch: &ChangeBatch, keys: &mut KeyIndex) -> Result<()> {
+    /// For each row of a batch the slot that `keys` gives its key.
+    pub fn slots(&mut self, batch: &ChangeBatch, keys: &mut KeyIndex) -> Result<impl Iterator<Item = u32>> {
         let columns: Vec<ArrayRef> =
-            self.key_columns.iter().map(|at| column(batch, *at).cloned()).collect::<Result<_>>()?;
+            self.columns.iter().map(|at| column(batch, *at).cloned()).collect::<Result<_>>()?;
         self.codec.encode(&columns, batch.num_rows(), &mut self.encoded)?;
         self.encoded.hash_into(&mut self.hashes);
-        let rows = encode_rows(batch.rows())?;
-        for (row, hash) in self.hashes.iter().enumerate() {
-            let slot = keys.find_or_insert(*hash, self.encoded.get(row));
-            self.changes.grow(keys.slots());
-            self.changes.add(slot, rows.get(row), batch.weight(row));
-        }
-        Ok(())
+        let encoded = &self.encoded;
+        Ok(self.hashes.iter().enumerate().map(|(row, hash)| keys.find_or_insert(*hash, encoded.get(row))))
     }
 
     /// Rows with a null where it has no partner; none if there is no such row.
@@ -114,6 +77,51 @@ impl Side {
             }
         }
         Ok(found)
+    }
+}
+
+pub struct Side {
+    keys: KeyColumns,
+    /// The tick's rows, by slot of the tick's keys.
+    pub changes: Bags,
+    /// Rows by key, as of the last tick's end.
+    pub rows: KeyedTable<Bags>,
+    /// By key, for each row that has any, how many partners it has: only if a condition decides about them, and rows of
+    /// this side come out alone.
+    pub partners: Option<KeyedTable<Bags>>,
+    /// For the keys at hand, where they are in `rows` and in `partners`.
+    pub row_slots: Vec<u32>,
+    pub partner_slots: Vec<u32>,
+}
+
+/// A table and where the answers to a probe of it go.
+type Lookup<'a> = (&'a mut KeyedTable<Bags>, &'a mut Vec<u32>);
+
+impl Side {
+    /// `counts`: partners are counted.
+    pub fn new(id: TableId, at: u8, keys: KeyColumns, counts: bool, context: &StateContext) -> Self {
+        let stride = keys.stride();
+        let open = |table: u8| KeyedTable::open(context, TableId { table, ..id }, stride, false, Bags::default());
+        Side {
+            keys,
+            changes: Bags::default(),
+            rows: open(at),
+            partners: counts.then(|| open(2 + at)),
+            row_slots: Vec::new(),
+            partner_slots: Vec::new(),
+        }
+    }
+
+    /// Takes rows into the tick's changes, under the slots that `keys` gives them. Returns the rows that can have no
+    /// partner: they are not kept.
+    pub fn gather(&mut self, batch: &ChangeBatch, keys: &mut KeyIndex) -> Result<Option<ChangeBatch>> {
+        let (batch, partnerless) = self.keys.split(batch)?;
+        let rows = encode_rows(batch.rows())?;
+        for (row, slot) in self.keys.slots(&batch, keys)?.enumerate() {
+            self.changes.grow(slot as usize + 1);
+            self.changes.add(slot, rows.get(row), batch.weight(row));
+        }
+        Ok(partnerless)
     }
 
     pub fn lookups(&mut self) -> impl Iterator<Item = Lookup<'_>> {

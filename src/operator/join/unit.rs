@@ -5,7 +5,7 @@ use std::ops::Range;
 use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 
-use super::chunk::{Chunk, Decoder, NOWHERE, Pair, record_batch};
+use super::chunk::{Chunk, Decoder, Pair, record_batch};
 use super::side::Side;
 use super::{Alone, LEFT, RIGHT, Spec};
 use crate::change::ChangeBatch;
@@ -14,6 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::operator::CHUNK_ROWS;
 use crate::operator::aggregate::retracted_too_often;
 use crate::operator::bags::Bags;
+use crate::operator::row_store::NOWHERE;
 use crate::state::{KeyIndex, NO_SLOT};
 
 /// Rows of one side, of all keys of a unit, one key's behind the other's.

@@ -251,7 +251,7 @@ fn aggregates_follow_every_change() {
             let mut random = Random(seed);
             let (aggregates, types) = calls();
             let output = schema(&[&[("k", SqlType::Text)], &types[..]].concat());
-            let op = Op::Aggregate { keys: vec![0], aggregates };
+            let op = Op::Aggregate { keys: vec![0], aggregates, at_once: false };
             let ends = ((&input_schema(), changing), (&output, Changelog::Changing));
             let mut harness = Harness::new(op, ends.0, ends.1, way).unwrap();
             let (mut rows, mut shown): (Vec<Row>, Answers) = Default::default();
@@ -473,7 +473,8 @@ fn many_groups_come_in_chunks() {
         let (aggregates, types) = calls();
         let output = schema(&[&[("k", SqlType::Text)], &types[..]].concat());
         let ends = ((&input_schema(), Changelog::AppendOnly), (&output, Changelog::Changing));
-        let mut aggregate = Harness::new(Op::Aggregate { keys: vec![0], aggregates }, ends.0, ends.1, way).unwrap();
+        let mut aggregate =
+            Harness::new(Op::Aggregate { keys: vec![0], aggregates, at_once: false }, ends.0, ends.1, way).unwrap();
         let mut windows = window_harness(WindowKind::Tumble { size: 5, offset: 0 }.into(), Emit::OnClose, 0, way);
         for _ in 0..2 {
             let mut out = Vec::new();

@@ -275,7 +275,7 @@ impl<'a> Script<'a> {
             "aggregate" => {
                 let (aggregates, types) = self.calls();
                 let columns = self.keys().iter().map(column).chain(types).collect();
-                (Op::Aggregate { keys: self.keys(), aggregates }, columns, Changelog::Changing)
+                (Op::Aggregate { keys: self.keys(), aggregates, at_once: false }, columns, Changelog::Changing)
             }
             "window_aggregate" => {
                 let (aggregates, types) = self.calls();

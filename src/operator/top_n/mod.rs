@@ -7,9 +7,16 @@
 //! 3. Over append-only input a row beyond the last rank can never come back: it is not kept. Over changing input all rows
 //!    are.
 //!
-//! If a plan promises that all of a partition's rows come within one tick, nothing is kept at all.
+//! If a plan promises that all of a partition's rows come within one tick, nothing is kept at all. Where the first few rows by
+//! ROW_NUMBER of append-only input are asked for, [`first`] does the same with much less: [`top_n`] chooses.
+
+mod first;
+mod kept;
+mod numbered_rows;
 
 use arrow::datatypes::SchemaRef;
+
+use first::FirstRows;
 
 use super::bags::Bags;
 use super::ranked_rows::{Changes, TickRows};
@@ -34,7 +41,21 @@ pub struct Plan<'a> {
     pub changelog: Changelog,
 }
 
-pub struct TopN {
+/// The Top-N of a plan.
+pub fn top_n(
+    id: TableId,
+    plan: &Plan<'_>,
+    input: &SchemaRef,
+    schema: &SchemaRef,
+    context: &StateContext,
+) -> Result<Box<dyn Operator>> {
+    Ok(match FirstRows::suits(plan) {
+        true => Box::new(FirstRows::new(id, plan, input, schema, context)?),
+        false => Box::new(TopN::new(id, plan, input, schema, context)?),
+    })
+}
+
+struct TopN {
     ranking: Ranking,
     tick: TickRows,
     /// None if partitions come at once.
@@ -50,7 +71,7 @@ pub struct TopN {
 }
 
 impl TopN {
-    pub fn new(
+    fn new(
         id: TableId,
         plan: &Plan<'_>,
         input: &SchemaRef,

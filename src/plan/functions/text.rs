@@ -20,6 +20,7 @@ use super::time_parse::{self, Reading};
 use super::time_template::Template;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::error::{Error, Result, SqlState};
+use crate::types::number::double_text;
 use crate::types::{SqlType, UTC, parse};
 
 /// `text || text`
@@ -256,7 +257,11 @@ fn epoch(seconds: f64) -> Result<Micros> {
         f64::NEG_INFINITY => Ok(Micros::MIN),
         _ if seconds.is_nan() => Err(Error::new(SqlState::DatetimeFieldOverflow, "timestamp cannot be NaN")),
         _ if micros.abs() < Micros::MAX as f64 => Ok(micros as Micros),
-        _ => Err(Error::new(SqlState::DatetimeFieldOverflow, format!("timestamp out of range: \"{seconds}\""))),
+        _ => {
+            let mut shown = String::new();
+            double_text(seconds, &mut shown);
+            Err(Error::new(SqlState::DatetimeFieldOverflow, format!("timestamp out of range: \"{shown}\"")))
+        }
     }
 }
 

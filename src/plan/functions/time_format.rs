@@ -312,7 +312,7 @@ mod tests {
         check("YYY YY Y Y,YYY", "026 26 6 2,026");
         check("HH:MI AM, HH12:MI p.m.", "01:07 PM, 01:07 p.m.");
         check("Month|MON|day|Dy|RM|rm|FMRM|", "January  |JAN|monday   |Mon|I   |i   |I|");
-        check("FMMonth FMDDth, FMDay, TMMonth", "January 5th, Monday, January  ");
+        check("FMMonth FMDDth, FMDay, TMMonth", "January 5th, Monday, January");
         check("FMHH24:FMMI", "13:7");
         check("DDD IDDD D ID Q WW IW W CC IYYY J", "005 008 2 1 1 01 02 1 21 2026 2461046");
         check("SSSS FF1 FF6", "47229 0 012345");

@@ -277,13 +277,13 @@ fn begins<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 
 /// The longest word that a text begins with, with what stands around it (FM, TM, TH), and what follows.
 fn field(text: &str) -> Option<(FieldPiece, &str)> {
-    let (mut rest, mut filled) = (text, true);
+    let (mut rest, mut filled, mut translated) = (text, true, false);
     loop {
         // Names in other languages than English there are none.
         if let Some(behind) = begins(rest, "FM") {
             (rest, filled) = (behind, false);
         } else if let Some(behind) = begins(rest, "TM") {
-            rest = behind;
+            (rest, translated) = (behind, true);
         } else {
             break;
         }
@@ -298,6 +298,8 @@ fn field(text: &str) -> Option<(FieldPiece, &str)> {
             (behind, ordinal) = (past, Some(case));
         }
     }
+    // Translated names are never filled up.
+    filled &= !(translated && matches!(field, Field::Name(..)));
     Some((FieldPiece { field, word, filled, ordinal }, behind))
 }
 

@@ -206,13 +206,14 @@ impl Lowering<'_> {
         fields.extend(inputs.results);
         // DISTINCT: what is there stays, if nothing is taken back.
         let distinct = inputs.calls.is_empty() && width > 0;
+        let at_once = inputs.keys.iter().any(|key| self.builder.at_once(inputs.node, *key).is_some());
         let changelog = match self.builder.node(inputs.node).changelog {
-            Changelog::AppendOnly if distinct => Changelog::AppendOnly,
+            Changelog::AppendOnly if distinct || at_once => Changelog::AppendOnly,
             _ => Changelog::Changing,
         };
         let facts = Facts { changelog, event_time: None, unique_key: Some((0..width).collect()), fields };
         let distribution = Distribution::Hash(inputs.keys.clone());
-        let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls };
+        let op = Op::Aggregate { keys: inputs.keys, aggregates: inputs.calls, at_once };
         let node = self.builder.add(op, vec![(inputs.node, distribution)], facts);
         let slots = keys.iter().map(|key| match key {
             Key::Plain(index) => Slot::Column(*index),

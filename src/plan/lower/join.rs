@@ -59,6 +59,7 @@ impl Lowering<'_> {
             .collect();
         let condition = self.pair_condition(demands.rest, (left, &left_input), (right, &right_input))?;
 
+        let at_once = self.joins_at_once(kind, &on, condition.is_some(), [left_input.node, right_input.node]);
         let (left_node, right_node) = (self.builder.node(left_input.node), self.builder.node(right_input.node));
         let width = left_node.schema.fields().len();
         let mut fields: Vec<Field> = left_node.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
@@ -69,15 +70,24 @@ impl Lowering<'_> {
         }
         let facts = Facts {
             fields,
-            changelog: changelog(kind, left_node, right_node),
+            changelog: if at_once { Changelog::AppendOnly } else { changelog(kind, left_node, right_node) },
             event_time: None,
             unique_key: unique_key(kind, &on, left_node, right_node),
         };
         let distribution = |key: fn(&JoinKey) -> usize| Distribution::Hash(on.iter().map(key).collect());
         let inputs =
             vec![(left_input.node, distribution(|key| key.left)), (right_input.node, distribution(|key| key.right))];
-        let node = self.builder.add(Op::Join { kind, on, condition }, inputs, facts);
+        let node = self.builder.add(Op::Join { kind, on, condition, at_once }, inputs, facts);
         Ok(Rows { node, slots, window: None })
+    }
+
+    /// Whether all rows of a key come within one tick: both sides are told apart by the same window's answers.
+    fn joins_at_once(&self, kind: JoinKind, on: &[JoinKey], conditional: bool, [left, right]: [NodeIndex; 2]) -> bool {
+        let same_window = |key: &JoinKey| {
+            let window = self.builder.at_once(left, key.left);
+            window.is_some() && window == self.builder.at_once(right, key.right)
+        };
+        (kind == JoinKind::Inner || !conditional) && on.iter().any(same_window)
     }
 
     /// Lowers one side, with exactly the columns that the logical plan has of it, and those that must be equal.

@@ -7,11 +7,12 @@
 //! 3. [`output`] arranges the result as its sink or view wants it; [`sink`] brings its changes into a form that the sink takes.
 //! 4. [`computed`]: what a source computes by itself.
 //! 5. [`build`] keeps the nodes: equal ones once, with their changelog kind, event time and unique key. [`merge`] makes one
-//!    of window aggregates that differ only in what they compute.
+//!    of window aggregates that differ only in what they compute. [`at_once`] tells which rows come within one tick.
 //!
 //! Invariant: columns are plain positions in a node's output ([`Rows`]); names stop mattering here.
 
 mod aggregate;
+mod at_once;
 mod build;
 mod calls;
 mod computed;

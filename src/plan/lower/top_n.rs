@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 use super::aggregate::{key_name, window_column};
 use super::build::Facts;
 use super::relational::{push_once, slot_of};
-use super::{Lowering, Rows, Slot, Window, WindowColumn, identify};
+use super::{Lowering, Rows, Slot, Window, identify};
 use crate::change::key::{Direction, KeyCodec};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::visible;
@@ -271,7 +271,7 @@ impl Lowering<'_> {
         top_n: &TopN<'_>,
     ) -> NodeIndex {
         let TopN { ranks, ranked, .. } = *top_n;
-        let at_once = partition.iter().any(|column| self.comes_at_once(node, *column));
+        let at_once = partition.iter().any(|column| self.builder.at_once(node, *column).is_some());
         let input = self.builder.node(node);
         let changelog = if at_once { input.changelog } else { Changelog::Changing };
         let facts = self.ranked_facts(node, &partition, top_n, changelog, input.event_time.filter(|_| at_once));
@@ -342,27 +342,6 @@ impl Lowering<'_> {
             _ => input.unique_key.clone(),
         };
         Facts { fields, changelog, event_time, unique_key }
-    }
-
-    /// Whether all rows with one value of this column come within one tick: it tells the window that they are the answer
-    /// of, which is given when the window closes, once.
-    fn comes_at_once(&self, node: NodeIndex, column: usize) -> bool {
-        let node = self.builder.node(node);
-        let below = node.inputs.first().map(|input| input.node);
-        match (&node.op, below) {
-            (Op::WindowAggregate { window, emit: Emit::OnClose, .. }, _) => {
-                let starts = window.is_tumbling() && column == WindowColumn::Start.index();
-                let ends = [WindowColumn::End, WindowColumn::Time].map(WindowColumn::index).contains(&column);
-                node.changelog == Changelog::AppendOnly && (starts || ends)
-            }
-            (Op::Filter { .. }, Some(below)) => self.comes_at_once(below, column),
-            (Op::Project { exprs }, Some(below)) => {
-                let name = exprs.get(column).and_then(|e| e.as_column());
-                let column = name.and_then(|name| self.builder.schema(below).index_of(name).ok());
-                column.is_some_and(|column| self.comes_at_once(below, column))
-            }
-            _ => false,
-        }
     }
 }
 

@@ -152,7 +152,9 @@ fn op_text(op: &Op) -> Result<String> {
         Op::EarlyFiring { every, time, keys } => {
             format!("early_firing every {every} {} keys {keys:?}", time_text(*time))
         }
-        Op::Aggregate { keys, aggregates } => format!("aggregate keys {keys:?} {}", calls_text(aggregates)),
+        Op::Aggregate { keys, aggregates, at_once } => {
+            format!("aggregate keys {keys:?} {}{}", calls_text(aggregates), at_once_text(*at_once))
+        }
         Op::WindowAggregate { window, time, keys, aggregates, emit, lateness, assigned } => format!(
             "window_aggregate {} {} keys {keys:?} {} {}{}",
             window_text(window),
@@ -172,12 +174,14 @@ fn op_text(op: &Op) -> Result<String> {
             latest.map(|column| format!(" latest {column}")).unwrap_or_default(),
             if *with_before { " with_before" } else { "" },
         ),
-        Op::Join { kind, on, condition } => join_text(*kind, on, condition.as_ref())?,
+        Op::Join { kind, on, condition, at_once } => {
+            format!("{}{}", join_text(*kind, on, condition.as_ref())?, at_once_text(*at_once))
+        }
         Op::Union => "union".into(),
         Op::ProcessingTime => "processing_time".into(),
         Op::TopN { partition, order, ranks, ranked, at_once } => {
             let ranking = ranking_text(*ranks, partition, order, *ranked);
-            format!("top_n {ranking}{}", if *at_once { " at_once" } else { "" })
+            format!("top_n {ranking}{}", at_once_text(*at_once))
         }
         Op::WindowTopN(top_n) => {
             let WindowTopN { window, time, assigned, partition, order, ranks, ranked, emit, lateness } = top_n;
@@ -192,6 +196,10 @@ fn op_text(op: &Op) -> Result<String> {
         }
         Op::IntervalJoin(join) => interval_join_text(join)?,
     })
+}
+
+fn at_once_text(at_once: bool) -> &'static str {
+    if at_once { " at_once" } else { "" }
 }
 
 fn join_text(kind: JoinKind, on: &[JoinKey], condition: Option<&Scalar>) -> Result<String> {

@@ -134,7 +134,7 @@ fn in_bounds(node: &Node, inputs: &[&SchemaRef]) -> bool {
         Op::EarlyFiring { every, time, keys } => {
             *every > 0 && within(keys) && output_width == width && is_time(input, time)
         }
-        Op::Aggregate { keys, aggregates } => {
+        Op::Aggregate { keys, aggregates, .. } => {
             within(keys) && calls(aggregates) && output_width == keys.len() + aggregates.len()
         }
         Op::WindowAggregate { time, keys, aggregates, assigned, .. } => {
@@ -396,7 +396,8 @@ impl Reader<'_> {
             return Ok(Op::EarlyFiring { every, time: self.time()?, keys: self.keys()? });
         }
         if lexer.word("aggregate") {
-            return Ok(Op::Aggregate { keys: self.keys()?, aggregates: self.calls()? });
+            let (keys, aggregates) = (self.keys()?, self.calls()?);
+            return Ok(Op::Aggregate { keys, aggregates, at_once: self.lexer.word("at_once") });
         }
         if lexer.word("join") {
             return self.join();
@@ -460,7 +461,7 @@ impl Reader<'_> {
         let (kind, on) = (self.join_kind()?, self.join_keys()?);
         let condition =
             if self.lexer.word("condition") { Some(Scalar::new(read_expr(&mut self.lexer)?)) } else { None };
-        Ok(Op::Join { kind, on, condition })
+        Ok(Op::Join { kind, on, condition, at_once: self.lexer.word("at_once") })
     }
 
     fn interval_join(&mut self) -> Result<IntervalJoin> {

@@ -1,6 +1,7 @@
 //! A range of a row group's rows, decoded: only the wanted columns are read and unpacked.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray};
@@ -131,7 +132,12 @@ impl Group {
     /// # Errors
     /// If the file is damaged or gone, or a value does not fit its column.
     pub fn decode(&self, wanted: &Wanted, from: usize, to: usize) -> Result<RecordBatch> {
-        self.decode_range(wanted, from, to).map_err(|e| e.context(format!("file \"{}\"", self.file)))
+        // The library asserts in places what a damaged file does not hold.
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_range(wanted, from, to)));
+        let decoded = decoded.unwrap_or_else(|_| {
+            Err(Error::new(SqlState::DataCorrupted, "not a readable Parquet file: its pages are damaged"))
+        });
+        decoded.map_err(|e| e.context(format!("file \"{}\"", self.file)))
     }
 
     /// The reader of those rows: it yields the wanted columns that are the file's, in the file's order.
