@@ -50,6 +50,8 @@ struct Request {
     scripts: bool,
     /// The scripts against an engine with faults.
     mutants: bool,
+    /// Nothing but mutated statements, for the process that started this one.
+    statements: bool,
     /// What the sample is drawn from.
     seed: u64,
 }
@@ -65,6 +67,7 @@ impl Request {
             all: flag("--all"),
             scripts: flag("--scripts"),
             mutants: flag("--mutants"),
+            statements: flag(generated::mutated::ARGUMENT),
             seed: seed.unwrap_or_else(variant::fresh_seed),
         }
     }
@@ -79,6 +82,9 @@ fn main() -> ExitCode {
     let request = Request::read();
     if request.mutants {
         return mutants::run(request.name.as_deref());
+    }
+    if request.statements {
+        return generated::mutated::in_this_process();
     }
     let mut tally = Tally::new(request.name.clone());
     if request.scripts {

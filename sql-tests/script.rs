@@ -25,11 +25,13 @@ pub fn folder() -> PathBuf {
 }
 
 impl Script {
-    /// All scripts, by name.
+    /// All scripts, by name; also those that generated statements have left.
     pub fn all() -> Result<Vec<Script>, String> {
         let mut scripts = Vec::new();
         let entries = std::fs::read_dir(folder()).map_err(|e| format!("sql-tests: {e}"))?;
-        for path in entries.filter_map(|e| e.ok().map(|e| e.path())) {
+        // There may be none.
+        let cases = std::fs::read_dir(folder().join("generated/cases")).into_iter().flatten();
+        for path in entries.chain(cases).filter_map(|e| e.ok().map(|e| e.path())) {
             if path.extension().is_some_and(|e| e == "slt") {
                 let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
                 let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

@@ -78,6 +78,9 @@ struct Families {
     outbox_bytes: Family<SinkLabels, Gauge>,
     statements: Family<StatementLabels, Counter>,
     sessions: Gauge,
+    subscriptions: Gauge,
+    subscription_rows: Counter,
+    subscription_waiting_bytes: Gauge,
     memory_used: Gauge,
 }
 
@@ -96,6 +99,9 @@ impl Families {
             outbox_bytes: Family::default(),
             statements: Family::default(),
             sessions: Gauge::default(),
+            subscriptions: Gauge::default(),
+            subscription_rows: Counter::default(),
+            subscription_waiting_bytes: Gauge::default(),
             memory_used: Gauge::default(),
         }
     }
@@ -114,6 +120,11 @@ impl Families {
         registry.register("outbox_bytes", "Bytes of results not yet delivered", self.outbox_bytes.clone());
         registry.register("statements", "Statements run, by kind and outcome", self.statements.clone());
         registry.register("sessions", "Sessions connected", self.sessions.clone());
+        registry.register("subscriptions", "Subscriptions open", self.subscriptions.clone());
+        let rows = "Rows and changes of rows that subscriptions have taken";
+        registry.register("subscription_rows", rows, self.subscription_rows.clone());
+        let waiting = "Bytes of changes that wait for the readers of subscriptions";
+        registry.register("subscription_waiting_bytes", waiting, self.subscription_waiting_bytes.clone());
         registry.register("memory_used_bytes", "Bytes taken from the memory budget", self.memory_used.clone());
     }
 }
@@ -196,6 +207,18 @@ impl Metrics {
         SessionCount(self.families.sessions.clone())
     }
 
+    /// Counts a subscription until the answer is dropped.
+    pub fn subscription(&self) -> SubscriptionMetrics {
+        let families = &self.families;
+        families.subscriptions.inc();
+        SubscriptionMetrics {
+            open: families.subscriptions.clone(),
+            rows: families.subscription_rows.clone(),
+            waiting: families.subscription_waiting_bytes.clone(),
+            own_waiting: 0,
+        }
+    }
+
     /// Counts a statement; `outcome` is "ok" or the error's SQLSTATE. `kind` is the statement's command ("SELECT", "CREATE
     /// SOURCE"): a small set, never text that a user chose.
     pub fn statement(&self, kind: &str, outcome: &str) {
@@ -222,6 +245,31 @@ pub struct SessionCount(Gauge);
 impl Drop for SessionCount {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Counters of one subscription. All of them share their series, since a subscription has no name.
+pub struct SubscriptionMetrics {
+    open: Gauge,
+    pub rows: Counter,
+    waiting: Gauge,
+    /// This one's part of `waiting`.
+    own_waiting: i64,
+}
+
+impl SubscriptionMetrics {
+    /// States how many bytes of changes wait for its reader.
+    pub fn set_waiting_bytes(&mut self, bytes: usize) {
+        let bytes = gauge_value(bytes);
+        self.waiting.inc_by(bytes - self.own_waiting);
+        self.own_waiting = bytes;
+    }
+}
+
+impl Drop for SubscriptionMetrics {
+    fn drop(&mut self) {
+        self.set_waiting_bytes(0);
+        self.open.dec();
     }
 }
 
@@ -412,5 +460,23 @@ mod tests {
         assert!(metrics.encode().unwrap().contains("tidemill_sessions 1\n"));
         drop(two);
         assert!(metrics.encode().unwrap().contains("tidemill_sessions 0\n"));
+    }
+
+    #[test]
+    fn subscriptions_add_up_what_waits() {
+        let metrics = Metrics::new();
+        let shown = || {
+            let text = metrics.encode().unwrap();
+            let lines = text.lines().filter(|line| line.starts_with("tidemill_subscription"));
+            lines.map(|line| line.trim_start_matches("tidemill_").to_string()).collect::<Vec<_>>()
+        };
+        let (mut one, mut two) = (metrics.subscription(), metrics.subscription());
+        one.set_waiting_bytes(100);
+        two.set_waiting_bytes(7);
+        one.set_waiting_bytes(40);
+        one.rows.inc_by(3);
+        assert_eq!(shown(), ["subscriptions 2", "subscription_rows_total 3", "subscription_waiting_bytes 47"]);
+        drop(one);
+        assert_eq!(shown(), ["subscriptions 1", "subscription_rows_total 3", "subscription_waiting_bytes 7"]);
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::variant::Rng;
+use super::choices::Choices;
 
 /// The sources over the files.
 pub const SOURCES: [&str; 3] = [
@@ -35,7 +35,7 @@ pub struct Values {
 }
 
 impl Values {
-    pub fn draw(rng: &mut Rng) -> Values {
+    pub fn draw(rng: &mut Choices) -> Values {
         Values {
             keys: [2, 5, 30][rng.below(3)],
             range: [3, 100, 1_000_000][rng.below(3)],
@@ -43,20 +43,20 @@ impl Values {
         }
     }
 
-    fn or_null(&self, rng: &mut Rng, value: String) -> String {
+    fn or_null(&self, rng: &mut Choices, value: String) -> String {
         if rng.below(100) < self.nulls { "null".into() } else { value }
     }
 
-    pub fn integer(&self, rng: &mut Rng) -> i64 {
+    pub fn integer(&self, rng: &mut Choices) -> i64 {
         rng.below(2 * self.range + 1) as i64 - self.range as i64
     }
 
-    pub fn text(rng: &mut Rng) -> &'static str {
+    pub fn text(rng: &mut Choices) -> &'static str {
         ["x", "y", "zz", "X", "", "x%"][rng.below(6)]
     }
 
     /// The members of a row's JSON behind `id`, without a time.
-    fn members(&self, rng: &mut Rng, numeric: bool) -> String {
+    fn members(&self, rng: &mut Choices, numeric: bool) -> String {
         let key = rng.below(self.keys).to_string();
         let key = self.or_null(rng, key);
         let text = format!("\"{}\"", Self::text(rng));
@@ -74,33 +74,47 @@ impl Values {
     }
 }
 
-/// The inputs of one query.
+/// The inputs of one query: lines of their files.
+#[derive(Debug, Clone)]
 pub struct Data {
-    a: String,
-    b: String,
-    c: String,
-    /// How many rows `a`, `b` and `c` have in the end.
-    pub rows: [usize; 3],
+    pub a: Vec<String>,
+    pub b: Vec<String>,
+    /// What happens to each row of `c`, by its id.
+    pub c: Vec<(usize, String)>,
 }
 
 impl Data {
-    pub fn draw(rng: &mut Rng, values: &Values) -> Data {
+    pub fn draw(rng: &mut Choices, values: &Values) -> Data {
         let counts: [usize; 3] =
-            std::array::from_fn(|_| if rng.below(40) == 0 { 0 } else { 5 + rng.below(MAX_ROWS - 4) });
+            std::array::from_fn(|_| if rng.below(40) == 1 { 0 } else { 5 + rng.below(MAX_ROWS - 4) });
         let (a, b) = (stream(rng, values, counts[0], true), stream(rng, values, counts[1], false));
-        let (c, live) = changes(rng, values, counts[2]);
-        Data { a, b, c, rows: [counts[0], counts[1], live] }
+        Data { a, b, c: changes(rng, values, counts[2]) }
+    }
+
+    /// Name and content of each file.
+    pub fn files(&self) -> [(&'static str, String); 3] {
+        let c = self.c.iter().map(|(_, line)| line.as_str()).collect();
+        [("a.jsonl", self.a.concat()), ("b.jsonl", self.b.concat()), ("c.jsonl", c)]
     }
 
     pub fn write(&self, dir: &Path) -> std::io::Result<()> {
-        [("a.jsonl", &self.a), ("b.jsonl", &self.b), ("c.jsonl", &self.c)]
-            .into_iter()
-            .try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+        self.files().into_iter().try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+    }
+
+    /// How many rows `a`, `b` and `c` have in the end.
+    pub fn rows(&self) -> [usize; 3] {
+        let (came, went): (Vec<&str>, Vec<&str>) = self
+            .c
+            .iter()
+            .map(|(_, line)| line.as_str())
+            .filter(|line| !line.contains("\"op\":\"u\""))
+            .partition(|line| line.contains("\"op\":\"c\""));
+        [self.a.len(), self.b.len(), came.len() - went.len()]
     }
 }
 
-fn stream(rng: &mut Rng, values: &Values, rows: usize, wide: bool) -> String {
-    let mut text = String::new();
+fn stream(rng: &mut Choices, values: &Values, rows: usize, wide: bool) -> Vec<String> {
+    let mut lines = Vec::with_capacity(rows);
     let (step_ms, grain_ms) = ([0, 300, 3_000][rng.below(3)], [1, 500, 5_000][rng.below(3)]);
     let mut now_ms = rng.below(20_000);
     for id in 0..rows {
@@ -108,7 +122,7 @@ fn stream(rng: &mut Rng, values: &Values, rows: usize, wide: bool) -> String {
         // Later than the latest allowed, a time would make others late.
         let ts_ms = (now_ms + rng.below(OUT_OF_ORDER_MS + 1)).next_multiple_of(grain_ms).min(now_ms + OUT_OF_ORDER_MS);
         let members = values.members(rng, wide);
-        let _ = write!(text, "{{\"id\":{id},{members}");
+        let mut text = format!("{{\"id\":{id},{members}");
         if wide {
             let quarters = values.integer(rng) as f64 / 4.0;
             let quarters = values.or_null(rng, format!("{quarters:?}"));
@@ -116,36 +130,37 @@ fn stream(rng: &mut Rng, values: &Values, rows: usize, wide: bool) -> String {
         }
         let (minutes, seconds, ms) = (ts_ms / 60_000, ts_ms / 1_000 % 60, ts_ms % 1_000);
         let _ = writeln!(text, ",\"ts\":\"2020-01-01 00:{minutes:02}:{seconds:02}.{ms:03}\"}}");
+        lines.push(text);
     }
-    text
+    lines
 }
 
-/// Change events, and how many rows are left of them.
-fn changes(rng: &mut Rng, values: &Values, events: usize) -> (String, usize) {
-    let mut text = String::new();
+/// Change events, each with the id of its row.
+fn changes(rng: &mut Choices, values: &Values, events: usize) -> Vec<(usize, String)> {
+    let mut lines = Vec::with_capacity(events);
     let mut live: Vec<(usize, String)> = Vec::new();
     for id in 0..events {
         let chance = if live.is_empty() { 0 } else { rng.below(10) };
         let row = format!("{{\"id\":{id},{}}}", values.members(rng, true));
-        let event = match chance {
+        let (id, event) = match chance {
             0..6 => {
                 live.push((id, row.clone()));
-                format!("{{\"before\":null,\"after\":{row},\"op\":\"c\"}}")
+                (id, format!("{{\"before\":null,\"after\":{row},\"op\":\"c\"}}"))
             }
             6..8 => {
                 let index = rng.below(live.len());
                 let (id, old) = &mut live[index];
                 let new = format!("{{\"id\":{id},{}}}", values.members(rng, true));
                 let old = std::mem::replace(old, new.clone());
-                format!("{{\"before\":{old},\"after\":{new},\"op\":\"u\"}}")
+                (*id, format!("{{\"before\":{old},\"after\":{new},\"op\":\"u\"}}"))
             }
             _ => {
                 let index = rng.below(live.len());
-                let (_, old) = live.swap_remove(index);
-                format!("{{\"before\":{old},\"after\":null,\"op\":\"d\"}}")
+                let (id, old) = live.swap_remove(index);
+                (id, format!("{{\"before\":{old},\"after\":null,\"op\":\"d\"}}"))
             }
         };
-        let _ = writeln!(text, "{event}");
+        lines.push((id, format!("{event}\n")));
     }
-    (text, live.len())
+    lines
 }

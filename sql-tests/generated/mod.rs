@@ -2,16 +2,19 @@
 //!
 //! 1. [`streaming`]: a random query over random inputs ([`data`], [`query`]) is kept as a materialized view; what the view
 //!    holds in the end must be what the same query gives over the final tables, computed at once by DataFusion's executor.
+//!    What fails is made small and kept ([`shrink`]).
 //! 2. [`consistency`]: views of one source, read again and again while it is being read, always tell of one prefix of it.
 //! 3. [`mutated`]: statements of the scripts with words exchanged, lost and repeated are answered or refused, never with a
 //!    panic.
 //!
 //! `TIDEMILL_SEEDS` says how many queries are tried, `TIDEMILL_SEED` where their seeds begin. A failure names its seed.
 
+mod choices;
 mod consistency;
 mod data;
-mod mutated;
+pub mod mutated;
 mod query;
+mod shrink;
 mod streaming;
 
 use std::future::Future;

@@ -1,11 +1,11 @@
 //! Random queries, as text: relations over relations, each of one of the shapes that streaming queries have.
 //!
-//! What the streaming form and the batch form write differently stands in braces: `{a}` is a table, `{tumble a 10}` and
-//! `{hop a 5 10}` its windows (slide and size in seconds). Whatever the shape, the rows of an answer follow from the rows
-//! of the tables: numbering and limits order by a unique key last.
+//! What the streaming form and the batch form write differently stands in braces: `{a}` is a table, `{tumble a 10}` are
+//! windows of it ([`windows`]). Whatever the shape, the rows of an answer follow from the rows of the tables: numbering and
+//! limits order by a unique key last.
 
+use super::choices::Choices;
 use super::data::Values;
-use crate::variant::Rng;
 
 /// Joins a query may have: each multiplies rows.
 const MAX_JOINS: usize = 2;
@@ -52,8 +52,8 @@ pub struct Query {
 }
 
 impl Query {
-    pub fn draw(rng: &mut Rng, values: Values) -> Query {
-        let mut writer = Writer { rng: Rng(rng.draw()), values, names: 0, joins: 0 };
+    pub fn draw(rng: &mut Choices, values: Values) -> Query {
+        let mut writer = Writer { rng, values, names: 0, joins: 0 };
         let depth = 1 + writer.rng.below(3);
         let relation = writer.relation(depth);
         let emits: &[&str] = match relation.windowed {
@@ -69,7 +69,7 @@ impl Query {
         while let Some(plain) = parts.next() {
             text.push_str(plain);
             if let Some(table) = parts.next() {
-                text.push_str(&written(table, side));
+                text.push_str(&windows::written(table, side));
             }
         }
         match side {
@@ -79,46 +79,14 @@ impl Query {
     }
 }
 
-/// A table or its windows.
-fn written(table: &str, side: Side) -> String {
-    let words: Vec<&str> = table.split(' ').collect();
-    match (side, words.as_slice()) {
-        (Side::Stream, ["tumble", table, size]) => format!("tumble({table}, ts, INTERVAL '{size} seconds')"),
-        (Side::Stream, ["hop", table, slide, size]) => {
-            format!("hop({table}, ts, INTERVAL '{slide} seconds', INTERVAL '{size} seconds')")
-        }
-        (Side::Stream, _) => table.to_string(),
-        (Side::Batch, ["tumble", table, size]) => hops(table, size, size),
-        (Side::Batch, ["hop", table, slide, size]) => hops(table, slide, size),
-        (Side::Batch, _) => format!("all_{table}"),
-    }
-}
-
-/// The windows as arithmetic: a row is in the window that began last, and in those before it that have not ended.
-fn hops(table: &str, slide: &str, size: &str) -> String {
-    let number = |text: &str| text.parse().unwrap_or(1);
-    let (slide, size): (usize, usize) = (number(slide), number(size));
-    let back = |i: usize| {
-        let before = i * slide;
-        let start = format!(
-            "date_bin(INTERVAL '{slide} seconds', ts, TIMESTAMP '1970-01-01 00:00:00') - INTERVAL '{before} seconds'"
-        );
-        format!(
-            "SELECT *, {start} AS window_start, {start} + INTERVAL '{size} seconds' AS window_end FROM all_{table} \
-             WHERE ts < {start} + INTERVAL '{size} seconds'"
-        )
-    };
-    format!("({})", (0..size.div_ceil(slide)).map(back).collect::<Vec<_>>().join(" UNION ALL "))
-}
-
-struct Writer {
-    rng: Rng,
+struct Writer<'a> {
+    rng: &'a mut Choices,
     values: Values,
     names: usize,
     joins: usize,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn chance(&mut self, percent: usize) -> bool {
         self.rng.below(100) < percent
     }
@@ -136,16 +104,18 @@ impl Writer {
         if depth == 0 {
             return self.base();
         }
-        match self.rng.below(20) {
+        match self.rng.below(22) {
             0..3 => self.projection(depth),
             3..7 => self.group(depth),
             7..10 => self.window(),
-            10..14 if self.joins < MAX_JOINS => self.join(depth),
-            14..15 if self.joins < MAX_JOINS => self.interval_join(),
-            15..16 if self.joins < MAX_JOINS => self.existence(depth),
-            16..17 => self.set_operation(depth),
-            17..18 => self.distinct(depth),
-            18..20 => self.top_n(depth),
+            10..11 => self.session(),
+            11..15 if self.joins < MAX_JOINS => self.join(depth),
+            15..16 if self.joins < MAX_JOINS => self.interval_join(),
+            16..17 if self.joins < MAX_JOINS => self.existence(depth),
+            17..18 if self.joins < MAX_JOINS => self.comparison(depth),
+            18..19 => self.set_operation(depth),
+            19..20 => self.distinct(depth),
+            20..22 => self.top_n(depth),
             _ => self.group(depth),
         }
     }
@@ -263,44 +233,22 @@ impl Writer {
             false => String::new(),
         };
         let (reference, kind) = seen[self.rng.below(seen.len())].clone();
+        let distinct = if self.chance(20) { "DISTINCT " } else { "" };
         let (text, kind) = match self.rng.below(6) {
             0 => ("count(*)".into(), Kind::Big),
-            1 => (format!("count({reference})"), Kind::Big),
+            1 => (format!("count({distinct}{reference})"), Kind::Big),
             2 => (format!("min({reference})"), kind),
             3 => (format!("max({reference})"), kind),
             4 if kind.is_number() => {
                 let sum = if kind == Kind::Integer { Kind::Big } else { kind };
-                (format!("sum({reference})"), if kind == Kind::Big { Kind::Numeric } else { sum })
+                (format!("sum({distinct}{reference})"), if kind == Kind::Big { Kind::Numeric } else { sum })
             }
             5 if kind.is_number() => {
-                (format!("avg({reference})"), if kind == Kind::Double { kind } else { Kind::Numeric })
+                (format!("avg({distinct}{reference})"), if kind == Kind::Double { kind } else { Kind::Numeric })
             }
             _ => ("count(*)".into(), Kind::Big),
         };
         (format!("{text}{filter}"), kind)
-    }
-
-    fn window(&mut self) -> Relation {
-        let table = self.one_of(&["a", "b"]);
-        let size = self.one_of(&[1, 5, 10, 60]);
-        let function = match self.rng.below(3) {
-            0 => format!("{{tumble {table} {size}}}"),
-            1 => format!("{{hop {table} {} {size}}}", self.one_of(&[3, 5])),
-            _ => format!("{{hop {table} {} {}}}", size, size * self.one_of(&[2, 3])),
-        };
-        let alias = self.name("q");
-        let seen: Vec<Column> = columns_of(table).into_iter().map(|(n, kind)| (format!("{alias}.{n}"), kind)).collect();
-        let condition = self.condition(&seen, 20);
-        let (start, end) = (self.name("c"), self.name("c"));
-        let (borders, names) = ([format!("{alias}.window_start"), format!("{alias}.window_end")], [start, end]);
-        let (more_keys, more_list, more_columns) = self.grouping(&seen);
-        let mut list: Vec<String> = borders.iter().zip(&names).map(|(b, n)| format!("{b} AS {n}")).collect();
-        list.extend(more_list);
-        let mut columns: Vec<Column> = names.into_iter().map(|name| (name, Kind::Time)).collect();
-        columns.extend(more_columns);
-        let keys = borders.into_iter().chain(more_keys).collect();
-        let from = format!("{function} AS {alias}{condition}");
-        Relation { windowed: true, ..self.grouped(&from, &seen, keys, list, columns) }
     }
 
     /// Equalities of columns of the same kind, and sometimes more.
@@ -384,6 +332,37 @@ impl Writer {
         let list: Vec<String> = seen.iter().zip(&input.columns).map(|((r, _), (n, _))| format!("{r} AS {n}")).collect();
         let text = format!("SELECT {} FROM {item} WHERE {test}", list.join(", "));
         Relation { text, columns: input.columns, key: input.key, windowed: false }
+    }
+
+    /// A comparison with a sub-query that gives one value, in WHERE or as a column.
+    fn comparison(&mut self, depth: usize) -> Relation {
+        self.joins += 1;
+        let (input, other) = (self.relation(depth - 1), self.second(depth));
+        let ((item, seen), (other_item, others)) = (self.item(&input), self.item(&other));
+        let (value, kind) = self.aggregate(&others);
+        let tie = match self.chance(60) {
+            true => format!(" WHERE {}", self.on(&seen, &others)),
+            false => self.condition(&others, 30),
+        };
+        let query = format!("(SELECT {value} FROM {other_item}{tie})");
+        let mut columns = input.columns;
+        let mut list: Vec<String> = seen.iter().zip(&columns).map(|((r, _), (n, _))| format!("{r} AS {n}")).collect();
+        let like: Vec<&Column> =
+            seen.iter().filter(|(_, k)| *k == kind || (k.is_number() && kind.is_number())).collect();
+        let condition = match like.is_empty() || self.chance(40) {
+            true => {
+                let name = self.name("c");
+                list.push(format!("{query} AS {name}"));
+                columns.push((name, kind));
+                String::new()
+            }
+            false => {
+                let comparison = self.one_of(&["=", "<", "<=", ">", ">="]);
+                format!(" WHERE {} {comparison} {query}", like[self.rng.below(like.len())].0)
+            }
+        };
+        let text = format!("SELECT {} FROM {item}{condition}", list.join(", "));
+        Relation { text, columns, key: input.key, windowed: false }
     }
 
     fn set_operation(&mut self, depth: usize) -> Relation {
@@ -471,6 +450,7 @@ impl Writer {
 }
 
 mod scalar;
+mod windows;
 
 fn columns_of(table: &str) -> Vec<Column> {
     let columns: &[(&str, Kind)] = match table {

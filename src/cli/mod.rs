@@ -105,4 +105,4 @@ fn run(command: Command) -> Exit {
 /// Stack of a thread that runs statements: syntax trees are copied and dropped there, as deep as the longest chain of
 /// operators ([`crate::sql::parse::MAX_TOKENS`] has two for each level), at up to 5 KB a level. Only what is used is ever
 /// backed by memory.
-const STACK_BYTES: usize = 64 << 20;
+pub const STACK_BYTES: usize = 64 << 20;

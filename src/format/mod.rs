@@ -17,6 +17,8 @@ pub mod kind;
 pub mod message;
 pub mod outward;
 pub mod raw;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use crate::connector::Waker;
 use crate::dataflow::Fragment;
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Account;
+use crate::metrics::SubscriptionMetrics;
 use crate::plan::StreamPlan;
 use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState, view_failed};
 
@@ -123,8 +124,13 @@ impl DatabasePipeline {
     }
 
     /// Runs a query over views for as long as what it gives is read. `account` holds what waits to be read.
-    pub async fn subscribe(&self, fragment: Fragment, account: Account) -> Result<Subscription> {
-        let (publisher, subscription) = Subscription::new(account, Arc::clone(&self.wake));
+    pub async fn subscribe(
+        &self,
+        fragment: Fragment,
+        account: Account,
+        metrics: SubscriptionMetrics,
+    ) -> Result<Subscription> {
+        let (publisher, subscription) = Subscription::new(account, metrics, Arc::clone(&self.wake));
         let id = subscription_id(self.subscriptions.fetch_add(1, Ordering::Relaxed));
         let open: OpenReading = Box::new(|_, _| Err(Error::internal("a subscription reads a source")));
         let kind = NewKind::Subscription(publisher);

@@ -289,7 +289,7 @@ impl Engine {
     pub async fn subscribe(&self, plan: StreamPlan) -> Result<Subscription> {
         self.check_running()?;
         let fragment = Fragment::new(Arc::new(plan), self.config.parallelism.get(), &self.state())?;
-        self.database.subscribe(fragment, self.budget.account()).await
+        self.database.subscribe(fragment, self.budget.account(), self.metrics.subscription()).await
     }
 
     /// Waits until a new view is filled (or failed).

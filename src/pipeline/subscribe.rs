@@ -15,6 +15,7 @@ use crate::catalog::ObjectId;
 use crate::change::ChangeBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Account;
+use crate::metrics::SubscriptionMetrics;
 
 /// Changes that may wait for their reader: a minute of a view that changes by a megabyte each second. Together with
 /// [`MAX_SUBSCRIPTIONS`] it bounds what slow readers can cost.
@@ -49,6 +50,17 @@ pub enum News {
     Progress { tick: u64 },
 }
 
+impl News {
+    fn rows(&self) -> usize {
+        match self {
+            News::Snapshot { rows, .. } | News::Changes { changes: rows, .. } => {
+                rows.iter().map(ChangeBatch::num_rows).sum()
+            }
+            News::Progress { .. } => 0,
+        }
+    }
+}
+
 /// The reader's end. Dropping it ends the subscription.
 pub struct Subscription {
     shared: Arc<Shared>,
@@ -73,6 +85,7 @@ struct Queue {
     waiting: VecDeque<(News, usize)>,
     /// Bytes of the changes that wait, without the first rows.
     account: Account,
+    metrics: SubscriptionMetrics,
     /// The last tick that has gone through.
     tick: u64,
     /// Nothing comes any more, for this reason.
@@ -82,8 +95,8 @@ struct Queue {
 }
 
 impl Subscription {
-    pub fn new(account: Account, wake: Arc<Notify>) -> (Publisher, Subscription) {
-        let queue = Queue { waiting: VecDeque::new(), account, tick: 0, ended: None, closed: false };
+    pub fn new(account: Account, metrics: SubscriptionMetrics, wake: Arc<Notify>) -> (Publisher, Subscription) {
+        let queue = Queue { waiting: VecDeque::new(), account, metrics, tick: 0, ended: None, closed: false };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), news: Notify::new() });
         let publisher = Publisher { shared: Arc::clone(&shared), begun: false };
         (publisher, Subscription { shared, wake, told: 0 })
@@ -107,7 +120,8 @@ impl Subscription {
         let mut queue = self.shared.queue.lock();
         if let Some((news, bytes)) = queue.waiting.pop_front() {
             let left = queue.account.bytes().saturating_sub(bytes);
-            queue.account.set(left);
+            queue.set_waiting_bytes(left);
+            queue.metrics.rows.inc_by(news.rows() as u64);
             return Ok(Some(news));
         }
         if queue.tick > self.told {
@@ -122,8 +136,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut queue = self.shared.queue.lock();
         queue.closed = true;
-        queue.waiting.clear();
-        queue.account.set(0);
+        queue.clear();
         drop(queue);
         self.wake.notify_one();
     }
@@ -156,7 +169,7 @@ impl Publisher {
             if total > WAITING_BYTES {
                 queue.give_up(too_slow());
             } else {
-                queue.account.set(total);
+                queue.set_waiting_bytes(total);
                 queue.waiting.push_back((News::Changes { tick, changes }, bytes));
             }
         }
@@ -179,9 +192,18 @@ impl Queue {
     /// Ends with what waits left untold.
     fn give_up(&mut self, reason: Error) {
         self.end(reason);
-        self.waiting.clear();
-        self.account.set(0);
+        self.clear();
         self.tick = 0;
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.set_waiting_bytes(0);
+    }
+
+    fn set_waiting_bytes(&mut self, bytes: usize) {
+        self.account.set(bytes);
+        self.metrics.set_waiting_bytes(bytes);
     }
 }
 
@@ -214,10 +236,15 @@ mod tests {
 
     use super::*;
     use crate::memory::Budget;
+    use crate::metrics::Metrics;
 
     fn numbers(range: std::ops::Range<i64>) -> ChangeBatch {
         let column: arrow::array::ArrayRef = Arc::new(Int64Array::from_iter_values(range));
         ChangeBatch::append_only(RecordBatch::try_from_iter([("n", column)]).unwrap())
+    }
+
+    fn opened(budget: &Arc<Budget>, wake: Arc<Notify>) -> (Publisher, Subscription) {
+        Subscription::new(budget.account(), Metrics::new().subscription(), wake)
     }
 
     /// What is ready now, as words.
@@ -237,7 +264,7 @@ mod tests {
 
     #[test]
     fn first_the_rows_then_whole_ticks() {
-        let (mut publisher, mut subscription) = Subscription::new(Budget::new().account(), Arc::default());
+        let (mut publisher, mut subscription) = opened(&Budget::new(), Arc::default());
         publisher.publish(1, Vec::new(), true);
         assert_eq!(ready(&mut subscription), "nothing");
         publisher.publish(2, vec![numbers(0..3)], false);
@@ -257,7 +284,7 @@ mod tests {
     #[test]
     fn a_slow_reader_loses_its_subscription_and_nothing_is_kept_for_it() {
         let budget = Budget::new();
-        let (mut publisher, mut subscription) = Subscription::new(budget.account(), Arc::default());
+        let (mut publisher, mut subscription) = opened(&budget, Arc::default());
         let megabyte = || vec![numbers(0..131_072)];
         let limit = WAITING_BYTES >> 20;
         // The first rows may be as many as they are.
@@ -276,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_woken_and_who_goes_is_noticed() {
         let wake = Arc::new(Notify::new());
-        let (mut publisher, mut subscription) = Subscription::new(Budget::new().account(), Arc::clone(&wake));
+        let (mut publisher, mut subscription) = opened(&Budget::new(), Arc::clone(&wake));
         let reader = tokio::spawn(async move {
             let news = subscription.next().await;
             (subscription, news.is_ok())

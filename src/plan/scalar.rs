@@ -89,8 +89,8 @@ fn exact_interval(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         return Transformed::no(expr);
     };
     let whole = interval.months == 0 && interval.nanoseconds % 1000 == 0 && (interval.days == 0 || zone.is_none());
-    let days = i64::from(interval.days) * MICROS_PER_DAY;
-    match (interval.nanoseconds / 1000).checked_add(days).filter(|_| whole) {
+    let days = i64::from(interval.days).checked_mul(MICROS_PER_DAY);
+    match days.and_then(|days| days.checked_add(interval.nanoseconds / 1000)).filter(|_| whole) {
         Some(micros) => {
             let duration = Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), metadata.clone());
             let sum = logical_expr::BinaryExpr::new(left.clone(), *op, Box::new(duration));

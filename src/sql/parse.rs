@@ -95,7 +95,7 @@ pub const MAX_TOKENS: usize = 10_000;
 
 /// Arithmetic signs in a statement: types are worked out anew at every level of a chain, so the time goes with the square
 /// of its length.
-const MAX_SIGNS: usize = 1_000;
+const MAX_SIGNS: usize = 600;
 
 /// What was read of a statement.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use super::super::data::Values;
 use super::{Column, Kind, Writer};
 
-impl Writer {
+impl Writer<'_> {
     pub(super) fn predicate(&mut self, columns: &[Column], depth: usize) -> String {
         if depth > 0 && self.chance(40) {
             let (left, right) = (self.predicate(columns, depth - 1), self.predicate(columns, depth - 1));
@@ -35,13 +35,13 @@ impl Writer {
 
     fn constant(&mut self, kind: Kind) -> String {
         let values = self.values;
-        let number = values.integer(&mut self.rng);
+        let number = values.integer(self.rng);
         match kind {
             Kind::Integer | Kind::Big if self.chance(50) => self.rng.below(values.keys).to_string(),
             Kind::Integer | Kind::Big => number.to_string(),
             Kind::Numeric => format!("{number}.5"),
             Kind::Double => format!("CAST({number}.25 AS DOUBLE PRECISION)"),
-            Kind::Text => format!("'{}'", Values::text(&mut self.rng)),
+            Kind::Text => format!("'{}'", Values::text(self.rng)),
             Kind::Time => format!("TIMESTAMP '2020-01-01 00:00:{:02}'", self.rng.below(60)),
         }
     }

@@ -2,6 +2,7 @@
 //! infinite, and `||` that fails on what is too long. Plans hold the operators; [`checked`] replaces them when a streaming expression is compiled,
 //! [`check_overflow`] in the plan of a SELECT, which DataFusion compiles.
 
+use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, Datum};
@@ -12,6 +13,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -19,6 +21,7 @@ use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::datum::apply;
 
+use super::define::Defined;
 use super::functions;
 use super::scalar::{overflow, underflow};
 use super::text;
@@ -56,13 +59,59 @@ pub fn check_overflow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
 fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(binary) = &expr else { return Ok(Transformed::no(expr)) };
     let Some(function) = function_of(binary.op) else { return Ok(Transformed::no(expr)) };
-    match (binary.left.get_type(schema), binary.right.get_type(schema)) {
+    match (type_of(&binary.left, schema), type_of(&binary.right, schema)) {
         (Ok(left), Ok(right)) if left == right && is_checked_here(binary.op, &left) => {
             let Expr::BinaryExpr(binary) = expr else { return Ok(Transformed::no(expr)) };
             Ok(Transformed::yes(function.call(vec![*binary.left, *binary.right])))
         }
         _ => Ok(Transformed::no(expr)),
     }
+}
+
+/// That of a chain of calls is that of its last operand: asking all of them at each level takes long.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Result<DataType> {
+    match as_checked(expr) {
+        Some((_, [_, right])) => type_of(right, schema),
+        _ => expr.get_type(schema),
+    }
+}
+
+/// The name of a call as DataFusion gives it, `f(a,b)`. It asks for that of every level of a chain, so it must not take the
+/// time of all levels below to make one.
+pub(super) fn chain_name(function: &str, args: &[Expr]) -> String {
+    let (mut function, mut args) = (function, args);
+    let (mut name, mut behind) = (String::new(), Vec::new());
+    loop {
+        let _ = write!(name, "{function}(");
+        let [left, right] = args else {
+            let shown = args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>();
+            let _ = write!(name, "{})", shown.join(","));
+            break;
+        };
+        behind.push(right.schema_name().to_string());
+        match left {
+            Expr::ScalarFunction(call) if names_chains(call) => (function, args) = (call.name(), &call.args),
+            first => {
+                let _ = write!(name, "{}", first.schema_name());
+                break;
+            }
+        }
+    }
+    for right in behind.into_iter().rev() {
+        let _ = write!(name, ",{right})");
+    }
+    name
+}
+
+/// Whether [`chain_name`] makes the name of a call.
+fn names_chains(call: &ScalarFunction) -> bool {
+    let function = call.func.inner();
+    function.downcast_ref::<Checked>().is_some() || function.downcast_ref::<Defined>().is_some()
+}
+
+fn as_checked(expr: &Expr) -> Option<(&Checked, &[Expr])> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    Some((call.func.inner().downcast_ref::<Checked>()?, &call.args))
 }
 
 /// The compiled expression, if it is arithmetic or `||`, so that it fails on overflow.
@@ -103,6 +152,10 @@ impl ScalarUDFImpl for Checked {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(chain_name(self.name, args))
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
+use super::arithmetic::chain_name;
 use super::bounded;
 pub use super::call::{Call, at, other_arguments};
 use super::results::list_of;
@@ -262,6 +263,10 @@ fn level(form: &Form, mut arguments: Vec<Expr>, schema: &DFSchema) -> DfResult<V
 impl ScalarUDFImpl for Defined {
     fn name(&self) -> &str {
         self.definition.name
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(chain_name(self.name(), args))
     }
 
     fn signature(&self) -> &Signature {

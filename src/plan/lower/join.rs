@@ -8,7 +8,7 @@ use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator, lit};
 
 use super::build::{Facts, condition_over};
 use super::relational::push_once;
@@ -16,8 +16,7 @@ use super::{Lowering, Rows, Slot};
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
 use crate::plan::errors::through;
-use crate::plan::query::settle::wider;
-use crate::plan::query::typing::{binary, cast};
+use crate::plan::query::typing::binary;
 use crate::plan::stream::{Changelog, Distribution, JoinKey, JoinKind, Node, NodeIndex, Op, pair_schema};
 
 /// One side as the operator reads it.
@@ -44,10 +43,7 @@ impl Lowering<'_> {
         }
         let (kind, swapped) = kind_of(join)?;
         let (left, right) = if swapped { (&join.right, &join.left) } else { (&join.left, &join.right) };
-        let mut demands = demands(join, left.schema(), right.schema(), swapped)?;
-        for (l, r, _) in &mut demands.equal {
-            level(l, left.schema(), r, right.schema())?;
-        }
+        let demands = demands(join, left.schema(), right.schema(), swapped)?;
         let (equal_left, equal_right): (Vec<&Expr>, Vec<&Expr>) = demands.equal.iter().map(|(l, r, _)| (l, r)).unzip();
         let left_input = self.join_input(left, &equal_left)?;
         let right_input = self.join_input(right, &equal_right)?;
@@ -198,21 +194,6 @@ fn demands(join: &Join, left: &DFSchema, right: &DFSchema, swapped: bool) -> Res
         return Err(Error::internal("a NOT IN lost its comparison"));
     }
     Ok(demands)
-}
-
-/// Brings the sides of an equality to one type. A sub-query knows its outer columns as they were before literals beside
-/// them were settled: `EXISTS (... WHERE coalesce(outer.k, 0) = k)` compares bigint, though both are integer by now.
-fn level(left: &mut Expr, left_schema: &DFSchema, right: &mut Expr, right_schema: &DFSchema) -> Result<()> {
-    let (l, r) = (left.get_type(left_schema)?, right.get_type(right_schema)?);
-    if l != r && l.is_numeric() && r.is_numeric() {
-        let common = wider(l.clone(), r.clone());
-        for (side, ty) in [(left, l), (right, r)] {
-            if ty != common {
-                *side = cast(std::mem::take(side), common.clone());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The sides of `l = r` or `l IS NOT DISTINCT FROM r`, if each is over one input.

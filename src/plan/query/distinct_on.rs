@@ -1,7 +1,7 @@
 //! SELECT DISTINCT ON as PostgreSQL defines it: of the rows with equal values the first in the order of ORDER BY, which is
 //! the row whose number is 1. Told before anything is optimised: DataFusion pushes conditions below a DISTINCT ON.
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
@@ -13,9 +13,9 @@ use crate::plan::errors::through;
 use crate::plan::functions::functions;
 use crate::plan::stream::RankFunction;
 
-/// Replaces every DISTINCT ON of a plan.
+/// Replaces every DISTINCT ON of a plan, in sub-queries too.
 pub fn number_distinct(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let replaced = plan.transform_up(|plan| match plan {
+    let replaced = plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Distinct(Distinct::On(distinct)) => Ok(Transformed::yes(first_rows(distinct)?)),
         other => Ok(Transformed::no(other)),
     })?;

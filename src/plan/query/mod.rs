@@ -1,13 +1,15 @@
 //! From a query's syntax tree to a settled logical plan.
 //!
 //! 1. [`refuse`] walks the syntax tree, which still knows its places, and refuses what streaming queries cannot do.
-//! 2. [`naming`] gives output columns PostgreSQL's names; [`rows`]: row constructors are compared field by field.
+//! 2. [`naming`] gives output columns PostgreSQL's names; [`rows`]: row constructors are compared field by field; [`chains`]
+//!    of AND and OR become trees.
 //! 3. DataFusion's `SqlToRel` resolves names against a [`context`]; operators get PostgreSQL's types on the way
 //!    ([`typing`], [`containers`]), SQL types become Arrow's ([`types`]), and window functions become [`window`] nodes, or
 //!    [`late_rows`].
 //! 4. [`grouping`] gives every GROUPING SETS columns for keys, [`distinct_on`] says DISTINCT ON by row numbers, [`average`]
 //!    Flink's averages by exact ones. [`settle`] gives literals, casts and functions PostgreSQL's meaning and folds
-//!    constants, around DataFusion's type coercion; [`zoned`] says by whose clocks.
+//!    constants, around DataFusion's type coercion; [`zoned`] says by whose clocks, and [`outer`] tells sub-queries
+//!    what types the columns around them have by then.
 //! 5. Some of DataFusion's optimizer rules, by name: sub-queries become joins ([`subquery`] refuses those that cannot),
 //!    filters go down, columns that nobody needs go.
 //!
@@ -15,6 +17,7 @@
 //! type settled.
 
 pub mod average;
+pub mod chains;
 pub mod containers;
 pub mod context;
 pub mod distinct_on;
@@ -22,6 +25,7 @@ pub mod grouping;
 pub mod late_rows;
 pub mod locate;
 pub mod naming;
+pub mod outer;
 pub mod refuse;
 pub mod rows;
 pub mod settle;
@@ -49,7 +53,7 @@ use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
-use super::errors::planning_error;
+use super::errors::{planning_error, through};
 use super::functions::functions;
 use super::relations::Relations;
 use crate::error::{Error, Result};
@@ -71,9 +75,9 @@ fn logical_plan(relations: &dyn Relations, text: &str, query: ast::Query) -> DfR
     let settled = zoned::in_zone(settled, relations.time_zone())?;
     let plan = average::exact_averages(settled, functions().aggregate("avg"))?;
     let analyzer = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
-    let plan = analyzer.execute_and_check(plan, context.config(), |_, _| {})?;
+    let plan = outer::coerce(plan, |plan| analyzer.execute_and_check(plan, context.config(), |_, _| {}))?;
     let plan = settle::fold_plan(plan)?;
-    let plan = optimizer().optimize(plan, &optimizer_context(), |_, _| {})?;
+    let plan = optimizer().optimize(plan, &optimizer_context(), |_, _| {}).map_err(subquery::lost)?;
     subquery::check_none_left(&plan)?;
     Ok(plan)
 }
@@ -105,6 +109,9 @@ pub fn plan_expr(text: &str, expr: ast::Expr, schema: &DFSchema) -> Result<Expr>
         let context = Context::new(&NoRelations, text);
         let planner = SqlToRel::new_with_options(&context, context.parser_options());
         let expr = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
+        if subquery::is_within(&expr)? {
+            return Err(through(subquery_in_expression()));
+        }
         settle_expr(expr, schema)
     };
     plan().map_err(|e| planning_error(e, text))
@@ -121,7 +128,15 @@ pub fn settle_expr(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
 struct NoRelations;
 
 impl Relations for NoRelations {
-    fn relation(&self, name: &str) -> Result<super::relations::Relation> {
-        Err(Error::internal(format!("an expression names relation {name}")))
+    fn relation(&self, _: &str) -> Result<super::relations::Relation> {
+        Err(subquery_in_expression())
     }
+}
+
+/// Only a sub-query can name a relation there.
+fn subquery_in_expression() -> Error {
+    Error::unsupported(
+        "a computed column and a WATERMARK cannot use a sub-query",
+        "They see one row at a time: write a join in the query that reads the source.",
+    )
 }

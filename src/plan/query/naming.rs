@@ -11,9 +11,10 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SetExpr, UnaryOperator, Value, VisitMut, VisitorMut,
+    SetExpr, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::chains;
 use super::grouping::list_sets;
 use super::rows::without_rows;
 use crate::error::{Error, SqlState};
@@ -28,6 +29,7 @@ pub const MARK: char = '\u{1}';
 /// What a wildcard gives is not known here. A column beside one keeps its name, so that an outer query can use it; only if
 /// that makes a name twice, it gets a mark.
 pub fn with_names<T>(query: &Query, functions: Functions, plan: impl Fn(Query) -> DfResult<T>) -> DfResult<T> {
+    check_columns(query)?;
     ordered_by_one(query).map_err(through)?;
     let mut query = query.clone();
     list_sets(&mut query).map_err(through)?;
@@ -37,6 +39,38 @@ pub fn with_names<T>(query: &Query, functions: Functions, plan: impl Fn(Query) -
     match plan(named(false)?) {
         Err(error) if repeats_a_name(&error) => plan(named(true)?),
         planned => planned,
+    }
+}
+
+/// A sub-query that is a value has a column; DataFusion takes that for granted.
+fn check_columns(query: &Query) -> DfResult<()> {
+    struct NoColumn;
+    impl Visitor for NoColumn {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Subquery(query) | Expr::InSubquery { subquery: query, .. } if has_no_column(&query.body) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match Visit::visit(query, &mut NoColumn) {
+        ControlFlow::Break(()) => {
+            let error = Error::new(SqlState::SyntaxError, "subquery must return only one column");
+            Err(through(error.with_hint("Write SELECT, an expression, and FROM.")))
+        }
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+fn has_no_column(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.projection.is_empty(),
+        SetExpr::Query(query) => has_no_column(&query.body),
+        SetExpr::SetOperation { left, right, .. } => has_no_column(left) || has_no_column(right),
+        _ => false,
     }
 }
 
@@ -72,7 +106,7 @@ fn repeats_a_name(error: &DataFusionError) -> bool {
 }
 
 fn name_columns(mut query: Query, mut namer: Namer) -> Result<Query, Error> {
-    match query.visit(&mut namer) {
+    match VisitMut::visit(&mut query, &mut namer) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(query),
     }
@@ -130,6 +164,7 @@ impl VisitorMut for Namer {
         if let Some(operator) = modulo(expr).or_else(any_or_all) {
             *expr = operator;
         }
+        chains::balance(expr);
         ControlFlow::Continue(())
     }
 }

@@ -12,12 +12,11 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, LogicalPlanBuilder, Operator, Volatility, WindowFrame, lit,
+    ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, Operator, Volatility, WindowFrame, lit,
 };
 
+use super::outer::map_exprs;
 use super::typing::{binary, call, cast, extract, interval_length, literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
@@ -33,7 +32,7 @@ const MAX_FOLDED_BYTES: usize = 64 << 10;
 
 /// [`settle`] over every expression of a plan.
 pub fn settle_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let settled = rewrite(plan, settle)?;
+    let settled = map_exprs(plan, settle)?;
     settled.apply_with_subqueries(|node| columns_meet(node).map(|()| TreeNodeRecursion::Continue))?;
     Ok(settled)
 }
@@ -72,25 +71,7 @@ fn columns_meet(plan: &LogicalPlan) -> Result<()> {
 
 /// [`fold`] over every expression of a plan.
 pub fn fold_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewrite(plan, |expr, _| fold(expr))
-}
-
-/// `change` over every expression of a plan, whose columns keep their names.
-pub fn rewrite(plan: LogicalPlan, change: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|plan| {
-        let schema = merge_schema(&plan.inputs());
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(Transformed::yes(name.restore(change(expr, &schema)?)))
-        })?
-        .map_data(|plan| match plan {
-            // The schema of VALUES does not follow its expressions by itself.
-            LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
-            plan => plan.recompute_schema(),
-        })
-    })?;
-    Ok(rewritten.data)
+    map_exprs(plan, |expr, _| fold(expr))
 }
 
 /// Gives an expression's literals, casts and functions PostgreSQL's types and meaning.

@@ -1,7 +1,8 @@
 //! Sub-queries in expressions: what of them can become a join.
 
+use datafusion::common::SchemaError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::error::Error;
@@ -37,12 +38,51 @@ pub fn check_none_left(plan: &LogicalPlan) -> Result<()> {
         | Expr::InSubquery(_)
         | Expr::Exists(_)
         | Expr::SetComparison(_)
-        | Expr::OuterReferenceColumn(..) => Err(through(Error::unsupported(
-            format!("this {SUBQUERY} cannot be made into a join"),
-            "IN, EXISTS and aggregates can stand in WHERE, HAVING and the SELECT list; tie them to the query by \
-             equalities, or write the join.",
-        ))),
+        | Expr::OuterReferenceColumn(..) => Err(through(no_join())),
         _ => Ok(()),
+    })
+}
+
+fn no_join() -> Error {
+    Error::unsupported(
+        format!("this {SUBQUERY} cannot be made into a join"),
+        "IN, EXISTS and aggregates can stand in WHERE, HAVING and the SELECT list; tie them to the query by equalities, \
+         or write the join.",
+    )
+}
+
+/// What an error of the optimizer means. All columns were found before; it is the rules for sub-queries that lose one, where
+/// they give up half way.
+pub fn lost(error: DataFusionError) -> DataFusionError {
+    match error.find_root() {
+        DataFusionError::SchemaError(inner, _) if matches!(inner.as_ref(), SchemaError::FieldNotFound { .. }) => {
+            through(no_join())
+        }
+        _ => error,
+    }
+}
+
+/// Refuses sub-queries in VALUES, which DataFusion's executor computes before it has their answers.
+pub fn check_values(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Values(values) = node else { return Ok(TreeNodeRecursion::Continue) };
+        for expr in values.values.iter().flatten() {
+            if is_within(expr)? {
+                return Err(through(Error::unsupported(
+                    format!("a {SUBQUERY} in VALUES is not supported"),
+                    "Write SELECT ... UNION ALL SELECT ...",
+                )));
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Whether an expression has a sub-query in it.
+pub fn is_within(expr: &Expr) -> Result<bool> {
+    expr.exists(|expr| {
+        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
     })
 }
 

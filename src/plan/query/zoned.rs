@@ -7,7 +7,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 
-use super::settle::rewrite;
+use super::outer::map_exprs;
 use super::typing::call;
 use crate::plan::functions::text::{TO_CHAR, TO_CHAR_IN_ZONE, TO_TIMESTAMP, TO_TIMESTAMP_IN_ZONE};
 use crate::plan::zone::is_utc;
@@ -17,7 +17,7 @@ pub fn in_zone(plan: LogicalPlan, zone: &str) -> Result<LogicalPlan> {
     if is_utc(zone) {
         return Ok(plan);
     }
-    rewrite(plan, |expr, schema| Ok(expr.transform_up(|expr| localized(expr, schema, zone))?.data))
+    map_exprs(plan, |expr, schema| Ok(expr.transform_up(|expr| localized(expr, schema, zone))?.data))
 }
 
 fn localized(expr: Expr, schema: &DFSchema, zone: &str) -> Result<Transformed<Expr>> {

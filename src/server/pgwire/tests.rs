@@ -15,6 +15,8 @@ use tokio_postgres::error::SqlState as Code;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage};
 
+mod mutated;
+
 use super::conversation::Deallocated;
 use super::*;
 use crate::error::{Error, SqlState};

@@ -29,10 +29,9 @@ use crate::plan::query::average::exact_averages;
 use crate::plan::query::grouping;
 use crate::plan::query::locate::locate;
 use crate::plan::query::naming::{Functions, with_names};
-use crate::plan::query::settle;
 use crate::plan::query::types::PostgresTypes;
 use crate::plan::query::typing::{PostgresOperators, interval_length};
-use crate::plan::query::zoned;
+use crate::plan::query::{outer, settle, subquery, zoned};
 use crate::sql::ast::Query;
 use crate::sql::flink::query::FLINK_AVG;
 use crate::types::SqlType;
@@ -65,6 +64,7 @@ impl Planned {
                 Some(values) if used > 0 => plan.replace_params_with_values(&ParamValues::from(values.to_vec()))?,
                 _ => plan,
             };
+            subquery::check_values(&plan)?;
             let state = tables.state();
             let analyze = |plan| state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
             if tables.is_system() {
@@ -73,7 +73,7 @@ impl Planned {
             let plan = settle::settle_plan(grouping::compute_keys(plan)?)?;
             let zone = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC");
             let plan = zoned::in_zone(plan, zone)?;
-            let plan = analyze(exact_averages(plan, aggregate::by_name("avg"))?)?;
+            let plan = outer::coerce(exact_averages(plan, aggregate::by_name("avg"))?, analyze)?;
             check_overflow(order_intervals(settle::fold_plan(plan)?)?)
         };
         let plan = plan().map_err(|e| locate(planning_error(e, text), query, text))?;
@@ -108,7 +108,7 @@ impl Planned {
     }
 
     fn optimized(&self) -> DfResult<LogicalPlan> {
-        self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {})
+        self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {}).map_err(subquery::lost)
     }
 }
 

@@ -1,0 +1,226 @@
+//! Values at which types end, and some beyond: what literals are replaced by and functions are called with.
+
+/// A type, its name in a cast, and literals that may or may not be of it.
+pub struct Domain {
+    pub ty: &'static str,
+    /// The column of [`WIDE`] that holds such values.
+    pub column: &'static str,
+    pub literals: &'static [&'static str],
+}
+
+/// A source with a column of every type.
+pub const WIDE: &str = "CREATE SOURCE wide (b BOOLEAN, s SMALLINT, i INT, l BIGINT, n NUMERIC(38,10), r REAL, \
+    d DOUBLE PRECISION, t TEXT, v VARCHAR(5), y BYTEA, u UUID, dt DATE, tm TIME, ts TIMESTAMP(3), tz TIMESTAMPTZ, \
+    iv INTERVAL, a INT[], at TEXT[], j JSONB, w ROW<x INT, y TEXT>, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) \
+    WITH ('connector' = 'file', 'path' = '$DIR/wide.jsonl', 'format' = 'json')";
+
+pub const DOMAINS: &[Domain] = &[
+    Domain { ty: "boolean", column: "b", literals: &["TRUE", "FALSE", "CAST(NULL AS BOOLEAN)"] },
+    Domain {
+        ty: "smallint",
+        column: "s",
+        literals: &["CAST(-32768 AS SMALLINT)", "CAST(32767 AS SMALLINT)", "CAST(0 AS SMALLINT)"],
+    },
+    Domain {
+        ty: "int",
+        column: "i",
+        literals: &["0", "1", "-1", "2", "7", "2147483647", "-2147483648", "CAST(NULL AS INT)"],
+    },
+    Domain {
+        ty: "bigint",
+        column: "l",
+        literals: &["9223372036854775807", "-9223372036854775808", "2147483648", "CAST(0 AS BIGINT)", "4294967296"],
+    },
+    Domain {
+        ty: "numeric",
+        column: "n",
+        literals: &[
+            "0.0",
+            "99999999999999999999999999999999999999",
+            "-99999999999999999999999999999999999999",
+            "0.00000000000000000000000000000000000001",
+            "9223372036854775808",
+            "1e37",
+            "0.5",
+            "-1.5",
+        ],
+    },
+    Domain {
+        ty: "real",
+        column: "r",
+        literals: &["CAST('3.4e38' AS REAL)", "CAST('NaN' AS REAL)", "CAST(0.1 AS REAL)"],
+    },
+    Domain {
+        ty: "double precision",
+        column: "d",
+        literals: &[
+            "CAST('NaN' AS DOUBLE PRECISION)",
+            "CAST('Infinity' AS DOUBLE PRECISION)",
+            "CAST('-Infinity' AS DOUBLE PRECISION)",
+            "CAST('-0' AS DOUBLE PRECISION)",
+            "CAST('1e308' AS DOUBLE PRECISION)",
+            "CAST('5e-324' AS DOUBLE PRECISION)",
+            "CAST(9223372036854775807 AS DOUBLE PRECISION)",
+        ],
+    },
+    Domain {
+        ty: "text",
+        column: "t",
+        literals: &[
+            "''",
+            "'x'",
+            "' '",
+            "'%'",
+            "'_'",
+            "'\\'",
+            "'ä🦀ß'",
+            "'İ'",
+            "'\u{0}'",
+            "'e\u{301}'",
+            "'NaN'",
+            "'1e400'",
+            "'-1'",
+            "'(((('",
+            "'[a-'",
+            "'(?<x>.)'",
+            "'$1\\1'",
+            "'%Y-%m-%d %Q'",
+            "'YYYY-MM-DD HH24:MI:SS.US TZ'",
+            "'FM9990.99EEEE'",
+            "'Europe/Berlin'",
+            "'month'",
+            "'epoch'",
+            "'g'",
+            "'2020-02-30'",
+            "'{\"a\":[1,null]}'",
+            "'{1,NULL}'",
+            "'infinity'",
+            "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
+        ],
+    },
+    Domain { ty: "varchar(3)", column: "v", literals: &["CAST('abcdef' AS VARCHAR(3))", "CAST('ä' AS VARCHAR(1))"] },
+    Domain { ty: "bytea", column: "y", literals: &["CAST('\\x' AS BYTEA)", "CAST('\\xff00' AS BYTEA)"] },
+    Domain { ty: "uuid", column: "u", literals: &["CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS UUID)"] },
+    Domain {
+        ty: "date",
+        column: "dt",
+        literals: &[
+            "DATE '0001-01-01'",
+            "DATE '9999-12-31'",
+            "DATE '1970-01-01'",
+            "DATE '2024-02-29'",
+            "DATE '5874897-12-31'",
+        ],
+    },
+    Domain { ty: "time", column: "tm", literals: &["TIME '00:00:00'", "TIME '23:59:59.999999'", "TIME '24:00:00'"] },
+    Domain {
+        ty: "timestamp",
+        column: "ts",
+        literals: &[
+            "TIMESTAMP '0001-01-01 00:00:00'",
+            "TIMESTAMP '9999-12-31 23:59:59.999999'",
+            "TIMESTAMP '294247-01-10 04:00:54.775807'",
+            "TIMESTAMP '-290308-12-21 19:59:05.224192'",
+            "TIMESTAMP '1969-12-31 23:59:59.999999'",
+            "TIMESTAMP '2024-03-31 02:30:00'",
+        ],
+    },
+    Domain {
+        ty: "timestamptz",
+        column: "tz",
+        literals: &[
+            "TIMESTAMPTZ '2024-10-27 02:30:00+02'",
+            "TIMESTAMPTZ '0001-01-01 00:00:00Z'",
+            "TIMESTAMPTZ '9999-12-31 23:59:59Z'",
+        ],
+    },
+    Domain {
+        ty: "interval",
+        column: "iv",
+        literals: &[
+            "INTERVAL '0 seconds'",
+            "INTERVAL '178956970 years'",
+            "INTERVAL '-178956970 years'",
+            "INTERVAL '2147483647 days'",
+            "INTERVAL '-9223372036854775807 microseconds'",
+            "INTERVAL '1 month -1 day'",
+            "INTERVAL '2562047 hours'",
+            "INTERVAL '0.000001 seconds'",
+        ],
+    },
+    Domain {
+        ty: "int[]",
+        column: "a",
+        literals: &["ARRAY[1, NULL, -1]", "CAST('{}' AS INT[])", "CAST(NULL AS INT[])"],
+    },
+    Domain { ty: "text[]", column: "at", literals: &["ARRAY['', NULL, 'a,b']", "CAST('{}' AS TEXT[])"] },
+    Domain {
+        ty: "jsonb",
+        column: "j",
+        literals: &[
+            "CAST('null' AS JSONB)",
+            "CAST('{}' AS JSONB)",
+            "CAST('[]' AS JSONB)",
+            "CAST('1e400' AS JSONB)",
+            "CAST('{\"a\":{\"b\":[1,2.50,\"x\",null,true]},\"\":{}}' AS JSONB)",
+        ],
+    },
+];
+
+/// Numbers that take the places of numbers.
+pub const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "10",
+    "1.5",
+    "0.0",
+    "32768",
+    "2147483647",
+    "2147483648",
+    "9223372036854775807",
+    "9223372036854775808",
+    "99999999999999999999999999999999999999",
+    "999999999999999999999999999999999999999",
+    "0.00000000000000000000000000000000000001",
+    "1e37",
+    "1e38",
+    "1e400",
+    "1e-400",
+];
+
+/// Texts that take the places of texts, which may stand for anything: times, intervals, options.
+pub const TEXTS: &[&str] = &[
+    "''",
+    "'x'",
+    "' '",
+    "'\u{0}'",
+    "'ä🦀'",
+    "'NaN'",
+    "'-1'",
+    "'0'",
+    "'1e400'",
+    "'%'",
+    "'\\'",
+    "'(('",
+    "'infinity'",
+    "'0 seconds'",
+    "'-1 second'",
+    "'1 month'",
+    "'178956970 years'",
+    "'2147483647 days'",
+    "'9223372036854775807 microseconds'",
+    "'10'",
+    "'00:00:00'",
+    "'24:00'",
+    "'2020-02-30'",
+    "'0001-01-01'",
+    "'9999-12-31 23:59:59.999999'",
+    "'294276-12-31'",
+    "'{}'",
+    "'[1,{\"a\":null}]'",
+    "'{1,NULL}'",
+    "'Europe/Berlin'",
+    "'1 millisecond'",
+    "'18446744073709551616'",
+];
