@@ -177,6 +177,12 @@ impl Error {
         Error::new(SqlState::FeatureNotSupported, message).with_hint(hint)
     }
 
+    /// A text that is no regular expression.
+    pub fn invalid_pattern(reason: &str) -> Self {
+        Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
+            .with_hint("Neither look-around nor back-references are supported.")
+    }
+
     /// A broken invariant: a bug of ours, reported instead of a panic.
     pub fn internal(message: impl Into<String>) -> Self {
         Error::new(SqlState::InternalError, message)
@@ -328,7 +334,7 @@ fn invalid_pattern(message: &str) -> Option<Error> {
         Some((before, reason)) if before.contains("regex parse error") => reason.lines().next()?,
         _ => return None,
     };
-    Some(Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}")))
+    Some(Error::invalid_pattern(reason))
 }
 
 impl From<datafusion::error::DataFusionError> for Error {

@@ -239,8 +239,18 @@ mod tests {
             "22023 unknown option \"idle_timeout\" for connector \"kafka\" | It is an option of a source. @50",
         );
         refused(
-            source(&columns(), &[], with(&[&kafka[..], &[("sink.delivery-guarantee", "at-least-once")]].concat())),
-            "22023 unknown option \"sink.delivery-guarantee\" for connector \"kafka\" | It is an option of a sink. @50",
+            source(
+                &columns(),
+                &[],
+                with(
+                    &[
+                        &kafka[..],
+                        &[("scan.startup.mode", "latest-offset"), ("sink.delivery-guarantee", "at-least-once")],
+                    ]
+                    .concat(),
+                ),
+            ),
+            "22023 unknown option \"sink.delivery-guarantee\" for connector \"kafka\" | It is an option of a sink. @60",
         );
     }
 

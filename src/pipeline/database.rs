@@ -188,7 +188,7 @@ impl DatabasePipeline {
         self.until(|_, progress| progress.read_to_end).await;
     }
 
-    /// Ends after the present tick.
+    /// Ends after the present turn.
     pub async fn shutdown(&self) {
         if self.order(Order::Shutdown).await.is_ok() {
             self.until(|_, _| false).await;

@@ -105,16 +105,8 @@ impl Engine {
         let clock = Arc::clone(&config.clock);
         let tick_loop = TickLoop::new(core, Arc::clone(&wake), clock, pool.clone(), meter, budget.account());
         let database = DatabasePipeline::spawn(tick_loop, wake);
-        let engine = Arc::new(Engine {
-            config,
-            catalog,
-            metrics,
-            budget,
-            pool,
-            queries,
-            database,
-            jobs: Mutex::default(),
-        });
+        let engine =
+            Arc::new(Engine { config, catalog, metrics, budget, pool, queries, database, jobs: Mutex::default() });
         engine.start_all().await;
         Ok(engine)
     }

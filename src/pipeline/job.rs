@@ -148,7 +148,7 @@ impl Job {
         self.wake.notify_one();
     }
 
-    /// Ends after the present tick, or within one that gives more than one part, with everything delivered that was computed.
+    /// Ends after the present tick, or the present turn of a long one, with everything delivered that was handed on.
     pub async fn stop(&self) {
         self.end(Order::Stop).await;
     }

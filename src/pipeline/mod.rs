@@ -4,7 +4,7 @@
 //! 1. [`engine`]: what runs in this process; creates, stops and drops on behalf of sessions.
 //! 2. [`reading`]: a source being read: what a tick takes of each partition, and its watermarks.
 //! 3. [`core`]: scans and the fragments they feed; one tick: cut, decode, judge (`input`), run, apply (`member`).
-//! 4. [`tick_loop`]: when the next tick is due: input, a timer, a command; runs it on the worker pool.
+//! 4. [`tick_loop`]: when the next tick is due: input, a timer, a command; runs it on the worker pool, a turn at a time.
 //! 5. [`job`]: a streaming job: a tick loop whose results go to sinks.
 //! 6. [`database`]: the database pipeline: a tick loop whose results are views, which come and go.
 //!    [`follow`]: a job that reads views runs there, too; [`subscribe`]: and whatever somebody watches.
@@ -14,8 +14,8 @@
 //!
 //! What does not live here: SQL text, names in statements (`session/`), and how a tick goes through operators (`dataflow/`).
 //!
-//! Invariants: a failure in one job or view stops that one alone; a tick's results are handed on whole, in tick order;
-//! nothing waits in an unbounded queue.
+//! Invariants: a failure in one job or view stops that one alone; a job's results are handed on in order, a tick's whole or in
+//! parts of a bounded size; a view's tick is seen whole; nothing waits in an unbounded queue.
 
 pub mod core;
 pub mod database;

@@ -45,7 +45,7 @@ pub use stream::{
 };
 pub use zone::{InZone, Zone};
 
-use crate::catalog::{ComputedColumn, WatermarkClause};
+use crate::catalog::WatermarkClause;
 use crate::error::{Error, Result};
 use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::types::Column;
@@ -92,11 +92,6 @@ pub fn on_large_stack<T: Send>(plan: impl FnOnce() -> Result<T> + Send) -> Resul
         let running = planner.spawn_scoped(scope, plan)?;
         running.join().unwrap_or_else(|_| Err(Error::internal("planning this statement failed")))
     })
-}
-
-/// Checks the computed columns of a source about to be created.
-pub fn check_computed(source: &str, columns: &[Column], computed: &[ComputedColumn]) -> Result<()> {
-    computed.iter().try_for_each(|column| plan_computed(source, columns, computed, column).map(|_| ()))
 }
 
 /// Checks the WATERMARK clause of a source about to be created.

@@ -101,9 +101,7 @@ fn plan(text: &str) -> Result<(StreamPlan, Vec<Column>)> {
     let Statement { text, kind, .. } = parse_statement(text)?;
     match kind {
         StatementKind::CreateJob(job) => Ok((plan_job(&catalog, &text, &job.inserts)?, Vec::new())),
-        StatementKind::CreateView(view) => {
-            plan_view(&catalog, &text, &view.query, &view.columns, &view.emit)
-        }
+        StatementKind::CreateView(view) => plan_view(&catalog, &text, &view.query, &view.columns, &view.emit),
         StatementKind::Query(query) => plan_view(&catalog, &text, &query, &[], &Default::default()),
         other => panic!("{other:?}"),
     }
@@ -232,7 +230,7 @@ fn compute(expr: &str) -> Result<String> {
             Op::Project { exprs } => {
                 let input = batch.schema();
                 let arrays =
-                    exprs.iter().map(|e| Ok(e.compile(&input)?.evaluate(&batch)?.into_array(batch.num_rows())?));
+                    exprs.iter().map(|e| Ok(e.physical(&input)?.evaluate(&batch)?.into_array(batch.num_rows())?));
                 let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
                 for (array, field) in arrays.iter().zip(node.schema.fields()) {
                     assert_eq!(array.data_type(), field.data_type(), "{expr}");

@@ -28,9 +28,12 @@ impl Session {
             Dialect::Postgres => shift(error, position - 1).at(position),
             Dialect::Flink => error.moved_to(position),
         };
-        let generated = create.table.columns.iter().find_map(|column| column.generated.as_ref());
-        plan::check_computed(&create.name.value, &source.columns, &source.computed)
-            .map_err(|e| generated.map_or(e.clone(), |generated| moved(e, generated.position)))?;
+        for computed in &source.computed {
+            let declared = create.table.columns.get(computed.column);
+            let position = declared.and_then(|column| column.generated.as_ref()).map(|generated| generated.position);
+            plan::plan_computed(&create.name.value, &source.columns, &source.computed, computed)
+                .map_err(|e| position.map_or(e.clone(), |position| moved(e, position)))?;
+        }
         if let (Some(clause), Some(WatermarkDef { position, .. })) = (&source.watermark, &create.table.watermark) {
             plan::check_watermark(&create.name.value, &source.columns, clause).map_err(|e| moved(e, *position))?;
         }

@@ -205,8 +205,8 @@ impl Given {
         let delimiter = one_byte("delimiter", self.delimiter)?;
         let quote = one_byte("quote", self.quote)?;
         let escape = one_byte("escape", self.escape)?;
-        let null_place = self.null.as_ref().map_or(1, |(_, position)| *position);
         let (byte, place) = delimiter.unwrap_or((if csv { b',' } else { b'\t' }, 1));
+        let null_place = self.null.as_ref().map_or(place, |(_, position)| *position);
         let default = if csv { "" } else { "\\N" };
         let null = self.null.map_or_else(|| default.to_string(), |(null, _)| null);
         if null.contains(['\n', '\r']) {
@@ -217,7 +217,7 @@ impl Given {
             return wrong(&format!("COPY delimiter cannot be \"{}\"", char::from(byte)), place);
         }
         if null.as_bytes().contains(&byte) {
-            return wrong("COPY delimiter character must not appear in the NULL specification", place);
+            return wrong("COPY delimiter character must not appear in the NULL specification", null_place);
         }
         let (quote, quote_place) = quote.unwrap_or((b'"', 1));
         if csv && quote == byte {

@@ -18,17 +18,14 @@ pub fn parse_script(script: &str, dialect: Dialect) -> Result<Vec<Statement>> {
 }
 
 /// Reads a script, each statement for itself: one that is wrong does not hide the others. Where it cannot be told any more
-/// where a statement ends (a quote that is not closed), nothing follows.
+/// where a statement ends (a quote that is not closed), nothing more is read.
 pub fn parse_each(script: &str, dialect: Dialect) -> Vec<Result<Statement>> {
     let mut statements = Vec::new();
     let (mut rest, mut before, mut dialect) = (script, 0, dialect);
     'dialect: loop {
-        let pieces = match split(rest, dialect) {
-            Ok(pieces) => pieces,
-            Err(error) => {
-                statements.push(Err(shift(error, before)));
-                return statements;
-            }
+        let (pieces, broken) = match split(rest, dialect) {
+            Ok(pieces) => (pieces, None),
+            Err(error) => (whole_before(rest, dialect, &error), Some(shift(error, before))),
         };
         for Piece { text, semicolon, offset, end } in pieces {
             let offset = before + offset;
@@ -47,8 +44,18 @@ pub fn parse_each(script: &str, dialect: Dialect) -> Vec<Result<Statement>> {
                 continue 'dialect;
             }
         }
+        statements.extend(broken.map(Err));
         return statements;
     }
+}
+
+/// The statements that end in front of an error.
+fn whole_before<'a>(script: &'a str, dialect: Dialect, error: &Error) -> Vec<Piece<'a>> {
+    let start = error.position().and_then(|position| script.char_indices().nth(position - 1));
+    let read = start.and_then(|(byte, _)| script.get(..byte)).unwrap_or_default();
+    let mut pieces = split(read, dialect).unwrap_or_default();
+    pieces.retain(|piece| piece.semicolon.is_some());
+    pieces
 }
 
 /// The dialect of what follows a statement, if the statement says it.

@@ -403,7 +403,10 @@ mod tests {
         refused(with("properties.no.such", "x"), "22023 invalid Kafka property \"no.such\"");
         refused(with("properties.fetch.wait.max.ms", "soon"), "22023 invalid Kafka property \"fetch.wait.max.ms\"");
         refused(with("topic", "a;b"), "A source reads one topic");
-        refused(with("format", "avro"), "Possible values are \"json\", \"debezium-json\", \"csv\", \"avro-confluent\", \"raw\", \"parquet\"");
+        refused(
+            with("format", "avro"),
+            "Possible values are \"json\", \"debezium-json\", \"csv\", \"avro-confluent\", \"raw\", \"parquet\"",
+        );
         let options = with("properties.sasl.password", "hunter2").unwrap();
         assert!(options.properties.iter().any(|property| property == ("sasl.password", "hunter2")));
         assert!(!format!("{options:?}").contains("hunter2"));

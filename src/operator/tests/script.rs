@@ -431,4 +431,4 @@ macro_rules! scripts {
 }
 
 scripts! { filter, project, window, aggregate, aggregate_keyless, aggregate_types, window_aggregate, window_aggregate_update,
-window_aggregate_late, sliding_aggregate, session_aggregate, top_n, window_top_n, upsert, normalize, early_firing, late_rows, }
+window_aggregate_late, sliding_aggregate, session_aggregate, top_n, window_top_n, upsert, normalize, early_firing, late_rows, expand, }

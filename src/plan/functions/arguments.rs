@@ -37,6 +37,11 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// How many arguments there are.
+    pub fn count(self) -> usize {
+        self.arguments.0.len()
+    }
+
     /// The argument's array and this row's place in it; `None` for null. Outer `None`: the call has no such argument.
     pub fn value(self, argument: usize) -> Option<Option<(&'a ArrayRef, usize)>> {
         let argument = self.arguments.0.get(argument)?;

@@ -29,11 +29,16 @@ const MAX_VALUE_BYTES: usize = 64 << 20;
 /// machine's memory.
 const MAX_BATCH_BYTES: usize = 256 << 20;
 
+/// A text that may become longer is searched for what would be replaced; of a shorter one the worst is assumed.
+const MAX_GUESSED_BYTES: usize = 16 << 10;
+
 /// How much a function can make of its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Growth {
     /// All of them together: of its own results it makes twice as much each time.
     Sum,
+    /// The others together, with the first between them.
+    Separated,
     /// The first, as often as the second says.
     Repeated,
     /// As many characters as the second says.
@@ -55,7 +60,7 @@ const GROWING: &[(&str, Growth)] = &[
     ("replace", Growth::Replaced),
     ("regexp_replace", Growth::Substituted),
     ("concat", Growth::Sum),
-    ("concat_ws", Growth::Sum),
+    ("concat_ws", Growth::Separated),
     ("overlay", Growth::Sum),
     ("encode", Growth::Hex),
     ("array_repeat", Growth::Items { of: 0 }),
@@ -70,6 +75,10 @@ const SUMS: &[&str] = &[
     super::array::ARRAY_OF,
     super::array::CONCAT,
     super::jsonb::CONCAT,
+    "jsonb_set",
+    "jsonb_insert",
+    "jsonb_build_array",
+    "jsonb_build_object",
     "array_append",
     "array_prepend",
     "array_cat",
@@ -174,6 +183,10 @@ impl Growth {
         let count = || Ok::<_, Error>(row.integer_or(1, 0)?.map_or(0, |n| usize::try_from(n).unwrap_or(0)));
         Ok(match self {
             Growth::Sum => row.values().map(|(array, at)| bytes_at(array, at)).fold(0, usize::saturating_add),
+            Growth::Separated => {
+                let separators = row.count().saturating_mul(row.text(0)?.map_or(0, str::len));
+                Growth::Sum.bytes(row)?.saturating_add(separators)
+            }
             Growth::Repeated => row.text(0)?.map_or(0, str::len).saturating_mul(count()?),
             Growth::Padded => {
                 let (Some(text), Some(fill)) = (row.text(0)?, row.text_or(2, " ")?) else { return Ok(0) };
@@ -186,7 +199,7 @@ impl Growth {
                 };
                 let at_most = text.len().saturating_add(1).saturating_mul(to.len());
                 let exactly = || text.matches(from).count().saturating_mul(to.len());
-                text.len().saturating_add(if at_most > MAX_VALUE_BYTES { exactly() } else { at_most })
+                text.len().saturating_add(if at_most > MAX_GUESSED_BYTES { exactly() } else { at_most })
             }
             Growth::Substituted => {
                 let (Some(text), Some(to)) = (row.text(0)?, row.text(2)?) else { return Ok(0) };
@@ -272,4 +285,60 @@ fn bytes_of(value: &ColumnarValue, rows: usize) -> usize {
 /// Bytes that a view shows: its lowest 32 bits.
 fn length(view: &u128) -> usize {
     (view & u128::from(u32::MAX)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::ScalarValue;
+
+    use super::*;
+    use crate::plan::functions::functions;
+
+    #[test]
+    fn every_name_is_that_of_a_function() {
+        for name in GROWING.iter().map(|(name, _)| name).chain(SUMS) {
+            assert!(functions().scalar(name).is_some(), "{name}");
+        }
+    }
+
+    /// What a call of a row is reckoned to make.
+    fn reckoned(growth: Growth, args: &[ScalarValue]) -> usize {
+        let args: Vec<ColumnarValue> = args.iter().cloned().map(ColumnarValue::Scalar).collect();
+        growth.bytes(Arguments::new(&args).unwrap().row(0)).unwrap()
+    }
+
+    #[test]
+    fn at_least_what_is_made() {
+        let text = |text: &str| ScalarValue::Utf8View(Some(text.into()));
+        let number = |n| ScalarValue::Int64(Some(n));
+        let null = || ScalarValue::Utf8View(None);
+        let long = "a".repeat(20_000);
+        let check = |growth, args: &[ScalarValue], expected| assert_eq!(reckoned(growth, args), expected, "{growth:?}");
+        check(Growth::Sum, &[text("ab"), null(), text("c")], 3);
+        check(Growth::Separated, &[text(", "), text("a"), text("b")], 10);
+        check(Growth::Repeated, &[text("ab"), number(3)], 6);
+        check(Growth::Repeated, &[text("ab"), number(-3)], 0);
+        check(Growth::Repeated, &[text("abc"), number(i64::MAX)], usize::MAX);
+        check(Growth::Repeated, &[null(), number(3)], 0);
+        check(Growth::Padded, &[text("ab"), number(5)], 7);
+        check(Growth::Padded, &[text("ab"), number(5), text("ü")], 12);
+        check(Growth::Replaced, &[text("banana"), text("an"), text("xyz")], 27);
+        check(Growth::Replaced, &[text(&long), text("b"), text("xyz")], 20_000);
+        check(Growth::Replaced, &[text(&long), text("a"), text("xyz")], 80_000);
+        check(Growth::Substituted, &[text("aa"), text("a"), text("xyz")], 5);
+        check(Growth::Substituted, &[text("aa"), text("a"), text("xyz"), text("g")], 11);
+        check(Growth::Items { of: 0 }, &[number(1), number(100)], 800);
+        check(Growth::Hex, &[text("abc")], 6);
+    }
+
+    #[test]
+    fn one_value_and_all_have_bounds() {
+        let add = |lengths: &[usize]| {
+            let mut made = Made::default();
+            lengths.iter().try_for_each(|bytes| made.add("f", *bytes))
+        };
+        assert!(add(&[MAX_VALUE_BYTES; 4]).is_ok());
+        assert_eq!(add(&[MAX_VALUE_BYTES; 5]).unwrap_err(), batch_too_large());
+        assert_eq!(add(&[MAX_VALUE_BYTES + 1]).unwrap_err().message(), "result of f would be larger than 64 MiB");
+    }
 }

@@ -385,7 +385,7 @@ fn make_date(call: Call<'_>) -> Result<ArrayRef> {
 fn date_bin(call: Call<'_>) -> Result<ArrayRef> {
     let strides = call.primitive::<IntervalMonthDayNanoType>(0)?;
     let times = call.primitive::<TimestampMicrosecondType>(1)?;
-    let origins = if call.len() > 2 { Some(call.primitive::<TimestampMicrosecondType>(2)?) } else { None };
+    let origins = if call.count() > 2 { Some(call.primitive::<TimestampMicrosecondType>(2)?) } else { None };
     let begin = |row: usize| {
         let origin = origins.map_or(Some(0), |origins| at(origins, row));
         let (Some(stride), Some(time), Some(origin)) = (at(strides, row), at(times, row), origin) else {

@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
     }
 
     /// How many arguments there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.columns.len()
     }
 

@@ -61,7 +61,7 @@ pub const DEFINITIONS: &[Definition] = &[Definition {
 
 fn to_timestamp_ltz(call: Call<'_>) -> Result<ArrayRef> {
     let numbers = call.primitive::<Int64Type>(0)?;
-    let digits = if call.len() > 1 { Some(call.integers(1)?) } else { None };
+    let digits = if call.count() > 1 { Some(call.integers(1)?) } else { None };
     let moment = |row: usize| match (at(numbers, row), digits.map_or(Some(3), |digits| at(digits, row))) {
         (Some(number), Some(digits)) => micros(number, digits).map(Some),
         _ => Ok(None),

@@ -17,7 +17,7 @@ pub const DEFINITIONS: &[Definition] =
 
 fn check_not_null(call: Call<'_>) -> Result<Arc<dyn Array>> {
     let relation = call.texts(0)?;
-    for name in (1..call.len()).step_by(2) {
+    for name in (1..call.count()).step_by(2) {
         let column = call.column(name + 1)?;
         if let Some(row) = (0..call.rows).find(|row| column.is_null(*row)) {
             return Err(null_violation(call.texts(name)?.value(row), relation.value(row)));

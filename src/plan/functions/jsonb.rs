@@ -137,7 +137,7 @@ fn get_path(call: Call<'_>) -> Result<ArrayRef> {
 
 fn extract_path(call: Call<'_>) -> Result<ArrayRef> {
     let documents = call.documents(0)?;
-    let steps = (1..call.len()).map(|index| call.texts(index)).collect::<Result<Vec<_>>>()?;
+    let steps = (1..call.count()).map(|index| call.texts(index)).collect::<Result<Vec<_>>>()?;
     let found = |row: usize| {
         let step = |value, names: &&StringViewArray| Value::step(value, at(*names, row)?);
         steps.iter().try_fold(document(documents, row)?, step).map(owned)
@@ -323,7 +323,7 @@ fn strip_nulls(value: Value<'_>) -> Result<Vec<u8>> {
 
 /// The columns as values of any type.
 fn cells(call: Call<'_>) -> Result<Vec<Cells>> {
-    (0..call.len()).map(|index| call.cells(index)).collect()
+    (0..call.count()).map(|index| call.cells(index)).collect()
 }
 
 fn to_jsonb(call: Call<'_>) -> Result<ArrayRef> {

@@ -65,8 +65,8 @@ fn delete(call: Call<'_>) -> Result<ArrayRef> {
 /// Each row's document, edited as the fourth argument says; `None` where there is none.
 fn edited(call: Call<'_>, edit: fn(Option<bool>) -> Edit) -> Result<ArrayRef> {
     let (documents, paths) = (call.documents(0)?, call.text_lists(1)?);
-    let values = if call.len() > 2 { Some(call.documents(2)?) } else { None };
-    let choices = if call.len() > 3 { Some(call.booleans(3)?) } else { None };
+    let values = if call.count() > 2 { Some(call.documents(2)?) } else { None };
+    let choices = if call.count() > 3 { Some(call.booleans(3)?) } else { None };
     let of_row = |row: usize| {
         if call.has_null(row) {
             return Ok(None);

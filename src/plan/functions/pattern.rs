@@ -53,9 +53,7 @@ fn compile(pattern: &str, flags: &str) -> Result<Regex> {
     }
     builder.build().map_err(|error| {
         let said = error.to_string();
-        let reason = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
-        let error = Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"));
-        error.with_hint("Neither look-around nor back-references are supported.")
+        Error::invalid_pattern(said.lines().last().unwrap_or_default().trim_start_matches("error: "))
     })
 }
 
@@ -65,13 +63,13 @@ fn invalid(parameter: &str, value: i32) -> Error {
 
 /// What stands in place `index` of the row, or the default where the call has no such argument; `None` is null.
 fn number_or(call: &Call<'_>, index: usize, row: usize, default: i32) -> Result<Option<i32>> {
-    if index < call.len() { Ok(at(call.integers(index)?, row)) } else { Ok(Some(default)) }
+    if index < call.count() { Ok(at(call.integers(index)?, row)) } else { Ok(Some(default)) }
 }
 
 pub fn regexp_substr(call: Call<'_>) -> Result<ArrayRef> {
     let mut compiled = Compiled::default();
     let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
-    let all_flags = if call.len() > 4 { Some(call.texts(4)?) } else { None };
+    let all_flags = if call.count() > 4 { Some(call.texts(4)?) } else { None };
     call.text_of_each(|row| {
         let Some((text, pattern)) = at(texts, row).zip(at(patterns, row)) else { return Ok(None) };
         let flags = all_flags.map_or(Some(""), |flags| at(flags, row));

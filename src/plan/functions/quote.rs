@@ -53,7 +53,7 @@ fn literal(text: &str) -> String {
 /// `n$` (which value), `-` (to the left) and a width, which `*` takes from the values.
 fn format(call: Call<'_>) -> Result<ArrayRef> {
     let templates = call.texts(0)?;
-    let values = (1..call.len()).map(|index| call.cells(index)).collect::<Result<Vec<_>>>()?;
+    let values = (1..call.count()).map(|index| call.cells(index)).collect::<Result<Vec<_>>>()?;
     call.text_of_each(|row| {
         let Some(template) = at(templates, row) else { return Ok(None) };
         let mut filling = Filling { values: &values, row, next: 0, out: String::new() };

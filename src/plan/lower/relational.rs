@@ -165,6 +165,13 @@ impl Lowering<'_> {
         if uses_virtual(predicate, schema, &rows) {
             rows = self.materialise(rows)?;
         }
+        if splits_sessions(predicate, schema, &rows) {
+            return Err(Error::unsupported(
+                "WHERE behind a SESSION can only read what the SESSION is partitioned by",
+                "Filter in front of it: WITH kept AS (SELECT ... WHERE ...) SELECT ... FROM session(TABLE kept ...); or \
+                 aggregate some rows only: count(*) FILTER (WHERE ...).",
+            ));
+        }
         let predicate = self.resolve(predicate, schema, &rows)?;
         if matches!(&predicate, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) {
             return Ok(rows);
@@ -431,6 +438,16 @@ pub(super) fn uses_virtual(expr: &Expr, schema: &DFSchema, rows: &Rows) -> bool 
         let slot = schema.maybe_index_of_column(column).and_then(|i| rows.slots.get(i));
         matches!(slot, Some(Slot::Virtual(_)))
     })
+}
+
+/// Whether a condition takes rows out of sessions, which are of all rows that the window function was given.
+fn splits_sessions(predicate: &Expr, schema: &DFSchema, rows: &Rows) -> bool {
+    let Some(window) = &rows.window else { return false };
+    matches!(window.spec.kind, WindowKind::Session { .. })
+        && predicate.column_refs().into_iter().any(|column| {
+            let slot = schema.maybe_index_of_column(column).and_then(|i| rows.slots.get(i));
+            !matches!(slot, Some(Slot::Column(at)) if window.partition.contains(at))
+        })
 }
 
 /// Adds an output column unless it is there already; tells where it is.

@@ -99,8 +99,15 @@ impl UserDefinedLogicalNodeCore for WindowNode {
         std::iter::once(&self.time).chain(&self.partition).cloned().collect()
     }
 
+    /// Sessions are of all rows that the function is given: only conditions that take whole keys go below it.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        [WINDOW_START, WINDOW_END, WINDOW_TIME].map(String::from).into()
+        let mut columns: HashSet<String> = [WINDOW_START, WINDOW_END, WINDOW_TIME].map(String::from).into();
+        if let WindowKind::Session { .. } = self.window {
+            let is_key = |name: &str| self.partition.iter().any(|key| matches!(key, Expr::Column(c) if c.name == name));
+            let names = self.input.schema().fields().iter().map(|field| field.name().as_str());
+            columns.extend(names.filter(|name| !is_key(name)).map(String::from));
+        }
+        columns
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
@@ -18,6 +19,9 @@ use super::super::sink::delivery_error;
 use super::form::Form;
 use crate::connector::{DeliveryError, Part, Sink, SinkWriter, Takes};
 use crate::error::{Error, Result, SqlState};
+
+/// Tells the writers of this server apart.
+static WRITERS: AtomicU64 = AtomicU64::new(0);
 
 /// How columns are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +91,10 @@ impl Sink for ParquetSink {
         };
         let properties = WriterProperties::builder().set_compression(codec).build();
         let next = next_number(&self.folder).map_err(|e| failed(&self.folder, e))?;
-        let draft = self.folder.join(format!(".{}.inprogress", job.replace(['/', '\\', '\0'], "_")));
+        // Sinks of one job, and servers, may share the folder.
+        let (job, server) = (job.replace(['/', '\\', '\0'], "_"), std::process::id());
+        let draft = format!(".{job}-{server}-{}.inprogress", WRITERS.fetch_add(1, Ordering::Relaxed));
+        let draft = self.folder.join(draft);
         let (folder, form) = (Arc::clone(&self.folder), self.form.clone());
         Ok(Box::new(ParquetWriter { folder, form, properties, draft, next }))
     }
@@ -118,9 +125,9 @@ impl ParquetWriter {
         let cannot_write = |e: ParquetError| match e {
             ParquetError::External(source) => match source.downcast::<std::io::Error>() {
                 Ok(io) => self.io(*io),
-                Err(other) => fatal(&other),
+                Err(other) => self.fatal(&other),
             },
-            other => fatal(&other),
+            other => self.fatal(&other),
         };
         let file = File::create(&self.draft).map_err(|e| self.io(e))?;
         // Whoever reads sees Parquet's types; a source of ours is told by its declared columns.
@@ -156,11 +163,19 @@ impl ParquetWriter {
     fn io(&self, e: std::io::Error) -> DeliveryError {
         delivery_error(e, |e| failed(&self.folder, e))
     }
+
+    #[cold]
+    fn fatal(&self, e: &impl std::fmt::Display) -> DeliveryError {
+        let error = Error::new(SqlState::IoError, format!("cannot write Parquet: {e}"));
+        DeliveryError::Fatal(error.context(format!("directory \"{}\"", self.folder.display())))
+    }
 }
 
-#[cold]
-fn fatal(e: &impl std::fmt::Display) -> DeliveryError {
-    DeliveryError::Fatal(Error::new(SqlState::IoError, format!("cannot write Parquet: {e}")))
+impl Drop for ParquetWriter {
+    /// What could not be finished is left to nobody.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.draft);
+    }
 }
 
 impl SinkWriter for ParquetWriter {
