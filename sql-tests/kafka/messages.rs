@@ -106,13 +106,16 @@ fn keys_have_formats(broker: &mut Broker) -> Outcome {
     server.sql(&format!(
         "CREATE SOURCE keyed (t TEXT, v INT, k INT) WITH ($KAFKA, 'topic' = 'keys', 'on_error' = 'skip', {ALL}, {keys});
          CREATE SOURCE strict (t TEXT, v INT, k INT) WITH ($KAFKA, 'topic' = 'keys', {ALL}, {keys});
-         CREATE MATERIALIZED VIEW keyed_view AS SELECT * FROM keyed;
-         CREATE MATERIALIZED VIEW texts AS SELECT t FROM keyed;
-         CREATE MATERIALIZED VIEW strict_view AS SELECT * FROM strict;"
+         CREATE MATERIALIZED VIEW keyed_view AS SELECT * FROM keyed;"
     ))?;
     let rows = server.wait_for_rows("SELECT v, k, t FROM keyed_view ORDER BY v", 3)?;
     same(&rows, &["1|7|x", "2|null|null", "4|9|a;b"])?;
-    // What is not wanted is not read: neither the key that is no number nor the value that is none.
+    // What is not wanted is not read: neither the key that is no number nor the value that is none. (The other view has read
+    // everything, so that there is nothing to read together.)
+    server.sql(
+        "CREATE MATERIALIZED VIEW texts AS SELECT t FROM keyed;
+         CREATE MATERIALIZED VIEW strict_view AS SELECT * FROM strict;",
+    )?;
     let rows = server.wait_for_rows("SELECT t FROM texts ORDER BY t", 5)?;
     same(&rows, &["a;b", "x", "y", "z", "null"])?;
     let reason = server.wait_for_rows(

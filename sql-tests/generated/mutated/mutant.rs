@@ -126,12 +126,12 @@ pub fn query(tokens: &[Token]) -> Option<usize> {
 /// A changed form of a statement; `free` is how many tokens at its beginning stay.
 pub fn mutant(statement: &[Token], free: usize, words: &Words, rng: &mut Rng) -> String {
     let mut tokens = statement.to_vec();
-    for _ in 0..1 + rng.below(8) / 7 {
+    for _ in 0..1 + rng.below(16) / 15 {
         if tokens.len() > free && tokens.len() < MAX_TOKENS {
             change(&mut tokens, free, words, rng);
         }
     }
-    if rng.below(12) == 0
+    if rng.below(16) == 0
         && let Some(at) = query(&tokens)
         && !tokens[at..].iter().any(|token| token.text == "EMIT")
     {
@@ -168,10 +168,10 @@ fn change(tokens: &mut Vec<Token>, free: usize, words: &Words, rng: &mut Rng) {
     let values: &[Kind] = &[Kind::Name, Kind::Number, Kind::Text];
     let (places, what): (Vec<usize>, usize) = match rng.below(100) {
         0..26 => (of(&[Kind::Number, Kind::Text]), 0),
-        26..36 => (of(&[Kind::Name]), 1),
-        36..42 => (of(&[Kind::Function]), 1),
-        42..54 => (of(&[Kind::Operator]), 1),
-        54..80 => (of(values), 2),
+        26..33 => (of(&[Kind::Name]), 1),
+        33..37 => (of(&[Kind::Function]), 1),
+        37..51 => (of(&[Kind::Operator]), 1),
+        51..80 => (of(values), 2),
         80..86 => (of(values), 3),
         86..90 => (of(values), 4),
         90..93 => (places, 5),
