@@ -31,6 +31,10 @@ const MIN_RETRACTING: usize = 30;
 /// Failures that are shrunk: more would take long, and mostly have the same reason.
 const SHRUNK: usize = 3;
 
+/// What DataFusion's executor says of about one query in a thousand that it cannot run itself, so that there is nothing to
+/// compare with: its own check of a RANK over what is constant, and of what set operations are planned over.
+const JUDGE_FAILS: [&str; 2] = ["WindowAggExec", "physical input schema should be the same"];
+
 /// What became of a query.
 #[derive(Debug, Clone)]
 enum Outcome {
@@ -217,7 +221,10 @@ async fn run_once(
     let answer = rows(database, "SELECT * FROM answer").await?;
     let expected = match expected {
         Some(expected) => expected,
-        None => expected.insert(batch(case, database).await?),
+        None => match batch(case, database).await {
+            Err(why) if JUDGE_FAILS.iter().any(|text| why.contains(text)) => return Ok(Outcome::Refused(why)),
+            judged => expected.insert(judged?),
+        },
     };
     compare(("the view", &answer), ("the batch answer", expected))?;
     // Every row that came and went was put out twice.
