@@ -146,7 +146,7 @@ impl Operator for EarlyFiring {
     }
 
     fn end_tick(&mut self, tick: &TickEnd) -> Result<()> {
-        let watermark = tick.watermarks.first().copied().unwrap_or(Watermark::NONE);
+        let watermark = tick.watermark();
         self.upto = if self.period(watermark) > self.period(self.watermark) { i64::MAX } else { watermark.0 };
         self.watermark = watermark;
         self.stage = Stage::Hold { from: 0 };

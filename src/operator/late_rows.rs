@@ -40,7 +40,7 @@ impl Operator for LateRows {
     }
 
     fn end_tick(&mut self, tick: &TickEnd) -> Result<()> {
-        self.watermark = tick.watermarks.first().copied().unwrap_or(Watermark::NONE);
+        self.watermark = tick.watermark();
         Ok(())
     }
 

@@ -96,6 +96,13 @@ pub struct TickEnd {
     pub watermarks: Vec<Watermark>,
 }
 
+impl TickEnd {
+    /// That of an operator's only input.
+    pub fn watermark(&self) -> Watermark {
+        self.watermarks.first().copied().unwrap_or(Watermark::NONE)
+    }
+}
+
 /// What `pull` answers.
 #[derive(Debug)]
 pub enum Pull {

@@ -433,8 +433,7 @@ impl Operator for SessionAggregate {
     }
 
     fn end_tick(&mut self, tick: &TickEnd) -> Result<()> {
-        let watermark = tick.watermarks.first().copied().unwrap_or(Watermark::NONE);
-        self.watermark = self.watermark.max(watermark);
+        self.watermark = self.watermark.max(tick.watermark());
         self.stage = Stage::Wait { from: 0 };
         Ok(())
     }

@@ -316,9 +316,8 @@ impl Operator for WindowAggregate {
     }
 
     fn end_tick(&mut self, tick: &TickEnd) -> Result<()> {
-        let watermark = tick.watermarks.first().copied().unwrap_or(Watermark::NONE);
         self.before = self.watermark;
-        self.watermark = self.watermark.max(watermark);
+        self.watermark = self.watermark.max(tick.watermark());
         if let Some(sweep) = &mut self.sweep {
             sweep.begin(&self.combiner)?;
         }

@@ -179,9 +179,8 @@ impl Operator for WindowTopN {
     }
 
     fn end_tick(&mut self, tick: &TickEnd) -> Result<()> {
-        let watermark = tick.watermarks.first().copied().unwrap_or(Watermark::NONE);
         self.before = self.watermark;
-        self.watermark = self.watermark.max(watermark);
+        self.watermark = self.watermark.max(tick.watermark());
         self.stage = Stage::Merge { from: 0 };
         Ok(())
     }

@@ -12,13 +12,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, TimezoneInfo, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, TimezoneInfo, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use super::definition::{self, PG_CATALOG};
 use super::{functions, rows};
+use crate::sql::calls::{arguments, call};
 
 /// Brings `query` to a form that can be planned over the tables and functions of this module. Queries that use none of
 /// them stay as they are.
@@ -306,24 +307,6 @@ fn null() -> Expr {
 
 fn empty_texts() -> Expr {
     Expr::Array(Array { elem: Vec::new(), named: true })
-}
-
-fn arguments(args: Vec<Expr>) -> FunctionArguments {
-    let args = args.into_iter().map(|a| FunctionArg::Unnamed(FunctionArgExpr::Expr(a))).collect();
-    FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() })
-}
-
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: arguments(args),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn argument_expressions(function: &mut Function) -> impl Iterator<Item = &mut Expr> {

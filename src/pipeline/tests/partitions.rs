@@ -36,13 +36,17 @@ impl Seconds {
     }
 }
 
-impl Source for Seconds {
+/// A source whose every opening reads with a copy of one reader.
+#[derive(Debug)]
+struct Copies<R>(R);
+
+impl<R: Reader + Clone + Sync + std::fmt::Debug + 'static> Source for Copies<R> {
     fn resolve_start(&self) -> Result<Positions> {
         Ok(Positions::new())
     }
 
     fn open(&self, _columns: &[usize], _positions: &Positions, _context: ReaderContext) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(self.clone()))
+        Ok(Box::new(self.0.clone()))
     }
 
     fn decoder(&self, _columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
@@ -83,7 +87,7 @@ output #2 view";
 
 fn bench_of(source: Seconds, idle_timeout: Micros) -> Bench {
     let mut bench = Bench::new(TINY);
-    bench.sources.insert("s".into(), object(times(), Arc::new(source), idle_timeout));
+    bench.sources.insert("s".into(), object(times(), Arc::new(Copies(source)), idle_timeout));
     bench.add(1, WINDOWS, Some(View::new(schema_of(&columns()), None, true)), &[]);
     bench
 }
@@ -200,20 +204,6 @@ struct Attended {
     ids: Vec<PartitionId>,
 }
 
-impl Source for Attended {
-    fn resolve_start(&self) -> Result<Positions> {
-        Ok(Positions::new())
-    }
-
-    fn open(&self, _columns: &[usize], _positions: &Positions, _context: ReaderContext) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(self.clone()))
-    }
-
-    fn decoder(&self, _columns: &[usize]) -> Result<Option<Arc<dyn Decoder>>> {
-        Ok(None)
-    }
-}
-
 impl Reader for Attended {
     fn partitions(&self) -> &[PartitionId] {
         &self.ids
@@ -236,7 +226,7 @@ async fn one_partition_is_decoded_by_several_threads() {
     let meeting = Arc::new(Meeting::default());
     let source = Attended { meeting: Arc::clone(&meeting), chunks: 4, ids: vec![id(0)] };
     let mut bench = Bench::new(CutPolicy::default());
-    bench.sources.insert("s".into(), object(columns(), Arc::new(source), 0));
+    bench.sources.insert("s".into(), object(columns(), Arc::new(Copies(source)), 0));
     bench.view(1, "s", &[]);
     let mut tick_loop = tick_loop(bench.core, &Arc::default());
     run(&mut tick_loop).await;

@@ -7,15 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::arguments::{Arguments, Row};
+use super::around::{Around, wrapped};
 use super::text;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::through;
@@ -87,49 +86,15 @@ const SUMS: &[&str] = &[
 /// The function, with a bound if it can make much of little.
 pub fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match GROWING.iter().find(|(name, _)| *name == function.name()) {
-        Some((_, growth)) => Arc::new(ScalarUDF::new_from_impl(Bounded { inner: function, growth: *growth })),
+        Some((_, growth)) => wrapped(function, *growth),
         None => function,
     }
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Bounded {
-    inner: Arc<ScalarUDF>,
-    growth: Growth,
-}
-
-impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
-        self.inner.return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> DfResult<Vec<DataType>> {
-        self.inner.coerce_types(arguments)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        check(self.name(), self.growth, &args.args, args.number_rows).map_err(through)?;
-        self.inner.invoke_with_args(args)
+impl Around for Growth {
+    fn call(&self, function: &ScalarUDF, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        check(function.name(), *self, &args.args, args.number_rows).map_err(through)?;
+        function.invoke_with_args(args)
     }
 }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
+use super::around::{Around, wrapped};
 use super::scalar::overflow;
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
@@ -18,49 +17,17 @@ const PARTIAL: &[&str] =
 
 /// The function, failing where it is not defined.
 pub fn total(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    match PARTIAL.contains(&function.name()) {
-        true => Arc::new(ScalarUDF::new_from_impl(Partial { inner: function })),
-        false => function,
-    }
+    if PARTIAL.contains(&function.name()) { wrapped(function, Partial) } else { function }
 }
 
+/// What is not finite although every argument is has no value.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Partial {
-    inner: Arc<ScalarUDF>,
-}
+struct Partial;
 
-impl ScalarUDFImpl for Partial {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
-        self.inner.return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> DfResult<Vec<DataType>> {
-        self.inner.coerce_types(arguments)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+impl Around for Partial {
+    fn call(&self, function: &ScalarUDF, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let (given, rows) = (args.args.clone(), args.number_rows);
-        let result = self.inner.invoke_with_args(args)?;
+        let result = function.invoke_with_args(args)?;
         let rows = if matches!(result, ColumnarValue::Scalar(_)) { 1 } else { rows };
         let results = floats(&result.to_array(rows)?);
         // Most batches have nothing to be looked at twice.
@@ -71,7 +38,7 @@ impl ScalarUDFImpl for Partial {
         for (row, value) in results.into_iter().enumerate().filter(|(_, value)| !value.is_finite()) {
             // What is not finite already may give what is not finite.
             if given.iter().filter_map(|values| values.get(row)).all(|value| value.is_finite()) {
-                return Err(through(undefined(self.name(), value)));
+                return Err(through(undefined(function.name(), value)));
             }
         }
         Ok(result)

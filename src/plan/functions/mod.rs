@@ -10,15 +10,16 @@
 //! 6. [`define`]: how functions of ours are defined by the types of their arguments, over [`call`] and [`results`];
 //!    [`temporal`]: those on times and intervals, [`calendar`], [`mod@array`], [`row`], [`jsonb`], [`jsonb_edit`]; [`constraint`]: what columns
 //!    demand of values.
-//! 7. [`bounded`], over [`arguments`]: how much a function may make of its arguments.
-//! 8. [`domain`]: where a function of numbers has no value.
-//! 9. [`clock`]: the one function that asks for the time.
+//! 7. [`bounded`], over [`arguments`]: how much a function may make of its arguments; [`domain`]: where a function of numbers
+//!    has no value. Both stand [`around`] functions of DataFusion's.
+//! 8. [`clock`]: the one function that asks for the time.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
 pub mod aggregate;
 mod arguments;
 pub mod arithmetic;
+mod around;
 pub mod array;
 pub mod bounded;
 pub mod calendar;

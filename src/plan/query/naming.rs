@@ -10,8 +10,8 @@ use datafusion::common::SchemaError;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SetExpr, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArguments, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::chains;
@@ -20,6 +20,7 @@ use super::rows::without_rows;
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
 use crate::plan::functions::array::EQUALS_ANY;
+use crate::sql::calls::call;
 
 /// Separates a name from the number that makes it differ. Cannot be typed by accident.
 pub const MARK: char = '\u{1}';
@@ -221,22 +222,7 @@ fn any_or_all(expr: &Expr) -> Option<Expr> {
     if matches!(right.as_ref(), Expr::Subquery(_)) {
         return None;
     }
-    let argument = |e: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()));
-    let arguments = FunctionArgumentList {
-        duplicate_treatment: None,
-        args: vec![argument(left), argument(right)],
-        clauses: Vec::new(),
-    };
-    let call = Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(EQUALS_ANY)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(arguments),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    });
+    let call = call(EQUALS_ANY, vec![left.as_ref().clone(), right.as_ref().clone()]);
     Some(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(call) } } else { call })
 }
 

@@ -5,14 +5,14 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::Expr as Planned;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, UnaryOperator,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
 };
 
 use super::typing::{call, cast, literal_as, unknown};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::errors::through;
 use crate::plan::functions::row::ROW;
+use crate::sql::calls;
 
 /// The fields of a row constructor.
 fn fields(expr: &Expr) -> Option<Vec<Expr>> {
@@ -129,18 +129,7 @@ fn nested(expr: Expr) -> Expr {
 }
 
 fn constructor(fields: Vec<Expr>) -> Expr {
-    let args = fields.into_iter().map(|field| FunctionArg::Unnamed(FunctionArgExpr::Expr(field))).collect();
-    let arguments = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(ROW)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(arguments),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+    calls::call(ROW, fields)
 }
 
 /// Two values of row types with fields of the same types, which a row constructor takes from the other side. `None`: they
