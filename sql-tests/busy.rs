@@ -49,7 +49,7 @@ fn in_runtime() -> Result<(), String> {
     let judged = judge.block_on(async {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let data = dir.path().to_path_buf();
-        let way = Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory };
+        let way = Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
         let host = runtime.spawn(async move { Host::start(way, &data).await }).await.map_err(|e| e.to_string())??;
         let Access::Wire(server) = host.access().await?.1 else { return Err("there is no server".into()) };
         others_go_on(server).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidemill::metrics::Metrics;
-use tidemill::pipeline::{CutPolicy, Engine, EngineConfig, Work};
+use tidemill::pipeline::{CutPolicy, Engine, EngineConfig, RehearsalPlan, Work};
 use tidemill::server::engine::EngineSession;
 use tidemill::server::pgwire::Listener;
 use tidemill::session::Session;
@@ -25,6 +25,7 @@ pub struct Host {
     /// Counts the engine's lives: a session of an earlier one is of no use.
     life: AtomicU64,
     running: Mutex<Option<Running>>,
+    rehearsal: Option<RehearsalPlan>,
     seen: Mutex<Seen>,
 }
 
@@ -47,6 +48,8 @@ pub struct Seen {
     pub ticks: u64,
     /// Shards that rows behind an exchange have reached, in the view or job that reached most.
     pub shards: usize,
+    /// Lives of pipelines that ended, and were gone on from.
+    pub restarts: u64,
 }
 
 /// How a new session reaches the engine.
@@ -62,6 +65,7 @@ impl Host {
             data_dir: data_dir.to_path_buf(),
             life: AtomicU64::new(0),
             running: Mutex::new(None),
+            rehearsal: variant.rehearsed.map(|seed| RehearsalPlan { seed, ..RehearsalPlan::default() }),
             seen: Mutex::default(),
         };
         *host.running.lock().await = Some(host.open(Work::Run).await?);
@@ -79,6 +83,7 @@ impl Host {
                 Backend::Evicting => BackendKind::Evicting,
             },
             work,
+            rehearsal: self.rehearsal.clone(),
             ..EngineConfig::default()
         };
         let engine = Engine::open(config).await.map_err(|e| format!("the engine does not open: {e:?}"))?;
@@ -158,6 +163,7 @@ impl Host {
             seen.ticks = seen.ticks.max(counts.ticks);
             seen.shards = seen.shards.max(counts.shards_reached);
         }
+        seen.restarts = self.rehearsal.as_ref().map_or(0, |rehearsal| rehearsal.ended.load(Ordering::Relaxed));
     }
 }
 

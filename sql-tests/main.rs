@@ -25,6 +25,7 @@ mod flink_oracle;
 mod generated;
 mod host;
 mod kafka;
+mod kills;
 mod long_ticks;
 mod mutants;
 mod nexmark;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
     busy::run(&mut tally);
     docs::run(&mut tally);
     long_ticks::run(&mut tally);
+    kills::run(request.seed, &mut tally);
     nexmark::run(&mut tally);
     flink_oracle::run(&mut tally);
     generated::run(request.seed, &mut tally);

@@ -14,6 +14,7 @@ const ROOMS: &[&[&str]] = &[
     &["session"],
     &["pipeline"],
     &["table"],
+    &["checkpoint"],
     &["dataflow"],
     &["operator"],
     &["state"],
@@ -22,8 +23,9 @@ const ROOMS: &[&[&str]] = &[
     &["connector"],
     &["format"],
     &["sql"],
+    &["store"],
     &["change"],
-    &["error", "clock", "memory", "metrics", "types"],
+    &["error", "clock", "failpoint", "memory", "metrics", "types"],
 ];
 
 /// Crates that only some folders may name.
@@ -32,6 +34,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["src/server/"]),
     ("rdkafka", &["src/connector/kafka/", "sql-tests/kafka/", "benches/"]),
     ("arrow_avro", &["src/format/avro/"]),
+    ("arrow_ipc", &["src/change/"]),
     ("ureq", &["src/connector/schema_registry.rs"]),
     ("rocksdb", &["src/state/"]),
     ("object_store", &["src/store/"]),

@@ -35,6 +35,9 @@ pub struct Variant {
     pub parallelism: usize,
     pub cuts: Cuts,
     pub backend: Backend,
+    /// Pipelines end every few ticks, and go on from what was written down, at another parallelism: parallelism and backend are
+    /// those of the first life.
+    pub rehearsed: Option<u64>,
 }
 
 impl fmt::Display for Variant {
@@ -52,7 +55,9 @@ impl fmt::Display for Variant {
             Cuts::Small => "small cuts".to_string(),
             Cuts::Odd(seed) => format!("odd cuts {seed}"),
         };
-        write!(f, "{way}, parallelism {}, {cuts}, {backend}", self.parallelism)
+        let rehearsed =
+            self.rehearsed.map_or_else(String::new, |seed| format!(", frozen and restored now and then {seed}"));
+        write!(f, "{way}, parallelism {}, {cuts}, {backend}{rehearsed}", self.parallelism)
     }
 }
 
@@ -63,20 +68,24 @@ pub fn all(seed: u64) -> Vec<Variant> {
         for parallelism in [1, 3] {
             for cuts in [Cuts::Natural, Cuts::Small, Cuts::Odd(seed)] {
                 for backend in [Backend::Memory, Backend::Evicting] {
-                    variants.push(Variant { way, parallelism, cuts, backend });
+                    variants.push(Variant { way, parallelism, cuts, backend, rehearsed: None });
                 }
             }
         }
     }
+    for cuts in [Cuts::Natural, Cuts::Small, Cuts::Odd(seed)] {
+        let (way, backend) = (Way::InProcess, Backend::Memory);
+        variants.push(Variant { way, parallelism: 3, cuts, backend, rehearsed: Some(seed) });
+    }
     variants
 }
 
-/// Few ways that among them have each way, parallelism, cut and backend at least once. One has several shards and natural
+/// Few ways that among them have each way, parallelism, cut and backend, and rehearsed recovery, at least once. One has several shards and natural
 /// cuts: only ticks of many rows show whether rows got to the right shard.
 pub fn sample(seed: u64) -> Vec<Variant> {
     let mut rng = Rng(seed);
     let mut candidates = all(seed);
-    let exchanging = |v: &Variant| v.parallelism > 1 && v.cuts == Cuts::Natural;
+    let exchanging = |v: &Variant| v.parallelism > 1 && v.cuts == Cuts::Natural && v.rehearsed.is_none();
     let first: Vec<Variant> = candidates.iter().copied().filter(exchanging).collect();
     let mut chosen: Vec<Variant> = first.get(rng.below(first.len())).copied().into_iter().collect();
     while !candidates.is_empty() {
@@ -86,7 +95,8 @@ pub fn sample(seed: u64) -> Vec<Variant> {
         let adds = new(|a, b| a.way == b.way)
             || new(|a, b| a.parallelism == b.parallelism)
             || new(|a, b| a.cuts == b.cuts)
-            || new(|a, b| a.backend == b.backend);
+            || new(|a, b| a.backend == b.backend)
+            || new(|a, b| a.rehearsed == b.rehearsed);
         if adds {
             chosen.push(v);
         }

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
 
 /// Microseconds since 1970-01-01 UTC, as everywhere inside Tidemill.
 pub type Micros = i64;
@@ -18,6 +21,13 @@ pub trait Clock: Send + Sync + 'static {
 
 pub type SharedClock = Arc<dyn Clock>;
 
+/// A clock that can be waited by: pauses between tries, and time limits.
+pub trait Timer: Clock {
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
+}
+
+pub type SharedTimer = Arc<dyn Timer>;
+
 /// The machine's clock.
 pub struct SystemClock;
 
@@ -26,6 +36,16 @@ impl Clock for SystemClock {
     fn now(&self) -> Micros {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Timer for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that waits by the machine's clock for those below pipeline/"
+    )]
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
     }
 }
 
@@ -53,6 +73,6 @@ impl Clock for ManualClock {
 
 /// When a time-out that begins now is over: whoever says one waits by the clock.
 #[expect(clippy::disallowed_methods, reason = "waiting for a client's time-out is no computation")]
-pub fn deadline(timeout: std::time::Duration) -> std::time::Instant {
+pub fn deadline(timeout: Duration) -> std::time::Instant {
     std::time::Instant::now() + timeout
 }

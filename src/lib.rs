@@ -22,6 +22,8 @@ pub mod session;
 pub mod pipeline;
 pub mod table;
 
+pub mod checkpoint;
+
 pub mod dataflow;
 pub mod operator;
 pub mod state;
@@ -32,11 +34,14 @@ pub mod plan;
 pub mod connector;
 pub mod format;
 
-pub mod change;
 pub mod sql;
+pub mod store;
+
+pub mod change;
 
 pub mod clock;
 pub mod error;
+pub mod failpoint;
 pub mod memory;
 pub mod metrics;
 pub mod types;

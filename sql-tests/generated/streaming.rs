@@ -135,7 +135,7 @@ impl Case {
             backends.reverse();
         }
         let way =
-            |i: usize| Variant { way: Way::InProcess, parallelism: [1, 3][i], cuts: cuts[i], backend: backends[i] };
+            |i: usize| Variant { way: Way::InProcess, parallelism: [1, 3][i], cuts: cuts[i], backend: backends[i], rehearsed: (i == 1).then_some(seed) };
         let mut choices = Choices::of_seed(seed.wrapping_add(1 << 63));
         let query = Query::draw(&mut choices, values);
         Case { values, data, query, choices: choices.taken(), ways: [way(0), way(1)] }

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::catalog::object::{ComputedColumn, SinkObject, SourceObject, WatermarkClause};
+use crate::catalog::object::{ComputedColumn, EpochSettings, JobOptions, SinkObject, SourceObject, WatermarkClause};
 use crate::change::Changelog;
 use crate::connector::declared::{Declared, MetadataColumn};
 use crate::connector::options::OptionReader;
@@ -15,12 +15,6 @@ use crate::types::{Column, SqlType};
 
 /// More shards than this never help on one machine: there are 256 key groups.
 pub const MAX_PARALLELISM: usize = 256;
-
-/// Job options as types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct JobOptions {
-    pub parallelism: Option<usize>,
-}
 
 /// # Errors
 /// 0A000 for a primary key where rows do not replace each other, 42804 for an event time that is no timestamp, and what the
@@ -85,8 +79,16 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
             format!("At most {MAX_PARALLELISM} shards can share the key groups; left out, it is the number of cores.");
         return Err(options.error("parallelism", "too high a parallelism").with_hint(hint));
     }
+    let epochs = EpochSettings {
+        interval: options.optional("epoch.interval")?,
+        min_pause: options.optional("epoch.min-pause")?,
+        timeout: options.optional("epoch.timeout")?,
+        tolerable_failures: options.optional("epoch.tolerable-failures")?,
+        retained: options.optional("epoch.retained")?,
+        base_threshold: options.optional("epoch.base-threshold")?,
+    };
     options.finish()?;
-    Ok(JobOptions { parallelism })
+    Ok(JobOptions { parallelism, epochs })
 }
 
 fn computed(table: &TableDef) -> Vec<ComputedColumn> {

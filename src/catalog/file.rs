@@ -189,8 +189,8 @@ fn restored(stored: StoredObject) -> Result<Object> {
             ObjectKind::View(ViewObject { columns, plan: plan.into(), starts })
         }
         (StatementKind::CreateJob(create), None, Some(StoredJob { plan, starts, wanted })) => {
-            let parallelism = define::job(&create)?.parallelism;
-            ObjectKind::Job(JobObject { plan: plan.into(), parallelism, starts, wanted })
+            let options = define::job(&create)?;
+            ObjectKind::Job(JobObject { plan: plan.into(), options, starts, wanted })
         }
         _ => return Err(damaged("its statement does not fit what else is stored")),
     };

@@ -1,6 +1,8 @@
 //! What can exist in a catalog.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::connector::OnError;
 use crate::connector::{Positions, Sink, Source};
@@ -125,10 +127,34 @@ pub struct ViewObject {
 pub struct JobObject {
     /// The stream plan's stored text: a restart runs this, it never plans anew.
     pub plan: Arc<str>,
-    pub parallelism: Option<usize>,
+    pub options: JobOptions,
     pub starts: Starts,
     /// What the user last asked for; a restart of the server honours it.
     pub wanted: Wanted,
+}
+
+/// What stands in a job's WITH.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct JobOptions {
+    pub parallelism: Option<usize>,
+    pub epochs: EpochSettings,
+}
+
+/// What a job wants otherwise than the server does of its epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct EpochSettings {
+    /// From an epoch's beginning to the next one's.
+    pub interval: Option<Duration>,
+    /// Rest between an epoch's end and the next one's beginning, at least.
+    pub min_pause: Option<Duration>,
+    /// An epoch that takes longer has failed.
+    pub timeout: Option<Duration>,
+    /// Epochs in a row that may fail before the job does.
+    pub tolerable_failures: Option<u32>,
+    /// Epochs that are kept, the newest included.
+    pub retained: Option<NonZeroU32>,
+    /// How many times as large as the last base the deltas may become.
+    pub base_threshold: Option<f64>,
 }
 
 /// Where each source of a plan (by name) is read from: resolved once, at creation, and replayed from after a restart.

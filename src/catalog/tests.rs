@@ -33,8 +33,8 @@ fn new(catalog: &Catalog, text: &str) -> NewObject {
             (c.name, c.if_not_exists, ObjectKind::View(view))
         }
         StatementKind::CreateJob(c) => {
-            let parallelism = define::job(&c).unwrap().parallelism;
-            let job = JobObject { plan: "plan\nof job".into(), parallelism, starts: starts(), wanted: Wanted::Running };
+            let options = define::job(&c).unwrap();
+            let job = JobObject { plan: "plan\nof job".into(), options, starts: starts(), wanted: Wanted::Running };
             (c.name, c.if_not_exists, ObjectKind::Job(job))
         }
         other => panic!("{other:?}"),
@@ -173,7 +173,7 @@ fn version_1_is_read() {
     assert_eq!((view.columns[1].name.as_str(), &*view.plan), ("Count of", "plan of live"));
     assert_eq!(view.starts, starts());
     let ObjectKind::Job(job) = &snapshot.find("job").unwrap().kind else { panic!() };
-    assert_eq!((job.parallelism, job.wanted, &*job.plan), (Some(3), Wanted::Stopped, "plan\nof job"));
+    assert_eq!((job.options.parallelism, job.wanted, &*job.plan), (Some(3), Wanted::Stopped, "plan\nof job"));
 
     // Written again, it is the same.
     let ids: Vec<ObjectId> = snapshot.objects().map(|object| object.id).collect();

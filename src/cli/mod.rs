@@ -68,6 +68,11 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    #[cfg(debug_assertions)]
+    if let Err(wrong) = std::env::var("TIDEMILL_FAILPOINT").map_or(Ok(()), |place| crate::failpoint::arm(&place)) {
+        eprintln!("ERROR:  {wrong}");
+        return Exit::CannotStart.into();
+    }
     // The main thread's stack is what the shell gave it.
     let main = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);
     let exit = main.spawn(|| run(arguments.command)).map(std::thread::JoinHandle::join);

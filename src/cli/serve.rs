@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::report;
 use super::signals::Stop;
+use crate::checkpoint::EpochOptions;
+use crate::connector::options::OptionValue;
 use crate::error::Result;
 use crate::pipeline::{Engine, EngineConfig, Work};
 use crate::server::engine::EngineSession;
@@ -18,9 +21,15 @@ use crate::server::pgwire::Listener;
 
 #[derive(clap::Args)]
 pub struct Serve {
-    /// Where the catalog lies; made if it is not there
+    /// Where the catalog lies, and what is stored unless --store says otherwise; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
+    /// Where the epochs of jobs and views are stored: file:///DIR
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Time between two epochs, such as 1s or '500 ms': what a crash has done anew, at most
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    epoch_interval: Duration,
     /// Address for psql and drivers; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5432")]
     listen: SocketAddr,
@@ -46,9 +55,16 @@ impl Serve {
             let listener = Listener::bind(self.listen).await?;
             let http = Http::bind(self.http).await?;
             let work = if self.paused { Work::Pause } else { Work::Run };
-            let config = EngineConfig { data_dir: Some(self.data.clone()), work, ..EngineConfig::default() };
-            let parallelism = self.parallelism.unwrap_or(config.parallelism);
-            let engine = Engine::open(EngineConfig { parallelism, ..config }).await?;
+            let config = EngineConfig::default();
+            let config = EngineConfig {
+                data_dir: Some(self.data.clone()),
+                store: self.store.clone(),
+                epochs: EpochOptions { interval: self.epoch_interval, ..config.epochs },
+                parallelism: self.parallelism.unwrap_or(config.parallelism),
+                work,
+                ..config
+            };
+            let engine = Engine::open(config).await?;
             Result::Ok((listener, http, engine))
         };
         let (listener, http, engine) = match opened.await {
@@ -56,6 +72,9 @@ impl Serve {
             Err(error) => return cannot_start(&error),
         };
         eprintln!("tidemill {} keeps its catalog in {}", env!("CARGO_PKG_VERSION"), self.data.display());
+        if let Some(store) = engine.stored_in() {
+            eprintln!("  epochs   {store}");
+        }
         eprintln!("  SQL      {}", psql_line(listener.address()));
         eprintln!("  health   http://{}/healthz", http.address());
         eprintln!("  metrics  http://{}/metrics", http.address());
@@ -71,6 +90,10 @@ impl Serve {
         engine.shutdown().await;
         Exit::Done
     }
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    Duration::parse(text).ok_or_else(|| format!("expected {}", Duration::EXPECTED))
 }
 
 fn cannot_start(error: &crate::error::Error) -> Exit {

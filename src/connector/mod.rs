@@ -215,7 +215,7 @@ impl Payload {
 }
 
 /// Names a part of an outbox. Parts are ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartId {
     pub epoch: u64,
     pub part: u32,

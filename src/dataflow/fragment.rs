@@ -30,16 +30,20 @@ pub const PART_BYTES: usize = 32 << 20;
 
 /// One plan being run.
 pub struct Fragment {
-    plan: Arc<StreamPlan>,
-    stages: Stages,
+    pub(super) plan: Arc<StreamPlan>,
+    pub(super) stages: Stages,
     /// By stage, then by shard.
-    shards: Vec<Vec<Worker>>,
+    pub(super) shards: Vec<Vec<Worker>>,
     /// The watermark behind each node of the plan at the end of the last tick.
-    watermarks: Vec<Watermark>,
+    pub(super) watermarks: Vec<Watermark>,
+    /// What each node had put out, and dropped, in earlier lives.
+    pub(super) earlier: Vec<OperatorStats>,
+    /// The greatest reading of the clock so far.
+    pub(super) latest: Micros,
     /// How often windows look at the clock, if they do.
     clock_step: Option<i64>,
     /// When they next will.
-    due: Option<Micros>,
+    pub(super) due: Option<Micros>,
     /// The present tick's end: by stage, then by operator.
     ends: Vec<Vec<TickEnd>>,
     /// The first stage whose tick has not ended.
@@ -63,8 +67,8 @@ pub enum Advance {
 }
 
 /// A stage's shard with what it sends through.
-struct Worker {
-    stage: StageShard,
+pub(super) struct Worker {
+    pub stage: StageShard,
     router: Router,
     step: Step,
 }
@@ -89,7 +93,7 @@ pub struct FragmentStats {
     pub shards_reached: usize,
 }
 
-/// Figures of one operator, since the start.
+/// Figures of one operator, since it began, earlier lives included.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct OperatorStats {
     pub output_rows: u64,
@@ -122,6 +126,8 @@ impl Fragment {
         Ok(Fragment {
             stages,
             watermarks: vec![Watermark::NONE; plan.nodes.len()],
+            earlier: vec![OperatorStats::default(); plan.nodes.len()],
+            latest: Micros::MIN,
             clock_step: plan.clock_step(),
             due: None,
             ends: Vec::new(),
@@ -158,6 +164,7 @@ impl Fragment {
     pub fn begin_tick(&mut self, number: u64, now: Micros, inputs: Vec<ScanInput>) -> Result<()> {
         self.ends = self.tick_ends(number, now, &inputs);
         self.ending = 0;
+        self.latest = self.latest.max(now);
         let goes_on = self.watermarks.iter().any(|watermark| *watermark != Watermark::END);
         let next = |step: i64| now.div_euclid(step).saturating_add(1).saturating_mul(step);
         self.due = self.clock_step.filter(|_| goes_on).map(next);
@@ -208,8 +215,8 @@ impl Fragment {
 
     /// Figures of each operator, all shards together, in the plan's order.
     pub fn operator_stats(&mut self) -> Vec<OperatorStats> {
-        let at_start = |watermark: &Watermark| OperatorStats { watermark: *watermark, ..OperatorStats::default() };
-        let mut all: Vec<OperatorStats> = self.watermarks.iter().map(at_start).collect();
+        let mut all = self.earlier.clone();
+        all.iter_mut().zip(&self.watermarks).for_each(|(stats, watermark)| stats.watermark = *watermark);
         for (stage, workers) in self.stages.stages.iter().zip(&mut self.shards) {
             for worker in workers {
                 for (operator, &node) in stage.nodes.iter().enumerate() {
@@ -251,10 +258,9 @@ impl Fragment {
     }
 
     fn accept(&mut self, input: ScanInput) -> Result<()> {
-        let place = self.stages.stages.iter().enumerate().find_map(|(stage, content)| {
-            content.nodes.iter().position(|n| *n == input.node).map(|operator| (stage, operator))
-        });
-        let Some((stage, operator)) = place else { return Err(Error::internal("input for a scan that is not there")) };
+        let Some((stage, operator)) = self.stages.place(input.node) else {
+            return Err(Error::internal("input for a scan that is not there"));
+        };
         for (shard, batch) in input.batches {
             let workers = &mut self.shards[stage];
             let shard = shard % workers.len().max(1);

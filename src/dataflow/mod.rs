@@ -7,7 +7,8 @@
 //! 4. [`shard`]: one stage in one shard: operators pushed and pulled, a turn at a time, resumable anywhere.
 //! 5. [`exchange`]: rows go to the shard that owns their key group.
 //! 6. [`fragment`]: a running plan: a tick goes through its stages, its results leave in parts.
-//! 7. [`pool`]: the process's one worker pool.
+//! 7. [`image`]: a fragment between two ticks, taken down and gone on with in another life.
+//! 8. [`pool`]: the process's one worker pool.
 //!
 //! What does not live here: when a tick is cut and what becomes of its result (`pipeline/`), and what operators compute.
 //! No locks and no channels between operators.
@@ -17,6 +18,7 @@
 
 pub mod exchange;
 pub mod fragment;
+pub mod image;
 pub mod pool;
 pub mod required;
 pub mod scan;
@@ -25,4 +27,5 @@ pub mod stages;
 pub mod watermark;
 
 pub use fragment::{Advance, Fragment, FragmentStats, OperatorStats, ScanInput};
+pub use image::FragmentImage;
 pub use pool::WorkerPool;

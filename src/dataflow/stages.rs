@@ -66,6 +66,13 @@ impl Stages {
         }
         Ok(Stages { stages })
     }
+
+    /// The stage of a node of the plan, and its place there.
+    pub fn place(&self, node: NodeIndex) -> Option<(usize, usize)> {
+        self.stages.iter().enumerate().find_map(|(stage, content)| {
+            content.nodes.iter().position(|n| *n == node).map(|operator| (stage, operator))
+        })
+    }
 }
 
 fn route(distribution: &Distribution, from_stage: usize, stage: usize, operator: usize, port: usize) -> Reader {

@@ -1,11 +1,14 @@
 //! Watermarks of a source: one for each partition, their minimum over those that are not idle. Pure: it is told what was
 //! read and what time it is.
 
+use serde::{Deserialize, Serialize};
+
 use crate::change::Watermark;
 use crate::clock::Micros;
 
 /// What the last look at a partition showed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// Rows came, or more is known to exist.
     Reading,
@@ -15,8 +18,10 @@ pub enum Progress {
     Finished,
 }
 
-#[derive(Debug, Clone)]
-struct Partition {
+/// How far a partition is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionProgress {
     watermark: Watermark,
     progress: Progress,
     /// Since when it has been at its end.
@@ -29,7 +34,7 @@ struct Partition {
 /// Invariant: [`SourceWatermarks::combined`] never goes back.
 #[derive(Debug, Clone)]
 pub struct SourceWatermarks {
-    partitions: Vec<Partition>,
+    partitions: Vec<PartitionProgress>,
     combined: Watermark,
     idle_timeout: Micros,
 }
@@ -43,13 +48,30 @@ impl SourceWatermarks {
     /// Partitions beyond those known so far join now, at the combined watermark.
     pub fn grow(&mut self, partitions: usize) {
         while self.partitions.len() < partitions {
-            self.partitions.push(Partition {
+            self.partitions.push(PartitionProgress {
                 watermark: self.combined,
                 progress: Progress::Reading,
                 at_end_since: 0,
                 idle: false,
             });
         }
+    }
+
+    /// Goes on from an earlier life: its combined watermark, and how far each partition was; one that is new joins now.
+    pub fn resume(&mut self, combined: Watermark, partitions: impl Iterator<Item = Option<PartitionProgress>>) {
+        self.combined = combined;
+        self.partitions.clear();
+        for known in partitions {
+            self.grow(self.partitions.len() + 1);
+            if let (Some(known), Some(partition)) = (known, self.partitions.last_mut()) {
+                *partition = known;
+            }
+        }
+    }
+
+    /// How far a partition is.
+    pub fn progress(&self, partition: usize) -> Option<&PartitionProgress> {
+        self.partitions.get(partition)
     }
 
     /// What the cut at `now` found of a partition. One that returns from idleness starts at the combined watermark.
@@ -88,7 +110,7 @@ impl SourceWatermarks {
     /// The source's watermark at this tick's end: the minimum over the active partitions; if none is active, the maximum
     /// of the idle ones (as in Flink: nothing holds it back any more); the end if all are finished.
     pub fn combine(&mut self) -> Watermark {
-        let active = |p: &&Partition| !p.idle && p.progress != Progress::Finished;
+        let active = |p: &&PartitionProgress| !p.idle && p.progress != Progress::Finished;
         let reached = match self.partitions.iter().filter(active).map(|p| p.watermark).min() {
             Some(least) => least,
             None if self.partitions.is_empty() => Watermark::NONE,
@@ -120,7 +142,7 @@ impl SourceWatermarks {
     /// When the next partition becomes idle if nothing comes: a due timer makes a tick. `None` while it would not
     /// change the combined watermark for want of any.
     pub fn next_deadline(&self) -> Option<Micros> {
-        let waiting = |p: &&Partition| p.progress == Progress::AtEnd && !p.idle;
+        let waiting = |p: &&PartitionProgress| p.progress == Progress::AtEnd && !p.idle;
         self.partitions.iter().filter(waiting).map(|p| p.at_end_since.saturating_add(self.idle_timeout)).min()
     }
 

@@ -128,6 +128,11 @@ impl Operator for Aggregate {
         Ok(())
     }
 
+    /// The one group of no keys has been answered.
+    fn resume(&mut self, _last: &TickEnd) {
+        self.single_group_due = false;
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         while let Some(from) = self.merging {
             let to = (from + KEYS_AT_ONCE).min(self.combiner.len());

@@ -57,6 +57,11 @@ impl Operator for Checked {
         self.inner.end_tick(tick)
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermarks.clone_from(&last.watermarks);
+        self.inner.resume(last);
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         let pulled = self.inner.pull()?;
         match &pulled {

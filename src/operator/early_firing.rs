@@ -153,6 +153,10 @@ impl Operator for EarlyFiring {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = last.watermark();
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         loop {
             match &mut self.stage {

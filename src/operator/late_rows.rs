@@ -44,6 +44,10 @@ impl Operator for LateRows {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = last.watermark();
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         Ok(self.late.next().map_or(Pull::Done, Pull::Batch))
     }

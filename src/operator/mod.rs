@@ -30,7 +30,8 @@
 //!
 //! What does not live here: scans and exchanges, ticks, watermarks of sources (`dataflow/`), what state lies on (`state/`).
 //!
-//! Invariants: nothing is pushed into an operator that has not said `Done`; the same calls give the same bytes.
+//! Invariants: nothing is pushed into an operator that has not said `Done`; the same calls give the same bytes; what outlives
+//! a tick lies in tables, or is what an operator can be told again ([`Operator::resume`]).
 
 pub mod accumulator;
 mod aggregate;
@@ -123,6 +124,10 @@ pub trait Operator: Send {
 
     /// The next chunk of output.
     fn pull(&mut self) -> Result<Pull>;
+
+    /// A new life goes on where an earlier one ended its last tick, `last`: told once, before the first tick. Whatever an
+    /// operator remembers from tick to tick outside of its tables is derived from it.
+    fn resume(&mut self, _last: &TickEnd) {}
 
     /// The watermark behind this operator, given those in front of it (one for each port) at the same tick's end, and that
     /// tick's one reading of the clock.

@@ -61,6 +61,10 @@ impl Operator for ProcessingTime {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.now = last.now;
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         while self.ending {
             if let Some(chunk) = self.stamped.next() {

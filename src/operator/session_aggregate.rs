@@ -438,6 +438,10 @@ impl Operator for SessionAggregate {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = last.watermark();
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         loop {
             if let Some(chunk) = self.output.next() {

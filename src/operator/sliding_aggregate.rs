@@ -327,6 +327,10 @@ impl Operator for SlidingAggregate {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = last.watermark();
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         loop {
             let stage = std::mem::replace(&mut self.stage, Stage::Open);

@@ -325,6 +325,10 @@ impl Operator for WindowAggregate {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = last.watermark();
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Open) {

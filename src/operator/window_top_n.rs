@@ -185,6 +185,10 @@ impl Operator for WindowTopN {
         Ok(())
     }
 
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = last.watermark();
+    }
+
     fn pull(&mut self) -> Result<Pull> {
         while self.out.len() < CHUNK_ROWS {
             let step = match std::mem::replace(&mut self.stage, Stage::Open) {

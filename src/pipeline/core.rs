@@ -10,19 +10,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::ObjectId;
+use crate::catalog::{ObjectId, Starts};
 use crate::change::ChangeBatch;
 use crate::clock::Micros;
 use crate::connector::Positions;
-use crate::dataflow::{Advance, Fragment, pool};
+use crate::dataflow::{Advance, pool};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Op, StreamPlan};
-use crate::table::View;
+use crate::plan::Op;
 
 use super::follow::Standing;
+use super::image::Life;
 use super::input::{Chunk, ChunkState};
-use super::member::{Feed, Held, Inflow, Member, MemberStats, Origin, Run, ViewOutflow, projection};
-use super::reading::{CutChunk, CutPolicy, Reading, needs};
+use super::member::{Feed, Held, Inflow, Member, NewPlan, Origin, Run, ViewOutflow, projection};
+use super::reading::{CutChunk, CutPolicy, OpenReading, Reading, Wanted, needs};
+use super::recovery::{Draining, Restoring};
 use super::status::{Counts, Running};
 use super::subscribe::is_subscription;
 
@@ -32,15 +33,23 @@ pub type ReadingId = u64;
 /// What runs in a pipeline.
 #[derive(Default)]
 pub struct Core {
-    readings: Vec<(ReadingId, Reading)>,
-    members: Vec<Member>,
-    policy: CutPolicy,
-    tick: u64,
-    next_reading: ReadingId,
+    pub(super) readings: Vec<(ReadingId, Reading)>,
+    pub(super) members: Vec<Member>,
+    pub(super) policy: CutPolicy,
+    /// `None` in the stead of a core that is away.
+    pub(super) open: Option<OpenReading>,
+    pub(super) tick: u64,
+    pub(super) last_reading: ReadingId,
+    /// Lives that were given so far.
+    pub(super) lives: u32,
     /// A tick is due although no input came: a fragment is new.
-    due: bool,
+    pub(super) due: bool,
     /// The tick that is not over yet.
     present: Option<Present>,
+    /// What was frozen is being handed out.
+    pub(super) draining: Option<Draining>,
+    /// It goes on from an image, and does not tick yet.
+    pub(super) restoring: Option<Restoring>,
 }
 
 /// A tick on its way through the members.
@@ -88,8 +97,8 @@ pub struct TickResult {
 }
 
 impl Core {
-    pub fn new(policy: CutPolicy) -> Self {
-        Core { policy, ..Core::default() }
+    pub fn new(policy: CutPolicy, open: OpenReading) -> Self {
+        Core { policy, open: Some(open), ..Core::default() }
     }
 
     pub fn members(&self) -> &[Member] {
@@ -104,16 +113,34 @@ impl Core {
         self.readings.iter().map(|(_, reading)| reading)
     }
 
-    /// Adds a plan. `open` opens the reading of a source for the columns and watermark it is given.
-    pub fn add(
-        &mut self,
-        id: ObjectId,
-        name: &str,
-        fragment: Fragment,
-        view: Option<View>,
-        mut open: impl FnMut(&str, &StreamPlan) -> Result<Reading>,
-    ) -> Result<()> {
-        let plan = Arc::clone(fragment.plan());
+    /// Adds a plan. If an image is being gone on from that has it, so does the plan; its readings are opened when all are
+    /// there.
+    pub fn add(&mut self, new: NewPlan) -> Result<()> {
+        if self.restoring.is_some() {
+            return self.add_restored(new);
+        }
+        let starts = new.starts.clone();
+        let life = self.new_life();
+        let mut member = self.member(new, life);
+        self.attach(&mut member, &starts)?;
+        self.members.push(member);
+        Ok(())
+    }
+
+    /// Of a member that begins anew.
+    pub(super) fn new_life(&mut self) -> Life {
+        self.lives += 1;
+        Life(self.lives)
+    }
+
+    pub(super) fn member(&self, new: NewPlan, life: Life) -> Member {
+        let whole = new.view.is_some() || is_subscription(new.id);
+        Member::new(new, life, whole.then_some(self.policy.whole_bytes))
+    }
+
+    /// Has a member fed that begins anew: by readings of its own, from `starts` on, and by views.
+    pub(super) fn attach(&mut self, member: &mut Member, starts: &Starts) -> Result<()> {
+        let plan = Arc::clone(member.fragment.plan());
         let mut feeds = Vec::new();
         let mut opened: Vec<(ReadingId, Reading)> = Vec::new();
         for (node, scan) in plan.nodes.iter().enumerate() {
@@ -127,8 +154,11 @@ impl Core {
             let (reading, columns_read) = match known.and_then(|at| opened.get(at)) {
                 Some((reading, opened)) => (*reading, opened.columns()),
                 None => {
-                    self.next_reading += 1;
-                    opened.push((self.next_reading, open(source, &plan)?));
+                    let (read, watermark) = needs(source, std::iter::once(plan.as_ref()));
+                    let positions = starts.get(source).cloned().unwrap_or_default();
+                    let reading = self.open(source, Wanted { columns: read, watermark, positions })?;
+                    self.last_reading += 1;
+                    opened.push((self.last_reading, reading));
                     let Some((reading, opened)) = opened.last() else { continue };
                     (*reading, opened.columns())
                 }
@@ -137,21 +167,14 @@ impl Core {
             feeds.push(Feed { node, from, projection: projection(columns, columns_read) });
         }
         self.readings.append(&mut opened);
-        let whole = view.is_some() || is_subscription(id);
-        let held = whole.then(|| Held::new(fragment.new_account(), self.policy.whole_bytes));
-        self.members.push(Member {
-            id,
-            name: name.to_string(),
-            fragment,
-            feeds,
-            view,
-            failed: None,
-            stats: MemberStats::default(),
-            operators: Arc::default(),
-            held,
-        });
+        member.feeds = feeds;
         self.due = true;
         Ok(())
+    }
+
+    pub(super) fn open(&self, source: &str, wanted: Wanted) -> Result<Reading> {
+        let open = self.open.as_ref().ok_or_else(|| Error::internal("a source is opened by a core that is away"))?;
+        open(source, wanted)
     }
 
     fn view_named(&self, name: &str) -> Result<ObjectId> {
@@ -161,12 +184,17 @@ impl Core {
     }
 
     pub fn remove(&mut self, id: ObjectId) {
-        self.members.retain(|member| member.id != id);
+        let gone = self.members.extract_if(.., |member| member.id == id);
+        match &mut self.draining {
+            // It was frozen with the others.
+            Some(draining) => draining.gone.extend(gone),
+            None => gone.for_each(drop),
+        }
         self.drop_unread();
     }
 
     /// Closes readings that feed nobody.
-    fn drop_unread(&mut self) {
+    pub(super) fn drop_unread(&mut self) {
         let members = &self.members;
         let read =
             |id: ReadingId| members.iter().filter(|m| m.failed.is_none()).any(|m| m.feeds.iter().any(|f| f.reads(id)));
@@ -189,7 +217,8 @@ impl Core {
 
     /// Whether a view may be shown: it has seen what the others have seen, and all that was there when it began.
     pub fn is_filled(&self, member: &Member) -> bool {
-        self.caught_up(member) && self.readings_of(member).iter().all(|reading| reading.has_met_its_end())
+        let all_met = || self.readings_of(member).iter().all(|reading| reading.has_met_its_end());
+        self.restoring.is_none() && self.caught_up(member) && all_met()
     }
 
     /// The readings that feed `member`, also by way of views.
@@ -246,6 +275,9 @@ impl Core {
 
     /// Takes a tick's input from what is at hand. A failing reading fails the members it feeds.
     pub fn cut(&mut self, now: Micros) -> Cut {
+        if self.restoring.is_some() {
+            return Cut { now, chunks: Vec::new(), due: false };
+        }
         let share = self.policy.tick_bytes / self.readings.len().max(1);
         let policy =
             CutPolicy { tick_bytes: share.max(self.policy.chunk_bytes.min(self.policy.tick_bytes)), ..self.policy };
@@ -324,7 +356,7 @@ impl Core {
             };
             self.fail_readers(reading, &explained);
         }
-        self.begin(cut.now, work, bytes);
+        self.begin_tick(cut.now, work, bytes);
         self.go_on()
     }
 
@@ -354,7 +386,7 @@ impl Core {
         unburied
     }
 
-    fn begin(&mut self, now: Micros, chunks: Vec<Chunk>, bytes: usize) {
+    fn begin_tick(&mut self, now: Micros, chunks: Vec<Chunk>, bytes: usize) {
         let watermarks = self.readings.iter().map(|(id, reading)| (*id, reading.watermark())).collect();
         let members = self.members.iter().zip(self.levels());
         self.present = Some(Present {
@@ -479,27 +511,21 @@ impl Core {
 
     fn move_readers(&mut self, from: ReadingId, main: usize) -> Result<()> {
         let (to, reading) = &mut self.readings[main];
-        for feed in self.members.iter_mut().flat_map(|m| &mut m.feeds).filter(|f| f.reads(from)) {
-            feed.from = Origin::Reading(*to);
-        }
-        let plans = self.members.iter().filter(|m| m.feeds.iter().any(|f| f.reads(*to)));
-        let (columns, watermark) = needs(reading.name(), plans.map(|m| m.fragment.plan().as_ref()));
+        let concerned = |member: &&Member| member.feeds.iter().any(|f| f.reads(*to) || f.reads(from));
+        let plans = self.members.iter().filter(concerned).map(|member| member.fragment.plan().as_ref());
+        let (columns, watermark) = needs(reading.name(), plans);
         if columns != reading.columns() || (watermark.is_some() && !reading.scan().has_watermark()) {
             reading.widen(columns, watermark.as_ref())?;
         }
         for member in &mut self.members {
-            let plan = Arc::clone(member.fragment.plan());
-            for feed in member.feeds.iter_mut().filter(|f| f.reads(*to)) {
-                if let Some(Op::Scan { columns, .. }) = plan.nodes.get(feed.node).map(|n| &n.op) {
-                    feed.projection = projection(columns, reading.columns());
-                }
-            }
+            member.read_from(from, *to, reading.columns());
+            member.read_from(*to, *to, reading.columns());
         }
         Ok(())
     }
 
     /// An error of a reading stops all that it feeds, and nobody else.
-    fn fail_readers(&mut self, reading: ReadingId, error: &Error) {
+    pub(super) fn fail_readers(&mut self, reading: ReadingId, error: &Error) {
         for member in &mut self.members {
             if member.feeds.iter().any(|feed| feed.reads(reading)) {
                 member.failed.get_or_insert_with(|| error.clone());

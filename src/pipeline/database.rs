@@ -11,20 +11,24 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::catalog::ObjectId;
+use crate::catalog::{ObjectId, Starts};
 use crate::change::ChangeBatch;
+use crate::checkpoint::StateReader;
 use crate::connector::Waker;
 use crate::dataflow::Fragment;
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Account;
 use crate::metrics::SubscriptionMetrics;
-use crate::plan::StreamPlan;
-use crate::table::{Database, DatabaseSnapshot, View, ViewEntry, ViewState, view_failed};
+use crate::table::{Database, DatabaseSnapshot, ViewEntry, ViewState, view_failed};
 
 use super::core::TickResult;
+use super::delivery::blocking;
+use super::durability::restore;
+use super::epochs::{Epochs, Outgoing};
 use super::follow::{Follower, JobTick, JobTicks};
-use super::member::Member;
-use super::reading::Reading;
+use super::job::{Deliveries, outgoing_of_job};
+use super::image::Fingerprint;
+use super::member::{Member, NewPlan};
 use super::status::{Counts, Running, ViewStatus};
 use super::subscribe::{self, MAX_SUBSCRIPTIONS, Publisher, Subscription, subscription_id};
 use super::tick_loop::{TickLoop, waker};
@@ -32,28 +36,24 @@ use super::tick_loop::{TickLoop, waker};
 /// Orders that may wait for the tick loop: one a session at most, and sessions are few.
 const ORDERS: usize = 64;
 
-/// Opens a source for a plan: called on the tick loop, does not block.
-pub type OpenReading = Box<dyn FnMut(&str, &StreamPlan) -> Result<Reading> + Send>;
-
 /// A view, or a job that reads views, to be added.
 pub struct NewMember {
-    pub id: ObjectId,
-    pub name: String,
-    pub fragment: Fragment,
+    pub plan: NewPlan,
     pub kind: NewKind,
-    pub open: OpenReading,
 }
 
 pub enum NewKind {
-    View(SchemaRef, View),
+    View(SchemaRef),
     /// Its results go there.
-    Job(JobTicks),
+    Job(JobTicks, Deliveries),
     /// Likewise.
     Subscription(Publisher),
 }
 
 enum Order {
     Add(Box<NewMember>, oneshot::Sender<Result<()>>),
+    /// Everything that is wanted was added: what is stored of it is put in place, and ticks begin.
+    Begin(Box<StateReader>, oneshot::Sender<Result<()>>),
     Remove(ObjectId, oneshot::Sender<()>),
     Shutdown,
 }
@@ -84,12 +84,14 @@ pub struct Progress {
 }
 
 impl DatabasePipeline {
-    pub fn spawn(tick_loop: TickLoop, wake: Arc<Notify>) -> Self {
+    /// One that goes on from an image waits for [`DatabasePipeline::begin`].
+    pub fn spawn(tick_loop: TickLoop, epochs: Option<Epochs>, wake: Arc<Notify>) -> Self {
         let (orders, receive) = mpsc::channel(ORDERS);
         let (tell, progress) = watch::channel(Progress::default());
         let shared = Arc::new(Shared { database: Database::default(), statuses: Mutex::default() });
         let runner = Runner {
             tick_loop,
+            epochs,
             orders: receive,
             put_off: VecDeque::new(),
             shared: Arc::clone(&shared),
@@ -118,9 +120,19 @@ impl DatabasePipeline {
         added.await.map_err(|_| gone())?
     }
 
+    /// Puts stored state in place once all members are there.
+    ///
+    /// # Errors
+    /// If what is stored is damaged, or a source no longer has what is needed.
+    pub async fn begin(&self, state: StateReader) -> Result<()> {
+        let (answer, begun) = oneshot::channel();
+        self.order(Order::Begin(Box::new(state), answer)).await?;
+        begun.await.map_err(|_| gone())?
+    }
+
     /// For a job that will be added: where it takes its results, and the end that [`NewKind::Job`] wants.
     pub fn follower(&self) -> (JobTicks, Follower) {
-        Follower::new(self.progress.clone())
+        Follower::new(self.progress.clone(), Arc::clone(&self.wake))
     }
 
     /// Runs a query over views for as long as what it gives is read. `account` holds what waits to be read.
@@ -132,9 +144,16 @@ impl DatabasePipeline {
     ) -> Result<Subscription> {
         let (publisher, subscription) = Subscription::new(account, metrics, Arc::clone(&self.wake));
         let id = subscription_id(self.subscriptions.fetch_add(1, Ordering::Relaxed));
-        let open: OpenReading = Box::new(|_, _| Err(Error::internal("a subscription reads a source")));
-        let kind = NewKind::Subscription(publisher);
-        self.add(NewMember { id, name: "a subscription".into(), fragment, kind, open }).await?;
+        let plan = NewPlan {
+            id,
+            name: "a subscription".into(),
+            // It is part of no image.
+            fingerprint: Fingerprint::of(""),
+            fragment,
+            view: None,
+            starts: Starts::new(),
+        };
+        self.add(NewMember { plan, kind: NewKind::Subscription(publisher) }).await?;
         Ok(subscription)
     }
 
@@ -202,6 +221,7 @@ fn gone() -> Error {
 
 struct Runner {
     tick_loop: TickLoop,
+    epochs: Option<Epochs>,
     orders: mpsc::Receiver<Order>,
     /// Those that wait for the tick's end: at most [`ORDERS`].
     put_off: VecDeque<Order>,
@@ -209,19 +229,27 @@ struct Runner {
     tell: watch::Sender<Progress>,
     /// What was published last.
     present: DatabaseSnapshot,
-    /// Where the results of jobs go.
-    jobs: Vec<(ObjectId, JobTicks)>,
+    /// Where the results of jobs go, and where they wait for their sinks.
+    jobs: Vec<(ObjectId, JobTicks, Deliveries)>,
     subscriptions: Vec<(ObjectId, Publisher)>,
 }
 
 impl Runner {
     async fn run(mut self) {
         loop {
-            if self.take_orders() {
+            if self.take_orders().await {
+                if let Err(error) = self.finish_epochs().await {
+                    tracing::error!(?error, "the last epoch of the views was not stored: they will go on from the one before");
+                }
                 self.tell.send_replace(Progress { settled: true, read_to_end: true, over: true });
                 return;
             }
             self.forget_subscriptions();
+            if let Err(error) = self.turn_epochs().await {
+                tracing::error!(?error, "the database pipeline has stopped");
+                self.tell.send_replace(Progress { settled: true, read_to_end: true, over: true });
+                return;
+            }
             match self.tick_loop.tick().await {
                 Ok(Some(mut result)) => {
                     if result.over {
@@ -237,7 +265,8 @@ impl Runner {
                 Ok(None) => {
                     self.publish(self.present.tick, &[]);
                     self.tell.send_replace(self.progress());
-                    self.tick_loop.wait().await;
+                    let due = self.epochs.as_ref().and_then(|epochs| epochs.wake_at(self.tick_loop.core().tick()));
+                    self.tick_loop.wait(due).await;
                 }
                 Err(error) => {
                     tracing::error!(?error, "the database pipeline has stopped");
@@ -248,19 +277,42 @@ impl Runner {
         }
     }
 
+    /// Between two ticks: ends an epoch if it is time, once the jobs have all results in their outboxes.
+    async fn turn_epochs(&mut self) -> Result<()> {
+        let Some(epochs) = &mut self.epochs else { return Ok(()) };
+        let core = self.tick_loop.core();
+        if core.is_in_tick() || core.is_restoring() {
+            return Ok(());
+        }
+        let jobs = &self.jobs;
+        epochs.turn(&mut self.tick_loop, |covered| handed_on(jobs, covered)).await
+    }
+
+    /// The last epoch. Without it, within a tick or while a job has results in hand, the one before it holds.
+    async fn finish_epochs(&mut self) -> Result<()> {
+        let Some(epochs) = &mut self.epochs else { return Ok(()) };
+        let core = self.tick_loop.core();
+        if core.is_in_tick() || core.is_restoring() || self.jobs.iter().any(|(_, ticks, _)| ticks.is_busy()) {
+            return Ok(());
+        }
+        let jobs = &self.jobs;
+        epochs.finish(&mut self.tick_loop, |covered| Ok(handed_on(jobs, covered)?.unwrap_or_default())).await
+    }
+
     fn progress(&self) -> Progress {
         let orders = !self.orders.is_empty() || !self.put_off.is_empty();
-        let still = !orders && !self.tick_loop.core().is_in_tick();
+        let core = self.tick_loop.core();
+        let still = !orders && !core.is_in_tick() && !core.is_restoring();
         let (settled, read_to_end) = (self.tick_loop.is_at_end(), self.tick_loop.has_read_to_end());
         Progress { settled: settled && still, read_to_end: read_to_end && still, over: false }
     }
 
     /// Carries out what was ordered. Within a tick only what ends something: what is new begins with a tick of its own.
     /// True if there was the last order.
-    fn take_orders(&mut self) -> bool {
+    async fn take_orders(&mut self) -> bool {
         let in_tick = self.tick_loop.core().is_in_tick();
         while !in_tick && let Some(order) = self.put_off.pop_front() {
-            if self.carry_out(order) {
+            if self.carry_out(order).await {
                 return true;
             }
         }
@@ -269,7 +321,7 @@ impl Runner {
         {
             if in_tick && matches!(order, Order::Add(..)) {
                 self.put_off.push_back(order);
-            } else if self.carry_out(order) {
+            } else if self.carry_out(order).await {
                 return true;
             }
         }
@@ -277,7 +329,7 @@ impl Runner {
     }
 
     /// True if this was the last order.
-    fn carry_out(&mut self, order: Order) -> bool {
+    async fn carry_out(&mut self, order: Order) -> bool {
         self.tell.send_replace(Progress::default());
         match order {
             Order::Add(new, answer) => {
@@ -285,12 +337,16 @@ impl Runner {
                 // A session that went away does not undo its statement.
                 let _ = answer.send(added);
             }
+            Order::Begin(state, answer) => {
+                let begun = self.begin(*state).await;
+                let _ = answer.send(begun);
+            }
             Order::Remove(id, answer) => {
                 // What waits to be added is not to come either.
-                self.put_off.retain(|order| !matches!(order, Order::Add(new, _) if new.id == id));
+                self.put_off.retain(|order| !matches!(order, Order::Add(new, _) if new.plan.id == id));
                 self.end_subscriptions_over(id);
                 self.tick_loop.core_mut().remove(id);
-                self.jobs.retain(|(job, _)| *job != id);
+                self.jobs.retain(|(job, ..)| *job != id);
                 self.present.remove(id);
                 self.shared.database.publish(self.present.clone());
                 let _ = answer.send(());
@@ -300,24 +356,35 @@ impl Runner {
         false
     }
 
+    async fn begin(&mut self, state: StateReader) -> Result<()> {
+        let mut core = std::mem::take(self.tick_loop.core_mut());
+        let (core, restored) = blocking(move || {
+            let restored = restore(&mut core, state);
+            (core, restored)
+        })
+        .await?;
+        *self.tick_loop.core_mut() = core;
+        restored
+    }
+
     fn add(&mut self, new: NewMember) -> Result<()> {
-        let NewMember { id, name, fragment, kind, open } = new;
-        let core = self.tick_loop.core_mut();
+        let NewMember { plan, kind } = new;
+        let (id, core) = (plan.id, self.tick_loop.core_mut());
         match kind {
-            NewKind::View(schema, view) => {
-                core.add(id, &name, fragment, Some(view), open)?;
+            NewKind::View(schema) => {
+                core.add(plan)?;
                 self.present.insert(id, ViewEntry::filling(schema));
                 self.shared.database.publish(self.present.clone());
             }
-            NewKind::Job(ticks) => {
-                core.add(id, &name, fragment, None, open)?;
-                self.jobs.push((id, ticks));
+            NewKind::Job(ticks, deliveries) => {
+                core.add(plan)?;
+                self.jobs.push((id, ticks, deliveries));
             }
             NewKind::Subscription(_) if self.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
                 return Err(subscribe::too_many());
             }
             NewKind::Subscription(publisher) => {
-                core.add(id, &name, fragment, None, open)?;
+                core.add(plan)?;
                 self.subscriptions.push((id, publisher));
             }
         }
@@ -365,7 +432,7 @@ impl Runner {
     /// For each job its results: within a tick if it has any, and at its end.
     fn messages(&self, mut result: TickResult) -> Vec<(JobTicks, JobTick)> {
         let core = self.tick_loop.core();
-        let message = |(id, ticks): &(ObjectId, JobTicks)| {
+        let message = |(id, ticks, _): &(ObjectId, JobTicks, Deliveries)| {
             let member = core.members().iter().find(|member| member.id == *id)?;
             let outputs =
                 result.results.iter_mut().find(|(of, _)| of == id).map(|(_, outputs)| std::mem::take(outputs));
@@ -419,4 +486,17 @@ impl Runner {
             })
             .collect();
     }
+}
+
+/// What the sinks of jobs over views have, and what no epoch up to tick `covered` holds for them; `None`: a job has results in
+/// hand.
+fn handed_on(jobs: &[(ObjectId, JobTicks, Deliveries)], covered: u64) -> Result<Option<Outgoing>> {
+    let mut outgoing = Outgoing::default();
+    for (job, ticks, deliveries) in jobs {
+        if ticks.is_busy() {
+            return Ok(None);
+        }
+        outgoing_of_job(&mut outgoing, *job, deliveries, covered)?;
+    }
+    Ok(Some(outgoing))
 }

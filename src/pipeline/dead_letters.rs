@@ -39,8 +39,9 @@ impl DeadLetters {
         let failure: Arc<Mutex<Option<Error>>> = Arc::default();
         let (agent, end, pipeline) = (Arc::clone(&delivery), Arc::clone(&failure), pipeline.to_string());
         tokio::spawn(async move {
-            if let Err(error) = agent.run(pipeline, sink, schema_of(&dead_letter::columns())).await {
+            if let Err(error) = Arc::clone(&agent).run(pipeline, sink, schema_of(&dead_letter::columns())).await {
                 *end.lock() = Some(error);
+                agent.outbox.give_up();
                 waker();
             }
         });

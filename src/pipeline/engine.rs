@@ -10,31 +10,37 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::catalog::{
-    Catalog, CatalogSnapshot, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject,
+    Catalog, CatalogSnapshot, EpochSettings, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject,
     Wanted,
 };
 use crate::change::key::KEY_GROUPS;
+use crate::checkpoint::EpochOptions;
 use crate::clock::{SharedClock, SystemClock};
 use crate::connector::{ReaderContext, Waker};
 use crate::dataflow::{Fragment, WorkerPool};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Budget;
 use crate::metrics::Metrics;
-use crate::plan::{Changelog, Op, StreamPlan, Target};
+use crate::plan::{Op, StreamPlan, Target};
 use crate::sql::ast::ObjectClass;
 use crate::state::{BackendKind, StateContext};
-use crate::table::{DatabaseSnapshot, View};
+use crate::table::DatabaseSnapshot;
 use crate::types::schema_of;
 
 use super::core::Core;
 use super::database::{DatabasePipeline, NewKind, NewMember};
 use super::dead_letters::DeadLetters;
 use super::delivery::blocking;
+use super::durability::{self, Durability, Owed, Reopened, job_path, owed_to, restore};
+use super::epochs::Epochs;
 use super::follow::InHand;
-use super::job::{Job, JobSink, OnEnd, Ticks};
+use super::image::Fingerprint;
+use super::job::{Job, JobSink, OnEnd, Started, Ticks};
+use super::member::{NewPlan, rows_of};
 use super::meter::Meter;
 use super::queries::QueryThreads;
-use super::reading::{CutPolicy, Reading, needs};
+use super::reading::{CutPolicy, OpenReading, Reading};
+use super::rehearsal::{Rehearsal, RehearsalPlan};
 use super::status::{Counts, JobState, JobStatus, ViewStatus};
 use super::subscribe::Subscription;
 use super::tick_loop::{TickLoop, waker};
@@ -53,6 +59,11 @@ pub struct EngineConfig {
     pub backend: BackendKind,
     pub clock: SharedClock,
     pub work: Work,
+    /// Where epochs are stored, as a URL; `None`: below the data directory, if there is one, else nowhere.
+    pub store: Option<String>,
+    pub epochs: EpochOptions,
+    /// For tests: how recovery is rehearsed while pipelines run.
+    pub rehearsal: Option<RehearsalPlan>,
 }
 
 /// What an engine does with its views and jobs.
@@ -66,6 +77,17 @@ pub enum Work {
     PlanOnly,
 }
 
+impl EngineConfig {
+    /// Where epochs go. What does not run leaves nothing to store; nor does what is taken down for rehearsals.
+    async fn open_store(&self) -> Result<Option<Durability>> {
+        if self.work != Work::Run || self.rehearsal.is_some() {
+            return Ok(None);
+        }
+        let (store, dir, epochs) = (self.store.clone(), self.data_dir.clone(), self.epochs.clone());
+        blocking(move || Durability::open_store(store.as_deref(), dir.as_deref(), epochs)).await?
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         EngineConfig {
@@ -75,6 +97,9 @@ impl Default for EngineConfig {
             backend: BackendKind::default(),
             clock: Arc::new(SystemClock),
             work: Work::default(),
+            store: None,
+            epochs: EpochOptions::default(),
+            rehearsal: None,
         }
     }
 }
@@ -87,6 +112,10 @@ pub struct Engine {
     pool: WorkerPool,
     queries: QueryThreads,
     database: DatabasePipeline,
+    /// `None`: what runs here is gone with the process.
+    durability: Option<Durability>,
+    /// What earlier lives of jobs over views owe their sinks, until these jobs are started.
+    owed: Mutex<BTreeMap<String, Owed>>,
     jobs: Mutex<BTreeMap<ObjectId, Arc<Job>>>,
 }
 
@@ -99,16 +128,50 @@ impl Engine {
         let pool = WorkerPool::new(config.parallelism)?;
         let queries = QueryThreads::start(cores())?;
         let wake = Arc::new(Notify::new());
-        let (core, metrics) = (Core::new(config.cuts), Metrics::new());
+        let (metrics, budget) = (Metrics::new(), Budget::new());
         let meter = Meter::new(&metrics, DATABASE);
-        let budget = Budget::new();
         let clock = Arc::clone(&config.clock);
+        let opener = Opener {
+            pipeline: DATABASE.to_string(),
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            budget: Arc::clone(&budget),
+            waker: waker(&wake),
+        };
+        let durability = config.open_store().await?;
+        let reopened = reopen_database(durability.clone(), Arc::clone(&wake)).await?;
+        let (epochs, reopened) = reopened.map_or((None, None), |(epochs, reopened)| (Some(epochs), reopened));
+        let (cuts, open) = (config.cuts, opener.into_open());
+        let (core, state, owed) = match reopened {
+            Some(Reopened { image, state, owed }) => (Core::resumed(image, cuts, open), Some(state), owed),
+            None => (Core::new(cuts, open), None, BTreeMap::new()),
+        };
+        let rehearsal = config.rehearsal.as_ref().map(|plan| Rehearsal::new(plan, DATABASE, &budget));
         let tick_loop = TickLoop::new(core, Arc::clone(&wake), clock, pool.clone(), meter, budget.account());
-        let database = DatabasePipeline::spawn(tick_loop, wake);
-        let engine =
-            Arc::new(Engine { config, catalog, metrics, budget, pool, queries, database, jobs: Mutex::default() });
+        let database = DatabasePipeline::spawn(tick_loop.rehearsing(rehearsal), epochs, wake);
+        let engine = Arc::new(Engine {
+            config,
+            catalog,
+            metrics,
+            budget,
+            pool,
+            queries,
+            database,
+            durability,
+            owed: Mutex::new(owed),
+            jobs: Mutex::default(),
+        });
         engine.start_all().await;
+        if let Some(state) = state {
+            engine.database.begin(state).await?;
+        }
         Ok(engine)
+    }
+
+    /// Where epochs are stored.
+    pub fn stored_in(&self) -> Option<&str> {
+        self.durability.as_ref().map(|durability| durability.store.url())
     }
 
     async fn start_all(&self) {
@@ -232,6 +295,9 @@ impl Engine {
             if let ObjectKind::View(_) | ObjectKind::Job(_) = object.kind {
                 self.database.remove(*id).await?;
             }
+            if let (ObjectKind::Job(_), Some(durability)) = (&object.kind, &self.durability) {
+                durability.forget(&job_path(*id)).await;
+            }
             self.metrics.remove_job(&object.name);
         }
         self.forget(ids).await
@@ -280,7 +346,8 @@ impl Engine {
     /// Runs a query over views and hands out what each tick changes, until the answer is dropped.
     pub async fn subscribe(&self, plan: StreamPlan) -> Result<Subscription> {
         self.check_running()?;
-        let fragment = Fragment::new(Arc::new(plan), self.config.parallelism.get(), &self.state())?;
+        let state = StateContext { tracked: false, ..self.state() };
+        let fragment = Fragment::new(Arc::new(plan), self.config.parallelism.get(), &state)?;
         self.database.subscribe(fragment, self.budget.account(), self.metrics.subscription()).await
     }
 
@@ -362,7 +429,7 @@ impl Engine {
                     name: name.clone(),
                     sink: Arc::clone(&sink.sink),
                     schema: schema_of(&sink.columns),
-                    account: self.budget.account(),
+                    budget: Arc::clone(&self.budget),
                 }),
                 _ => Err(Error::new(SqlState::UndefinedTable, format!("sink \"{name}\" does not exist"))),
             },
@@ -372,31 +439,27 @@ impl Engine {
     }
 
     fn state(&self) -> StateContext {
-        StateContext { backend: self.config.backend, groups: 0..KEY_GROUPS, budget: Arc::clone(&self.budget) }
+        let (backend, budget) = (self.config.backend, Arc::clone(&self.budget));
+        StateContext { backend, groups: 0..KEY_GROUPS, budget, tracked: self.durability.is_some() || self.config.rehearsal.is_some() }
     }
 
     async fn start_view(&self, object: &Object, view: &ViewObject) -> Result<()> {
         let plan = Arc::new(StreamPlan::from_text(&view.plan)?);
-        let output = plan.outputs.first().and_then(|output| plan.nodes.get(output.node));
-        let output = output.ok_or_else(|| Error::internal("a view's plan has no output"))?;
-        let schema = schema_of(&view.columns);
-        let append_only = output.changelog == Changelog::AppendOnly;
-        let rows = View::new(Arc::clone(&schema), output.unique_key.as_deref(), append_only);
-        let fragment = Fragment::new(Arc::clone(&plan), self.config.parallelism.get(), &self.state())?;
-        let opener = self.opener(DATABASE, view.starts.clone(), self.database.waker());
-        self.database
-            .add(NewMember {
-                id: object.id,
-                name: object.name.clone(),
-                fragment,
-                kind: NewKind::View(schema, rows),
-                open: Box::new(opener),
-            })
-            .await
+        let (schema, state) = (schema_of(&view.columns), self.state());
+        let rows = rows_of(&plan, &schema, state.tracked)?;
+        let plan = NewPlan {
+            id: object.id,
+            name: object.name.clone(),
+            fingerprint: Fingerprint::of(&view.plan),
+            fragment: Fragment::new(plan, self.config.parallelism.get(), &state)?,
+            view: Some(rows),
+            starts: view.starts.clone(),
+        };
+        self.database.add(NewMember { plan, kind: NewKind::View(schema) }).await
     }
 
     async fn start_job(&self, object: &Object, job: &JobObject) {
-        let parallelism = job.parallelism.unwrap_or(self.config.parallelism.get());
+        let parallelism = job.options.parallelism.unwrap_or(self.config.parallelism.get());
         let status = JobStatus {
             id: object.id,
             name: object.name.clone(),
@@ -432,17 +495,36 @@ impl Engine {
             };
         }
         let wake = Arc::new(Notify::new());
-        let mut opener = self.opener(&object.name, job.starts.clone(), waker(&wake));
+        let opener = self.opener(&object.name, waker(&wake));
+        let rehearsal = self.config.rehearsal.as_ref().map(|plan| Rehearsal::new(plan, &object.name, &self.budget));
         let (state, pool) = (self.state(), self.pool.clone());
         let (clock, cuts) = (Arc::clone(&self.config.clock), self.config.cuts);
-        let (id, name, parallelism) = (object.id, object.name.clone(), status.parallelism);
+        let (name, new) = (object.name.clone(), new_plan(object, job));
+        let parallelism = status.parallelism;
         let (to_wake, account) = (Arc::clone(&wake), self.budget.account());
         let (meter, metrics) = (Meter::new(&self.metrics, &name), self.metrics.job(&name));
+        let durability = self.durability.clone();
+        let (id, outputs, settings) = (object.id, sinks.len(), job.options.epochs);
+        let print = format!("{:?}", Fingerprint::of(&job.plan));
         let start = move || {
+            let opened = durability.map(|d| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake))).transpose()?;
+            let (epochs, reopened) = opened.map_or((None, None), |(epochs, reopened)| (Some(epochs), reopened));
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
-            let mut core = Core::new(cuts);
-            core.add(id, &name, fragment, None, &mut opener)?;
-            Ok(Ticks::Own(Box::new(TickLoop::new(core, to_wake, clock, pool, meter, account))))
+            let (core, owed) = match reopened {
+                Some(Reopened { image, state, mut owed }) => {
+                    let mut core = Core::resumed(image, cuts, opener.into_open());
+                    core.add(new(fragment))?;
+                    restore(&mut core, state)?;
+                    (core, owed_to(id, outputs, &mut owed))
+                }
+                None => {
+                    let mut core = Core::new(cuts, opener.into_open());
+                    core.add(new(fragment))?;
+                    (core, Vec::new())
+                }
+            };
+            let tick_loop = TickLoop::new(core, to_wake, clock, pool, meter, account).rehearsing(rehearsal);
+            Ok(Started { ticks: Ticks::Own(Box::new(tick_loop), epochs.map(Box::new)), owed })
         };
         Job::spawn(status, (wake, InHand::default()), sinks, metrics, start, self.on_end())
     }
@@ -458,19 +540,14 @@ impl Engine {
     ) -> Result<Job> {
         let (ticks, follower) = self.database.follower();
         let fragment = Fragment::new(Arc::new(plan), status.parallelism, &self.state())?;
-        let member = NewMember {
-            id: object.id,
-            name: object.name.clone(),
-            fragment,
-            kind: NewKind::Job(ticks),
-            open: Box::new(self.opener(DATABASE, job.starts.clone(), self.database.waker())),
-        };
         // The job's task takes results from the first tick on: it must be there before.
         let (wake, metrics) = (Arc::new(Notify::new()), self.metrics.job(&object.name));
         let wake = (wake, follower.in_hand());
-        let running =
-            Job::spawn(status, wake, sinks, metrics, move || Ok(Ticks::Database(Box::new(follower))), self.on_end());
-        self.database.add(member).await?;
+        let owed = owed_to(object.id, sinks.len(), &mut self.owed.lock());
+        let start = move || Ok(Started { ticks: Ticks::Database(Box::new(follower)), owed });
+        let running = Job::spawn(status, wake, sinks, metrics, start, self.on_end());
+        let kind = NewKind::Job(ticks, running.deliveries());
+        self.database.add(NewMember { plan: new_plan(object, job)(fragment), kind }).await?;
         Ok(running)
     }
 
@@ -484,28 +561,60 @@ impl Engine {
         })
     }
 
-    /// Opens sources for a plan, at `starts`.
-    fn opener(
-        &self,
-        pipeline: &str,
-        starts: Starts,
-        waker: Waker,
-    ) -> impl FnMut(&str, &StreamPlan) -> Result<Reading> + Send + 'static {
-        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.config.clock));
-        let (pipeline, metrics) = (pipeline.to_string(), self.metrics.job(pipeline));
-        let budget = Arc::clone(&self.budget);
-        move |name, plan| {
-            let object = source_of(&catalog.snapshot(), name)?;
-            let (columns, watermark) = needs(name, std::iter::once(plan));
-            let positions = starts.get(name).cloned().unwrap_or_default();
-            let letters = object.dead_letters.clone().map(|sink| {
-                let metrics = metrics.sink(&format!("dead letters of {name}"));
-                DeadLetters::start(&pipeline, name, sink, metrics, Arc::clone(&waker), budget.account())
-            });
-            let context = ReaderContext { waker: Arc::clone(&waker), clock: Arc::clone(&clock) };
-            Reading::open(name, &object, columns, watermark, positions, context, letters)
+    fn opener(&self, pipeline: &str, waker: Waker) -> Opener {
+        Opener {
+            pipeline: pipeline.to_string(),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.config.clock),
+            metrics: Arc::clone(&self.metrics),
+            budget: Arc::clone(&self.budget),
+            waker,
         }
     }
+}
+
+/// The database pipeline's log, and what it goes on from.
+async fn reopen_database(
+    durability: Option<Durability>,
+    wake: Arc<Notify>,
+) -> Result<Option<(Epochs, Option<Reopened>)>> {
+    let Some(durability) = durability else { return Ok(None) };
+    let settings = EpochSettings::default();
+    let opened = blocking(move || durability.open(durability::DATABASE, DATABASE.to_string(), &settings, wake)).await?;
+    opened.map(Some).map_err(|e| e.context("what is stored of views"))
+}
+
+/// Opens sources for a pipeline.
+struct Opener {
+    pipeline: String,
+    catalog: Arc<Catalog>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    budget: Arc<Budget>,
+    waker: Waker,
+}
+
+impl Opener {
+    fn into_open(self) -> OpenReading {
+        let metrics = self.metrics.job(&self.pipeline);
+        Box::new(move |name, wanted| {
+            let object = source_of(&self.catalog.snapshot(), name)?;
+            let letters = object.dead_letters.clone().map(|sink| {
+                let metrics = metrics.sink(&format!("dead letters of {name}"));
+                let account = self.budget.account();
+                DeadLetters::start(&self.pipeline, name, sink, metrics, Arc::clone(&self.waker), account)
+            });
+            let context = ReaderContext { waker: Arc::clone(&self.waker), clock: Arc::clone(&self.clock) };
+            Reading::open(name, &object, wanted, context, letters)
+        })
+    }
+}
+
+/// A job's plan, given its fragment.
+fn new_plan(object: &Object, job: &JobObject) -> impl FnOnce(Fragment) -> NewPlan + Send + use<> {
+    let (id, name, starts) = (object.id, object.name.clone(), job.starts.clone());
+    let fingerprint = Fingerprint::of(&job.plan);
+    move |fragment| NewPlan { id, name, fingerprint, fragment, view: None, starts }
 }
 
 /// The state of a job that need not run.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::change::ChangeBatch;
 use crate::error::Error;
@@ -51,6 +51,8 @@ pub struct Follower {
     /// As of the last tick; `None` before the first.
     standing: Option<Standing>,
     in_hand: InHand,
+    /// The database pipeline's: it may wait for what is in hand.
+    wake: Arc<Notify>,
     /// The last tick given out is still in hand.
     holds: bool,
 }
@@ -66,6 +68,11 @@ pub struct JobTicks {
 }
 
 impl JobTicks {
+    /// Whether results are on their way into the job's outboxes.
+    pub fn is_busy(&self) -> bool {
+        !self.ticks.is_closed() && self.in_hand.load(Ordering::Acquire) > 0
+    }
+
     /// Waits while the job has as many ticks as it may have. One that has ended takes nothing more.
     pub async fn send(&self, tick: JobTick) {
         self.in_hand.fetch_add(1, Ordering::AcqRel);
@@ -76,11 +83,12 @@ impl JobTicks {
 }
 
 impl Follower {
-    pub fn new(progress: watch::Receiver<Progress>) -> (JobTicks, Follower) {
+    /// `wake`: the database pipeline's.
+    pub fn new(progress: watch::Receiver<Progress>, wake: Arc<Notify>) -> (JobTicks, Follower) {
         let (sender, ticks) = mpsc::channel(PARTS);
         let in_hand = InHand::default();
         let follower =
-            Follower { ticks, progress, waiting: None, standing: None, in_hand: Arc::clone(&in_hand), holds: false };
+            Follower { ticks, progress, waiting: None, standing: None, in_hand: Arc::clone(&in_hand), wake, holds: false };
         (JobTicks { ticks: sender, in_hand }, follower)
     }
 
@@ -94,8 +102,8 @@ impl Follower {
 
     /// The next tick, if it is there; whoever asks is done with the last one.
     pub fn take(&mut self) -> Option<JobTick> {
-        if std::mem::take(&mut self.holds) {
-            self.in_hand.fetch_sub(1, Ordering::AcqRel);
+        if std::mem::take(&mut self.holds) && self.in_hand.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.wake.notify_one();
         }
         let next = self.waiting.take().or_else(|| self.ticks.try_recv().ok());
         if let Some(tick) = &next {

@@ -12,10 +12,12 @@ use crate::catalog::{ObjectId, Wanted};
 use crate::change::ChangeBatch;
 use crate::connector::{Part, PartId, Sink};
 use crate::error::{Error, Result};
-use crate::memory::Account;
+use crate::memory::Budget;
 use crate::metrics::JobMetrics;
 
 use super::delivery::Delivery;
+use super::durability::{Owed, outgoing_of, sink_id};
+use super::epochs::{Epochs, Outgoing};
 use super::follow::{Follower, InHand, Standing};
 use super::status::{JobState, JobStatus};
 use super::tick_loop::TickLoop;
@@ -25,14 +27,30 @@ pub struct JobSink {
     pub name: String,
     pub sink: Arc<dyn Sink>,
     pub schema: SchemaRef,
-    /// Counts what waits for it.
-    pub account: Account,
+    /// What waits for it is counted there.
+    pub budget: Arc<Budget>,
+}
+
+/// What is on its way to a job's sinks: one for each output of its plan.
+pub type Deliveries = Arc<[Arc<Delivery>]>;
+
+/// A job that has been started.
+pub struct Started {
+    pub ticks: Ticks,
+    /// What an earlier life owes the sink of each output.
+    pub owed: Vec<Owed>,
+}
+
+impl Started {
+    pub fn anew(ticks: Ticks) -> Self {
+        Started { ticks, owed: Vec::new() }
+    }
 }
 
 /// Where a job's ticks come from.
 pub enum Ticks {
-    /// A pipeline of its own.
-    Own(Box<TickLoop>),
+    /// A pipeline of its own, with its epochs if it is durable.
+    Own(Box<TickLoop>, Option<Box<Epochs>>),
     /// The database pipeline, since it reads views.
     Database(Box<Follower>),
 }
@@ -50,7 +68,7 @@ impl Ticks {
     /// What the next tick gives, or the next turn of a long one, if there is anything to run one for.
     async fn next(&mut self) -> Result<Option<Results>> {
         Ok(match self {
-            Ticks::Own(tick_loop) => tick_loop.tick().await?.map(|result| {
+            Ticks::Own(tick_loop, _) => tick_loop.tick().await?.map(|result| {
                 let outputs = result.results.into_iter().flat_map(|(_, outputs)| outputs).collect();
                 Results { tick: result.tick, outputs, over: result.over }
             }),
@@ -63,7 +81,7 @@ impl Ticks {
 
     fn standing(&self) -> Standing {
         match self {
-            Ticks::Own(tick_loop) => {
+            Ticks::Own(tick_loop, _) => {
                 let core = tick_loop.core();
                 core.members().first().map(|member| core.standing(member)).unwrap_or_default()
             }
@@ -73,15 +91,38 @@ impl Ticks {
 
     fn is_at_end(&self) -> bool {
         match self {
-            Ticks::Own(tick_loop) => tick_loop.is_at_end(),
+            Ticks::Own(tick_loop, _) => tick_loop.is_at_end(),
             Ticks::Database(follower) => follower.is_at_end(),
         }
     }
 
     async fn wait(&mut self) {
         match self {
-            Ticks::Own(tick_loop) => tick_loop.wait().await,
+            Ticks::Own(tick_loop, epochs) => {
+                let due = epochs.as_ref().and_then(|epochs| epochs.wake_at(tick_loop.core().tick()));
+                tick_loop.wait(due).await;
+            }
             Ticks::Database(follower) => follower.wait().await,
+        }
+    }
+
+    /// Between two ticks: the epochs of a pipeline of its own.
+    async fn turn_epochs(&mut self, job: ObjectId, deliveries: &[Arc<Delivery>]) -> Result<()> {
+        match self {
+            Ticks::Own(tick_loop, Some(epochs)) if !tick_loop.core().is_in_tick() => {
+                epochs.turn(tick_loop, |covered| outgoing(job, deliveries, covered).map(Some)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last epoch of a pipeline of its own. One that ended within a tick goes on from the last but one.
+    async fn finish_epochs(&mut self, job: ObjectId, deliveries: &[Arc<Delivery>]) -> Result<()> {
+        match self {
+            Ticks::Own(tick_loop, Some(epochs)) if !tick_loop.core().is_in_tick() => {
+                epochs.finish(tick_loop, |covered| outgoing(job, deliveries, covered)).await
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -108,6 +149,7 @@ pub struct Job {
     changed: watch::Receiver<u64>,
     /// Ticks that it has yet to take from the database pipeline.
     in_hand: InHand,
+    deliveries: Deliveries,
 }
 
 /// What a job tells whoever keeps it when it comes to its end by itself.
@@ -120,15 +162,18 @@ impl Job {
         (wake, in_hand): (Arc<Notify>, InHand),
         sinks: Vec<JobSink>,
         metrics: JobMetrics,
-        start: impl FnOnce() -> Result<Ticks> + Send + 'static,
+        start: impl FnOnce() -> Result<Started> + Send + 'static,
         on_end: OnEnd,
     ) -> Self {
         let status = Arc::new(Mutex::new(status));
         let (order, orders) = watch::channel(Order::Run);
         let (tell, changed) = watch::channel(0);
-        let runner = Runner { status: Arc::clone(&status), orders, tell, metrics, deliveries: Vec::new(), part: 0 };
+        let delivery =
+            |sink: &JobSink| Delivery::new(metrics.sink(&sink.name), sink.name.clone(), sink.budget.account());
+        let deliveries: Deliveries = sinks.iter().map(delivery).collect();
+        let runner = Runner { status: Arc::clone(&status), orders, tell, deliveries: Arc::clone(&deliveries), part: 0 };
         let task = tokio::spawn(runner.run(sinks, start, on_end));
-        Job { status, order, wake, task: Mutex::new(Some(task)), changed, in_hand }
+        Job { status, order, wake, task: Mutex::new(Some(task)), changed, in_hand, deliveries }
     }
 
     /// A job that does not run, as the catalog remembers it.
@@ -136,7 +181,13 @@ impl Job {
         let (_, changed) = watch::channel(0);
         let (order, _) = watch::channel(Order::Cancel);
         let status = Arc::new(Mutex::new(status));
-        Job { status, order, wake: Arc::default(), task: Mutex::new(None), changed, in_hand: InHand::default() }
+        let (wake, in_hand, deliveries) = (Arc::default(), InHand::default(), Deliveries::default());
+        Job { status, order, wake, task: Mutex::new(None), changed, in_hand, deliveries }
+    }
+
+    /// What is on its way to its sinks.
+    pub fn deliveries(&self) -> Deliveries {
+        Arc::clone(&self.deliveries)
     }
 
     pub fn status(&self) -> JobStatus {
@@ -203,26 +254,37 @@ struct Runner {
     status: Arc<Mutex<JobStatus>>,
     orders: watch::Receiver<Order>,
     tell: watch::Sender<u64>,
-    metrics: JobMetrics,
-    deliveries: Vec<Arc<Delivery>>,
+    deliveries: Deliveries,
     /// Parts of the present tick that were handed on.
     part: u32,
 }
 
 impl Runner {
-    async fn run(mut self, sinks: Vec<JobSink>, start: impl FnOnce() -> Result<Ticks> + Send + 'static, on_end: OnEnd) {
-        let name = self.status.lock().name.clone();
+    async fn run(mut self, sinks: Vec<JobSink>, start: impl FnOnce() -> Result<Started> + Send + 'static, on_end: OnEnd) {
+        let (id, name) = {
+            let status = self.status.lock();
+            (status.id, status.name.clone())
+        };
         let mut agents = JoinSet::new();
-        for sink in sinks {
-            let delivery = Delivery::new(self.metrics.sink(&sink.name), sink.name, sink.account);
-            self.deliveries.push(Arc::clone(&delivery));
-            agents.spawn(delivery.run(name.clone(), sink.sink, sink.schema));
+        for (sink, delivery) in sinks.into_iter().zip(&*self.deliveries) {
+            agents.spawn(Arc::clone(delivery).run(name.clone(), sink.sink, sink.schema));
         }
         let outcome = match super::delivery::blocking(start).await.and_then(|started| started) {
-            Ok(ticks) => self.tick(ticks, &mut agents).await,
-            Err(error) => Err(error),
+            Ok(Started { mut ticks, owed }) => {
+                let ended = match self.redeliver(owed, &mut agents).await {
+                    Ok(()) => self.tick(&mut ticks, &mut agents).await,
+                    Err(error) => Err(error),
+                };
+                let mut wound_up = self.wind_up(ended, agents).await;
+                if let Ok(JobState::Stopped | JobState::Finished) = wound_up
+                    && let Err(error) = ticks.finish_epochs(id, &self.deliveries).await
+                {
+                    wound_up = Err(error);
+                }
+                wound_up
+            }
+            Err(error) => self.wind_up(Err(error), agents).await,
         };
-        let outcome = self.wind_up(outcome, agents).await;
         let (id, state) = {
             let mut status = self.status.lock();
             status.settled = true;
@@ -243,9 +305,33 @@ impl Runner {
         }
     }
 
+    /// What an earlier life has not delivered goes first.
+    async fn redeliver(
+        &mut self,
+        owed: Vec<Owed>,
+        agents: &mut JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let deliveries = Arc::clone(&self.deliveries);
+        for (delivery, Owed { parts, delivered }) in deliveries.iter().zip(owed) {
+            delivered.into_iter().for_each(|upto| delivery.outbox.was_delivered(upto));
+            for part in parts {
+                tokio::select! {
+                    () = delivery.outbox.push(part) => {}
+                    Some(ended) = agents.join_next() => joined(ended)?,
+                    _ = self.orders.wait_for(|order| *order != Order::Run) => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Ticks until the input ends, the user says so, or something fails.
-    async fn tick(&mut self, mut ticks: Ticks, agents: &mut JoinSet<Result<()>>) -> Result<JobState> {
-        self.status.lock().state = JobState::Running;
+    async fn tick(&mut self, ticks: &mut Ticks, agents: &mut JoinSet<Result<()>>) -> Result<JobState> {
+        let id = {
+            let mut status = self.status.lock();
+            status.state = JobState::Running;
+            status.id
+        };
         loop {
             match *self.orders.borrow_and_update() {
                 Order::Run => {}
@@ -266,6 +352,7 @@ impl Runner {
                     continue;
                 }
             }
+            ticks.turn_epochs(id, &self.deliveries).await?;
             if let Some(error) = standing.failed {
                 return Err(error);
             }
@@ -280,9 +367,9 @@ impl Runner {
 
     /// Waits for input, a timer, an order, or a sink that gives up or catches up.
     async fn rest(&mut self, due: impl Future<Output = ()>, agents: &mut JoinSet<Result<()>>) -> Result<()> {
-        let deliveries = self.deliveries.clone();
+        let deliveries = Arc::clone(&self.deliveries);
         let delivered = async {
-            for delivery in deliveries {
+            for delivery in &*deliveries {
                 delivery.outbox.emptied().await;
             }
         };
@@ -299,7 +386,8 @@ impl Runner {
     async fn hand_on(&mut self, results: Results, agents: &mut JoinSet<Result<()>>) -> Result<()> {
         let id = PartId { epoch: results.tick, part: self.part };
         self.part = if results.over { 0 } else { self.part + u32::from(!results.outputs.is_empty()) };
-        for (delivery, batches) in self.deliveries.clone().into_iter().zip(results.outputs) {
+        let deliveries = Arc::clone(&self.deliveries);
+        for (delivery, batches) in deliveries.iter().zip(results.outputs) {
             if batches.is_empty() {
                 continue;
             }
@@ -382,4 +470,21 @@ async fn canceled(orders: &mut watch::Receiver<Order>) {
 
 fn joined(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     ended.map_err(|e| Error::internal(format!("a delivery agent panicked: {e}")))?
+}
+
+/// What the sinks of `job` have, and what no epoch up to tick `covered` holds for them.
+pub fn outgoing_of_job(
+    outgoing: &mut Outgoing,
+    job: ObjectId,
+    deliveries: &[Arc<Delivery>],
+    covered: u64,
+) -> Result<()> {
+    let mut outboxes = deliveries.iter().map(|delivery| &delivery.outbox).enumerate();
+    outboxes.try_for_each(|(output, outbox)| outgoing_of(outgoing, sink_id(job, output), outbox, covered))
+}
+
+fn outgoing(job: ObjectId, deliveries: &[Arc<Delivery>], covered: u64) -> Result<Outgoing> {
+    let mut outgoing = Outgoing::default();
+    outgoing_of_job(&mut outgoing, job, deliveries, covered)?;
+    Ok(outgoing)
 }

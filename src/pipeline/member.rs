@@ -9,22 +9,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::catalog::ObjectId;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{ObjectId, Starts};
 use crate::change::{ChangeBatch, Changelog, Watermark};
 use crate::clock::Micros;
 use crate::dataflow::{Advance, Fragment, FragmentStats, OperatorStats, ScanInput};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Account;
-use crate::plan::NodeIndex;
+use crate::plan::{NodeIndex, Op, StreamPlan};
+use crate::state::EachChange;
 use crate::table::{View, ViewSnapshot};
 
 use super::core::ReadingId;
+use super::image::{FeedImage, Fingerprint, Life, MemberImage};
 use super::input::{Chunk, ChunkState};
+
+/// A job's or a view's plan that is to work.
+pub struct NewPlan {
+    pub id: ObjectId,
+    pub name: String,
+    /// Of its stored text.
+    pub fingerprint: Fingerprint,
+    pub fragment: Fragment,
+    /// The view that its result changes, empty.
+    pub view: Option<View>,
+    /// Where its sources are read from if it begins anew.
+    pub starts: Starts,
+}
 
 /// A job's or a view's plan at work.
 pub struct Member {
     pub id: ObjectId,
     pub name: String,
+    pub(super) life: Life,
+    pub(super) fingerprint: Fingerprint,
+    /// It has had a tick, in this life or an earlier one.
+    pub(super) begun: bool,
     pub fragment: Fragment,
     pub(super) feeds: Vec<Feed>,
     /// The view that its result changes; a job's result is handed out instead.
@@ -87,7 +109,8 @@ pub(super) struct Feed {
     pub projection: Vec<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Origin {
     Reading(ReadingId),
     /// A view that ran earlier in the same tick: its rows at first, its changes once it has `begun`.
@@ -105,12 +128,19 @@ impl Feed {
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct MemberStats {
+    pub counters: Counters,
+    pub watermark: Option<Watermark>,
+    pub fragment: FragmentStats,
+}
+
+/// Counted since the member began.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counters {
     pub input_rows: u64,
     pub input_bytes: u64,
     pub output_rows: u64,
     pub bad_rows: u64,
-    pub watermark: Option<Watermark>,
-    pub fragment: FragmentStats,
 }
 
 /// What members are fed with in a tick.
@@ -151,6 +181,106 @@ impl<'a> Run<'a> {
 }
 
 impl Member {
+    /// `whole_bytes`: how much a tick may give of what is seen whole, if that is to be.
+    pub(super) fn new(new: NewPlan, life: Life, whole_bytes: Option<usize>) -> Self {
+        let NewPlan { id, name, fingerprint, fragment, view, starts: _ } = new;
+        let held = whole_bytes.map(|bytes| Held::new(fragment.new_account(), bytes));
+        Member {
+            id,
+            name,
+            life,
+            fingerprint,
+            begun: false,
+            fragment,
+            feeds: Vec::new(),
+            view,
+            failed: None,
+            stats: MemberStats::default(),
+            operators: Arc::default(),
+            held,
+        }
+    }
+
+    /// Tables and view freeze what changed since the last time.
+    pub(super) fn freeze(&mut self) -> Result<()> {
+        self.fragment.freeze()?;
+        self.view.as_mut().map_or(Ok(()), View::freeze)
+    }
+
+    /// Hands out what was frozen, until about `limit_bytes` are out. True when all is.
+    pub(super) fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool> {
+        let mut left = limit_bytes;
+        let all = self.fragment.drain_frozen(limit_bytes, &mut |key, value| {
+            left = left.saturating_sub(key.len() + value.map_or(0, <[u8]>::len));
+            each(key, value)
+        })?;
+        Ok(all && self.view.as_mut().map_or(Ok(true), |view| view.drain_frozen(left, each))?)
+    }
+
+    /// Puts an entry in place that was drained in an earlier life.
+    pub(super) fn restore(&mut self, state_key: &[u8], value: &[u8]) -> Result<()> {
+        match &mut self.view {
+            Some(view) if View::is_row(state_key) => view.restore(state_key, value),
+            _ => self.fragment.restore(state_key, value),
+        }
+    }
+
+    pub(super) fn image(&mut self) -> MemberImage {
+        let nodes = &self.fragment.plan().nodes;
+        let feed = |feed: &Feed| Some(FeedImage { operator: nodes.get(feed.node)?.id.0, from: feed.from });
+        MemberImage {
+            object: self.id,
+            life: self.life,
+            plan: self.fingerprint,
+            feeds: self.feeds.iter().filter_map(feed).collect(),
+            fragment: self.fragment.image(),
+            counters: self.stats.counters,
+        }
+    }
+
+    /// Goes on where `image` was taken, behind tick `number`. What its scans read is projected once its readings are open.
+    ///
+    /// # Errors
+    /// `XX001` if it is one of another plan.
+    pub(super) fn resume(&mut self, image: &MemberImage, number: u64) -> Result<()> {
+        if image.plan != self.fingerprint {
+            let message = format!("the state of \"{}\" belongs to another plan", self.name);
+            return Err(Error::new(SqlState::DataCorrupted, message));
+        }
+        let plan = Arc::clone(self.fragment.plan());
+        let feed = |feed: &FeedImage| {
+            let node = plan.nodes.iter().position(|node| node.id.0 == feed.operator)?;
+            let projection = match &plan.nodes.get(node)?.op {
+                Op::ViewScan { columns, .. } => columns.clone(),
+                _ => Vec::new(),
+            };
+            Some(Feed { node, from: feed.from, projection })
+        };
+        self.feeds = image.feeds.iter().filter_map(feed).collect();
+        self.stats.counters = image.counters;
+        self.begun = true;
+        self.fragment.resume(&image.fragment, number)?;
+        self.stats.watermark = self.feeds.iter().map(|feed| self.fragment.watermark(feed.node)).min();
+        Ok(())
+    }
+
+    /// Takes its fragment's figures down.
+    pub(super) fn look(&mut self) {
+        self.operators = self.fragment.operator_stats().into();
+        self.stats.fragment = self.fragment.stats(&self.operators);
+    }
+
+    /// Its scans of the reading `from` take their columns from a reading `to` that has `columns`.
+    pub(super) fn read_from(&mut self, from: ReadingId, to: ReadingId, columns: &[usize]) {
+        let plan = Arc::clone(self.fragment.plan());
+        for feed in self.feeds.iter_mut().filter(|feed| feed.reads(from)) {
+            feed.from = Origin::Reading(to);
+            if let Some(Op::Scan { columns: wanted, .. }) = plan.nodes.get(feed.node).map(|node| &node.op) {
+                feed.projection = projection(wanted, columns);
+            }
+        }
+    }
+
     /// This tick's rows and watermarks for each scan of the plan.
     /// `begin`: this is the tick in which the views are read for the first time.
     pub(super) fn inputs(&mut self, inflow: &Inflow, begin: bool) -> Result<Vec<ScanInput>> {
@@ -161,7 +291,7 @@ impl Member {
                     // A changing source's rows come and go in the order of their partition, which one shard keeps.
                     let scan = self.fragment.plan().nodes.get(feed.node);
                     let in_order = scan.is_some_and(|scan| scan.changelog != Changelog::AppendOnly);
-                    (inflow.read(*reading, in_order, &mut self.stats), inflow.watermark(*reading))
+                    (inflow.read(*reading, in_order, &mut self.stats.counters), inflow.watermark(*reading))
                 }
                 Origin::View { id, begun } => {
                     let view = inflow.views.get(id).ok_or_else(view_failed)?;
@@ -178,7 +308,7 @@ impl Member {
             let rows: Vec<(usize, ChangeBatch)> = rows;
             let mut batches = Vec::with_capacity(rows.len());
             for (shard, batch) in rows {
-                self.stats.input_rows += batch.num_rows() as u64;
+                self.stats.counters.input_rows += batch.num_rows() as u64;
                 let rows = batch.rows().project(&feed.projection)?;
                 batches.push((shard, batch.with_rows(rows)?));
             }
@@ -206,6 +336,7 @@ impl Member {
 
     /// Begins a tick.
     pub(super) fn begin(&mut self, tick: u64, now: Micros, inputs: Vec<ScanInput>) -> Result<()> {
+        self.begun = true;
         self.stats.watermark = inputs.iter().map(|i| i.watermark).min();
         guarded(|| self.fragment.begin_tick(tick, now, inputs))
     }
@@ -213,14 +344,13 @@ impl Member {
     /// Goes on with the tick. At its end its result is applied to the view.
     pub(super) fn advance(&mut self) -> Result<Advance> {
         let advanced = guarded(|| self.fragment.advance())?;
-        self.operators = self.fragment.operator_stats().into();
-        self.stats.fragment = self.fragment.stats(&self.operators);
+        self.look();
         let (outputs, over) = match advanced {
             Advance::More(outputs) => (outputs, false),
             Advance::Over(outputs) => (outputs, true),
         };
         let rows: usize = outputs.iter().flatten().map(ChangeBatch::num_rows).sum();
-        self.stats.output_rows += rows as u64;
+        self.stats.counters.output_rows += rows as u64;
         let Some(held) = &mut self.held else {
             return Ok(if over { Advance::Over(outputs) } else { Advance::More(outputs) });
         };
@@ -244,11 +374,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 impl Inflow {
     /// What came of a reading, with the shard that takes it: each in turn, or the partition's if that keeps them in order.
-    fn read(&self, reading: ReadingId, in_order: bool, stats: &mut MemberStats) -> Vec<(usize, ChangeBatch)> {
+    fn read(&self, reading: ReadingId, in_order: bool, counters: &mut Counters) -> Vec<(usize, ChangeBatch)> {
         let mut rows = Vec::new();
         for (turn, chunk) in self.chunks.iter().filter(|chunk| chunk.reading == reading).enumerate() {
-            stats.bad_rows += chunk.bad;
-            stats.input_bytes += chunk.bytes as u64;
+            counters.bad_rows += chunk.bad;
+            counters.input_bytes += chunk.bytes as u64;
             if let ChunkState::Judged(batch) = &chunk.state {
                 rows.push((if in_order { chunk.partition } else { turn }, batch.clone()));
             }
@@ -271,6 +401,15 @@ impl ViewOutflow {
 fn view_failed() -> Error {
     Error::new(SqlState::ObjectNotInPrerequisiteState, "a materialized view that this one reads has failed")
         .with_hint("SHOW MATERIALIZED VIEWS tells which and why. Drop both, and create them again.")
+}
+
+/// The rows of a view whose plan this is, none yet. `tracked`: what changes will be asked for.
+pub fn rows_of(plan: &StreamPlan, schema: &SchemaRef, tracked: bool) -> Result<View> {
+    let output = plan.outputs.first().and_then(|output| plan.nodes.get(output.node));
+    let output = output.ok_or_else(|| Error::internal("a view's plan has no output"))?;
+    let append_only = output.changelog == Changelog::AppendOnly;
+    let rows = View::new(Arc::clone(schema), output.unique_key.as_deref(), append_only);
+    Ok(if tracked { rows.tracked() } else { rows })
 }
 
 pub(super) fn projection(wanted: &[usize], read: &[usize]) -> Vec<usize> {

@@ -10,7 +10,10 @@
 //!    [`follow`]: a job that reads views runs there, too; [`subscribe`]: and whatever somebody watches.
 //! 7. [`outbox`] and [`delivery`]: results wait, bounded, and are handed to a sink in order, in parts.
 //! 8. [`status`] and [`meter`]: what SHOW JOBS and the metrics tell.
-//! 9. [`queries`]: the threads that SELECTs are computed on, apart from all of these.
+//! 9. [`image`] and [`recovery`]: a pipeline is taken down between two ticks, and gone on with; [`rehearsal`]: for tests, now and
+//!    then.
+//! 10. [`durability`] and [`epochs`]: where pipelines are stored, when an epoch ends, and bringing one back.
+//! 11. [`queries`]: the threads that SELECTs are computed on, apart from all of these.
 //!
 //! What does not live here: SQL text, names in statements (`session/`), and how a tick goes through operators (`dataflow/`).
 //!
@@ -21,8 +24,11 @@ pub mod core;
 pub mod database;
 pub mod dead_letters;
 mod delivery;
+pub mod durability;
 pub mod engine;
+pub mod epochs;
 pub mod follow;
+pub mod image;
 mod input;
 pub mod job;
 pub mod member;
@@ -30,6 +36,8 @@ pub mod meter;
 pub mod outbox;
 mod queries;
 pub mod reading;
+pub mod recovery;
+pub mod rehearsal;
 pub mod status;
 pub mod subscribe;
 pub mod tick_loop;
@@ -39,4 +47,5 @@ mod tests;
 
 pub use engine::{Engine, EngineConfig, Work};
 pub use reading::CutPolicy;
+pub use rehearsal::RehearsalPlan;
 pub use status::{JobState, JobStatus, ViewStatus};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::connector::Part;
+use crate::connector::{Part, PartId};
 use crate::memory::Account;
 
 /// Bytes that may wait for a sink before the tick loop does. Larger than a tick's output usually is, so that computing and
@@ -25,26 +25,44 @@ pub struct Outbox {
     drained: Notify,
     /// Nothing is left.
     empty: Notify,
+    /// Some were delivered, or nothing will be any more.
+    moved: Notify,
 }
 
 #[derive(Debug)]
 struct Queue {
     parts: VecDeque<Part>,
+    /// What [`Outbox::next`] joined and gave last, until it is delivered.
+    in_delivery: Vec<Part>,
+    last_delivered: Option<PartId>,
     /// Bytes of all parts not yet delivered, including those being delivered.
     account: Account,
     /// Rows not yet delivered, likewise.
     rows: usize,
+    /// Rows ever put in.
+    put: u64,
     closed: bool,
+    given_up: bool,
 }
 
 impl Outbox {
     /// `account` counts what waits.
     pub fn new(account: Account) -> Self {
         Outbox {
-            queue: Mutex::new(Queue { parts: VecDeque::new(), account, rows: 0, closed: false }),
+            queue: Mutex::new(Queue {
+                parts: VecDeque::new(),
+                in_delivery: Vec::new(),
+                last_delivered: None,
+                account,
+                rows: 0,
+                put: 0,
+                closed: false,
+                given_up: false,
+            }),
             filled: Notify::new(),
             drained: Notify::new(),
             empty: Notify::new(),
+            moved: Notify::new(),
         }
     }
 
@@ -71,6 +89,7 @@ impl Outbox {
             }
             queue.account.set(waiting + bytes);
             queue.rows += part.rows();
+            queue.put += part.rows() as u64;
             queue.parts.push_back(part);
         }
         self.filled.notify_one();
@@ -89,6 +108,23 @@ impl Outbox {
         self.queue.lock().account.bytes()
     }
 
+    /// All parts that are not known to be delivered, in order: what must not be lost with this process. Their rows are
+    /// shared, not copied.
+    pub fn undelivered(&self) -> Vec<Part> {
+        let queue = self.queue.lock();
+        queue.in_delivery.iter().chain(&queue.parts).cloned().collect()
+    }
+
+    /// The newest part that the sink is known to have.
+    pub fn last_delivered(&self) -> Option<PartId> {
+        self.queue.lock().last_delivered
+    }
+
+    /// The same of an earlier life.
+    pub fn was_delivered(&self, upto: PartId) {
+        self.queue.lock().last_delivered = Some(upto);
+    }
+
     /// Waits until everything is delivered.
     pub async fn emptied(&self) {
         loop {
@@ -98,6 +134,34 @@ impl Outbox {
             }
             empty.await;
         }
+    }
+
+    /// How far it has been filled: [`Outbox::delivered_upto`] waits for that.
+    pub fn mark(&self) -> u64 {
+        self.queue.lock().put
+    }
+
+    /// Waits until what had been put in at a mark is delivered. False if that will never be.
+    pub async fn delivered_upto(&self, mark: u64) -> bool {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let queue = self.queue.lock();
+                if queue.put - queue.rows as u64 >= mark {
+                    return true;
+                }
+                if queue.given_up {
+                    return false;
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Nothing of what is in it will be delivered.
+    pub fn give_up(&self) {
+        self.queue.lock().given_up = true;
+        self.moved.notify_waiters();
     }
 
     /// Nothing more will come: once what is in it is delivered, [`Outbox::next`] answers `None`.
@@ -114,6 +178,7 @@ impl Outbox {
                 let mut queue = self.queue.lock();
                 if let Some(mut joined) = queue.parts.pop_front() {
                     let mut bytes = joined.bytes();
+                    queue.in_delivery = vec![joined.clone()];
                     while let Some(next) = queue.parts.front() {
                         bytes += next.bytes();
                         if bytes > DELIVERY_BYTES {
@@ -121,7 +186,8 @@ impl Outbox {
                         }
                         if let Some(next) = queue.parts.pop_front() {
                             joined.id = next.id;
-                            joined.batches.extend(next.batches);
+                            joined.batches.extend_from_slice(&next.batches);
+                            queue.in_delivery.push(next);
                         }
                     }
                     return Some(joined);
@@ -140,9 +206,12 @@ impl Outbox {
         let left = queue.account.bytes().saturating_sub(bytes);
         queue.account.set(left);
         queue.rows = queue.rows.saturating_sub(rows);
+        queue.last_delivered = queue.in_delivery.last().map(|part| part.id).or(queue.last_delivered);
+        queue.in_delivery.clear();
         let empty = left == 0;
         drop(queue);
         self.drained.notify_one();
+        self.moved.notify_waiters();
         if empty {
             self.empty.notify_one();
         }
@@ -153,7 +222,6 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::change::ChangeBatch;
-    use crate::connector::PartId;
     use crate::memory::Budget;
     use arrow::array::{Int64Array, RecordBatch};
     use std::sync::Arc;
@@ -174,9 +242,33 @@ mod tests {
         let joined = outbox.next().await.unwrap();
         assert_eq!((joined.id.epoch, joined.rows()), (3, 30));
         assert!(!outbox.is_empty(), "not delivered yet");
+        assert_eq!(outbox.undelivered().len(), 3, "parts that are joined on their way stay apart here");
         outbox.delivered(joined.bytes(), joined.rows());
-        assert!(outbox.is_empty());
+        assert!(outbox.is_empty() && outbox.undelivered().is_empty());
+        assert_eq!(outbox.last_delivered(), Some(PartId { epoch: 3, part: 0 }));
         assert!(outbox.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_there_at_a_mark_is_waited_for() {
+        let outbox = Arc::new(Outbox::new(Budget::new().account()));
+        assert!(outbox.delivered_upto(outbox.mark()).await, "nothing was");
+        outbox.push(part(1, 10)).await;
+        let mark = outbox.mark();
+        let first = outbox.next().await.unwrap();
+        outbox.push(part(2, 10)).await;
+        let waiter = |mark| {
+            let outbox = Arc::clone(&outbox);
+            tokio::spawn(async move { outbox.delivered_upto(mark).await })
+        };
+        let (first_only, both) = (waiter(mark), waiter(outbox.mark()));
+        tokio::task::yield_now().await;
+        assert!(!first_only.is_finished());
+        outbox.delivered(first.bytes(), first.rows());
+        assert!(first_only.await.unwrap());
+        assert!(!both.is_finished());
+        outbox.give_up();
+        assert!(!both.await.unwrap());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::SourceObject;
 use crate::change::Watermark;
@@ -17,8 +18,10 @@ use crate::error::{Error, Result};
 use crate::plan::{Op, Scalar, ScanWatermark, StreamPlan, plan_computed};
 use crate::types::Column;
 
+use super::core::ReadingId;
 use super::dead_letters::DeadLetters;
 use super::delivery::Delivery;
+use super::image::{PartitionImage, ReadingImage};
 
 /// How far one partition may be read ahead of another, in event time, while both have something to read.
 const MAX_DRIFT: Micros = 30 * MICROS_PER_SECOND;
@@ -51,13 +54,25 @@ pub struct CutChunk {
     pub bytes: usize,
 }
 
-/// What was read of a partition since the start.
-#[derive(Debug, Default, Clone, Copy)]
+/// What was read of a partition since its reading began.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PartitionCounts {
     pub rows: u64,
     pub bytes: u64,
     pub bad_messages: u64,
 }
+
+/// What is to be read of a source, and from where.
+pub struct Wanted {
+    /// Declared columns, ascending.
+    pub columns: Vec<usize>,
+    pub watermark: Option<ScanWatermark>,
+    pub positions: Positions,
+}
+
+/// Opens a source for a pipeline. Does not block.
+pub type OpenReading = Box<dyn Fn(&str, Wanted) -> Result<Reading> + Send>;
 
 /// A source as the plans of a pipeline read it.
 pub struct Reading {
@@ -84,12 +99,11 @@ impl Reading {
     pub fn open(
         name: &str,
         object: &SourceObject,
-        columns: Vec<usize>,
-        watermark: Option<ScanWatermark>,
-        positions: Positions,
+        wanted: Wanted,
         context: ReaderContext,
         letters: Option<DeadLetters>,
     ) -> Result<Self> {
+        let Wanted { columns, watermark, positions } = wanted;
         let wanted = object.wanted(name, &columns)?;
         let reader = object.source.open(&wanted.brought, &positions, context.clone())?;
         let scan = Arc::new(scan_of(name, object, &columns, wanted, watermark.as_ref())?);
@@ -109,6 +123,36 @@ impl Reading {
             met_end: Vec::new(),
             turn: 0,
         })
+    }
+
+    /// What it is besides what can be read again; between two ticks.
+    pub fn image(&self, id: ReadingId) -> ReadingImage {
+        let partition = |(at, id): (usize, &PartitionId)| {
+            Some(PartitionImage {
+                id: id.clone(),
+                progress: self.watermarks.progress(at)?.clone(),
+                counts: self.counts.get(at).copied()?,
+                met_end: self.met_end.get(at).copied()?,
+            })
+        };
+        ReadingImage {
+            id,
+            source: self.name.clone(),
+            positions: self.positions.clone(),
+            watermark: self.watermarks.combined(),
+            partitions: self.reader.partitions().iter().enumerate().filter_map(partition).collect(),
+        }
+    }
+
+    /// Goes on where `image` was taken: it was opened at its positions. Partitions may have come, and may stand in another
+    /// order.
+    pub fn resume(&mut self, image: &ReadingImage) {
+        let of = |id: &PartitionId| image.partitions.iter().find(|partition| partition.id == *id);
+        let known: Vec<Option<&PartitionImage>> = self.reader.partitions().iter().map(of).collect();
+        let progress = known.iter().map(|partition| partition.map(|partition| partition.progress.clone()));
+        self.watermarks.resume(image.watermark, progress);
+        self.counts = known.iter().map(|partition| partition.map(|p| p.counts).unwrap_or_default()).collect();
+        self.met_end = known.iter().map(|partition| partition.is_some_and(|p| p.met_end)).collect();
     }
 
     pub fn name(&self) -> &str {

@@ -124,11 +124,11 @@ impl Counts {
         let stats = &member.stats;
         Counts {
             ticks,
-            input_rows: stats.input_rows,
-            input_bytes: stats.input_bytes,
-            output_rows: stats.output_rows,
+            input_rows: stats.counters.input_rows,
+            input_bytes: stats.counters.input_bytes,
+            output_rows: stats.counters.output_rows,
             late_rows: stats.fragment.late_rows,
-            bad_rows: stats.bad_rows,
+            bad_rows: stats.counters.bad_rows,
             state_bytes: stats.fragment.state_bytes + member.view.as_ref().map_or(0, crate::table::View::bytes),
             shards_reached: stats.fragment.shards_reached,
             watermark: stats.watermark.filter(|w| *w != Watermark::NONE),

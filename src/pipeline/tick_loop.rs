@@ -13,8 +13,10 @@ use crate::error::{Error, Result};
 use crate::memory::Account;
 
 use super::core::{Core, TickResult};
+use super::image::Life;
 use super::meter::Meter;
 use super::reading::Reading;
+use super::rehearsal::Rehearsal;
 
 /// Longest sleep before the timers are looked at again: bounds what a jump of the wall clock can do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -29,6 +31,7 @@ pub struct TickLoop {
     input: Account,
     /// When the present tick began.
     began: Micros,
+    rehearsal: Option<Rehearsal>,
 }
 
 impl TickLoop {
@@ -41,7 +44,12 @@ impl TickLoop {
         meter: Meter,
         input: Account,
     ) -> Self {
-        TickLoop { core, wake, clock, pool, meter, input, began: 0 }
+        TickLoop { core, wake, clock, pool, meter, input, began: 0, rehearsal: None }
+    }
+
+    /// Has recovery rehearsed now and then.
+    pub fn rehearsing(self, rehearsal: Option<Rehearsal>) -> Self {
+        TickLoop { rehearsal, ..self }
     }
 
     pub fn core(&self) -> &Core {
@@ -60,7 +68,7 @@ impl TickLoop {
     /// turns, and may drop all of it there.
     ///
     /// # Errors
-    /// Only if the worker pool is gone; failures of members are kept in the members.
+    /// Only if the worker pool is gone, or a rehearsed recovery fails; failures of members are kept in the members.
     pub async fn tick(&mut self) -> Result<Option<TickResult>> {
         let mut cut = None;
         if !self.core.is_in_tick() {
@@ -86,14 +94,39 @@ impl TickLoop {
         self.core = core;
         if result.over {
             self.meter.tick(&self.core, self.began, self.clock.now());
+            if let Some(rehearsal) = &mut self.rehearsal {
+                rehearsal.after_tick(&mut self.core)?;
+            }
         }
         Ok(Some(result))
     }
 
-    /// Waits until a reader has something, a timer is due, or someone pokes the pipeline.
+    /// Hands frozen state to `take`, until about `limit_bytes` are out, on a worker of the pool: between two ticks, so a piece is to
+    /// be small. Gives back what was handed in, and whether all is out.
+    ///
+    /// # Errors
+    /// As `take` says, or if the worker pool is gone.
+    pub async fn drain_frozen<T: Send + 'static>(
+        &mut self,
+        limit_bytes: usize,
+        mut into: T,
+        take: fn(&mut T, Life, &[u8], Option<&[u8]>) -> Result<()>,
+    ) -> Result<(T, bool)> {
+        let (send, receive) = oneshot::channel();
+        let mut core = std::mem::take(&mut self.core);
+        self.pool.spawn(move || {
+            let drained = core.drain_frozen(limit_bytes, &mut |life, key, value| take(&mut into, life, key, value));
+            let _ = send.send((core, drained.map(|all| (into, all))));
+        });
+        let (core, drained) = receive.await.map_err(|_| Error::internal("state was lost with its worker"))?;
+        self.core = core;
+        drained
+    }
+
+    /// Waits until a reader has something, a timer is due (also the caller's own, `or_at`), or someone pokes the pipeline.
     #[expect(clippy::disallowed_methods, reason = "timers are an input of the tick loop")]
-    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
-        let due = self.core.readings().filter_map(|r| r.wake_at()).chain(self.core.due_at()).min();
+    pub fn wait(&self, or_at: Option<Micros>) -> impl Future<Output = ()> + Send + use<> {
+        let due = self.core.readings().filter_map(|r| r.wake_at()).chain(self.core.due_at()).chain(or_at).min();
         let sleep = due.map_or(LONGEST_SLEEP, |due| {
             let micros = u64::try_from(due.saturating_sub(self.clock.now())).unwrap_or_default();
             LONGEST_SLEEP.min(Duration::from_micros(micros.max(1_000)))
@@ -118,17 +151,19 @@ impl TickLoop {
     /// Whether all input that exists now has gone through: every partition is at its end, and what could not be decoded
     /// is delivered.
     pub fn is_at_end(&self) -> bool {
-        self.core.readings().all(|r| r.watermarks.all_at_end() && r.pending_letters().is_none())
+        let at_end = |r: &Reading| r.watermarks.all_at_end() && r.pending_letters().is_none();
+        !self.core.is_restoring() && self.core.readings().all(at_end)
     }
 
     /// Whether all input that has an end has gone through, likewise.
     pub fn has_read_to_end(&self) -> bool {
-        !self.core.readings().any(Reading::goes_to_an_end)
+        !self.core.is_restoring() && !self.core.readings().any(Reading::goes_to_an_end)
     }
 
     /// Whether no input will ever come again, likewise.
     pub fn is_finished(&self) -> bool {
-        self.core.readings().all(|r| r.watermarks.all_finished() && r.pending_letters().is_none())
+        let finished = |r: &Reading| r.watermarks.all_finished() && r.pending_letters().is_none();
+        !self.core.is_restoring() && self.core.readings().all(finished)
     }
 }
 

@@ -64,12 +64,7 @@ impl Session {
         // What they read and write may only be there since.
         let catalog = self.engine.catalog();
         let plan = plan::plan_job(&self.zoned(&catalog)?, &statement.text, &inserts)?;
-        let job = JobObject {
-            plan: plan.to_text()?.into(),
-            parallelism: options.parallelism,
-            starts: Starts::new(),
-            wanted: Wanted::Running,
-        };
+        let job = JobObject { plan: plan.to_text()?.into(), options, starts: Starts::new(), wanted: Wanted::Running };
         let uses = depends_on(&catalog, &plan);
         let definition = definition(statement, || print::create_job(&CreateJob { inserts, ..create.clone() }));
         self.create(definition, &create.name, create.if_not_exists, uses, ObjectKind::Job(job)).await?;

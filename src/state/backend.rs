@@ -78,6 +78,20 @@ pub trait Backend: Send {
         false
     }
 
+    /// Of a backend that entries go to at every tick's end: what was written since the last freeze, as it is now, is to be
+    /// handed out by [`Backend::drain_frozen`].
+    fn freeze(&mut self) {}
+
+    /// Hands out what was frozen, as [`super::StateTable::drain_frozen`] does.
+    fn drain_frozen(&mut self, _limit_bytes: usize, _each: &mut EachChange<'_>) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Puts an entry back that was handed out in an earlier life.
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write(key, Some(value))
+    }
+
     /// Entries are written beneath: changes must be tracked from the first.
     fn is_written(&self) -> bool;
 

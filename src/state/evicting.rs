@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::task::Poll;
 
-use super::backend::{Backend, EachEntry, EachFound, Page, STATE_KEY_PREFIX};
+use super::backend::{Backend, EachChange, EachEntry, EachFound, Page, STATE_KEY_PREFIX};
 use crate::change::key::{Keys, leading_time};
 use crate::error::Result;
 
 #[derive(Default)]
 pub(super) struct Evicting {
+    /// Keys written since the last freeze, if anybody will ask for them.
+    changed: Option<BTreeSet<Vec<u8>>>,
+    /// What was frozen and is not handed out yet.
+    frozen: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
     bytes: usize,
     /// The question under way was answered `Pending` before.
@@ -18,6 +22,24 @@ pub(super) struct Evicting {
 }
 
 impl Evicting {
+    /// `tracked`: what changes will be asked for.
+    pub fn new(tracked: bool) -> Self {
+        Evicting { changed: tracked.then(BTreeSet::new), ..Evicting::default() }
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let old = match value {
+            Some(value) => {
+                self.bytes += key.len() + value.len();
+                self.entries.insert(key.to_vec(), value.to_vec())
+            }
+            None => self.entries.remove(key),
+        };
+        if let Some(old) = old {
+            self.bytes = self.bytes.saturating_sub(key.len() + old.len());
+        }
+    }
+
     /// True every second time.
     fn is_ready(&mut self) -> bool {
         self.asked = !self.asked;
@@ -73,16 +95,34 @@ impl Backend for Evicting {
     }
 
     fn write(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let old = match value {
-            Some(value) => {
-                self.bytes += key.len() + value.len();
-                self.entries.insert(key.to_vec(), value.to_vec())
-            }
-            None => self.entries.remove(key),
-        };
-        if let Some(old) = old {
-            self.bytes = self.bytes.saturating_sub(key.len() + old.len());
+        if let Some(changed) = &mut self.changed {
+            changed.insert(key.to_vec());
         }
+        self.put(key, value);
+        Ok(())
+    }
+
+    fn freeze(&mut self) {
+        let changed = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
+        self.frozen.extend(changed.into_iter().map(|key| {
+            let value = self.entries.get(&key).cloned();
+            (key, value)
+        }));
+    }
+
+    fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool> {
+        let mut out = 0;
+        while out < limit_bytes
+            && let Some((key, value)) = self.frozen.pop_first()
+        {
+            out += key.len() + value.as_ref().map_or(0, Vec::len);
+            each(&key, value.as_deref())?;
+        }
+        Ok(self.frozen.is_empty())
+    }
+
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put(key, Some(value));
         Ok(())
     }
 

@@ -67,11 +67,13 @@ pub struct Copies {
     /// `None`: the entry had been removed.
     values: Vec<Option<Vec<u8>>>,
     value_bytes: usize,
+    /// These many at the front have been handed out.
+    given: usize,
 }
 
 impl Default for Copies {
     fn default() -> Self {
-        Copies { keys: Keys::new(None), values: Vec::new(), value_bytes: 0 }
+        Copies { keys: Keys::new(None), values: Vec::new(), value_bytes: 0, given: 0 }
     }
 }
 
@@ -83,15 +85,20 @@ impl Copies {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.given == self.values.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.keys.iter().zip(self.values.iter().map(Option::as_deref))
-    }
-
-    pub fn clear(&mut self) {
-        *self = Copies::default();
+    /// The next one that was not handed out; once there is none, all are forgotten.
+    pub fn take_next(&mut self) -> Option<(&[u8], Option<Vec<u8>>)> {
+        if self.is_empty() {
+            *self = Copies::default();
+            return None;
+        }
+        let at = self.given;
+        self.given += 1;
+        let value = self.values.get_mut(at).and_then(Option::take);
+        self.value_bytes -= value.as_ref().map_or(0, Vec::capacity);
+        Some((self.keys.get(at), value))
     }
 
     fn bytes(&self) -> usize {

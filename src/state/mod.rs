@@ -59,19 +59,21 @@ pub struct StateContext {
     /// The shard's key groups, within 0..256.
     pub groups: Range<usize>,
     pub budget: Arc<Budget>,
+    /// Tables keep track of changes from the first, for whoever will freeze them; else nothing piles up.
+    pub tracked: bool,
 }
 
 impl StateContext {
     /// A shard that owns every key group, over memory.
     pub fn in_memory(budget: &Arc<Budget>) -> Self {
-        StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget: Arc::clone(budget) }
+        StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget: Arc::clone(budget), tracked: false }
     }
 
     /// What lies beneath a table that is being opened.
     pub fn open(&self, _table: TableId) -> Box<dyn Backend> {
         match self.backend {
             BackendKind::Memory => Box::new(memory::Memory),
-            BackendKind::Evicting => Box::new(evicting::Evicting::default()),
+            BackendKind::Evicting => Box::new(evicting::Evicting::new(self.tracked)),
         }
     }
 
@@ -125,10 +127,6 @@ pub trait StateTable {
     /// order, until about `limit_bytes` are out. True when all are.
     fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool>;
 
-    /// Puts an entry in place that was drained from this table in an earlier life.
+    /// Puts an entry in place that was drained from this table in an earlier life. It counts as unchanged.
     fn restore(&mut self, state_key: &[u8], value: &[u8]) -> Result<()>;
-
-    /// Keeps (or stops keeping) track of changes for [`StateTable::freeze`]. Off at first over a backend that is not
-    /// written to, so that what nobody collects does not pile up; turned on before the first change.
-    fn track_changes(&mut self, track: bool);
 }

@@ -69,7 +69,7 @@ impl<V: Values> KeyedTable<V> {
     /// `stride`: bytes of every key, if they are all alike (of a timed table, its time included).
     pub fn open(context: &StateContext, id: TableId, stride: Option<usize>, timed: bool, values: V) -> Self {
         let backend = context.open(id);
-        let changes = Changes { tracked: backend.is_written(), ..Changes::default() };
+        let changes = Changes { tracked: context.tracked || backend.is_written(), ..Changes::default() };
         KeyedTable {
             id,
             index: KeyIndex::new(stride),
@@ -392,12 +392,59 @@ impl<V: Values> KeyedTable<V> {
         }
     }
 
+    /// All that changed is written beneath, and leaves memory.
     fn write_beneath(&mut self) -> Result<()> {
+        self.swap()?;
         // The backend is set aside while the table hands its entries out.
         let mut backend = std::mem::replace(&mut self.backend, Box::new(super::memory::Memory));
-        let written = self.drain_frozen(usize::MAX, &mut |key, value| backend.write(key, value));
+        let written = self.drain_swapped(usize::MAX, &mut |key, value| backend.write(key, value));
         self.backend = backend;
+        self.evict();
         written.map(|_| ())
+    }
+
+    /// What changed since the last swap is frozen.
+    fn swap(&mut self) -> Result<()> {
+        if !self.changes.nothing_frozen() {
+            return Err(Error::internal("state was frozen again before the last frozen set was written"));
+        }
+        self.changes.frozen = std::mem::take(&mut self.changes.dirty);
+        for slot in &self.changes.frozen {
+            if let Some(mark) = self.changes.marks.get_mut(*slot as usize) {
+                mark.unset(Mark::DIRTY);
+                mark.set(Mark::FROZEN);
+            }
+        }
+        Ok(())
+    }
+
+    fn drain_swapped(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool> {
+        let mut out = 0;
+        while out < limit_bytes
+            && let Some((key, value)) = self.changes.copies.take_next()
+        {
+            out += key.len() + value.as_ref().map_or(0, Vec::len);
+            each(key, value.as_deref())?;
+        }
+        while out < limit_bytes {
+            let Some(slot) = self.changes.frozen.pop() else { break };
+            let mark = self.changes.mark(slot);
+            if !mark.has(Mark::FROZEN) {
+                continue;
+            }
+            let state_key = self.state_key(self.index.key(slot));
+            self.changes.unset(slot, Mark::FROZEN);
+            out += state_key.len();
+            if mark.has(Mark::REMOVED) {
+                each(&state_key, None)?;
+                self.forget(slot);
+            } else {
+                let value = self.encoded(slot);
+                out += value.len();
+                each(&state_key, Some(&value))?;
+            }
+        }
+        Ok(self.changes.nothing_frozen())
     }
 }
 
@@ -418,57 +465,31 @@ impl<V: Values> StateTable for KeyedTable<V> {
     fn end_tick(&mut self) -> Result<()> {
         if self.backend.evicts_every_tick() {
             self.write_beneath()?;
-            self.freeze()?;
-            self.write_beneath()?;
-            self.evict();
         }
         self.account.set(self.bytes());
         Ok(())
     }
 
     fn freeze(&mut self) -> Result<()> {
-        if !self.changes.nothing_frozen() {
-            return Err(Error::internal("state was frozen again before the last frozen set was written"));
+        if !self.backend.evicts_every_tick() {
+            return self.swap();
         }
-        self.changes.frozen = std::mem::take(&mut self.changes.dirty);
-        for slot in &self.changes.frozen {
-            if let Some(mark) = self.changes.marks.get_mut(*slot as usize) {
-                mark.unset(Mark::DIRTY);
-                mark.set(Mark::FROZEN);
-            }
-        }
+        self.write_beneath()?;
+        self.backend.freeze();
         Ok(())
     }
 
     fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool> {
-        // Copies are no more than what is touched between two freezes: they go out whole.
-        for (key, value) in self.changes.copies.iter() {
-            each(key, value)?;
+        if self.backend.evicts_every_tick() {
+            return self.backend.drain_frozen(limit_bytes, each);
         }
-        self.changes.copies.clear();
-        let mut out = 0;
-        while out < limit_bytes {
-            let Some(slot) = self.changes.frozen.pop() else { return Ok(true) };
-            let mark = self.changes.mark(slot);
-            if !mark.has(Mark::FROZEN) {
-                continue;
-            }
-            let state_key = self.state_key(self.index.key(slot));
-            self.changes.unset(slot, Mark::FROZEN);
-            out += state_key.len();
-            if mark.has(Mark::REMOVED) {
-                each(&state_key, None)?;
-                self.forget(slot);
-            } else {
-                let value = self.encoded(slot);
-                out += value.len();
-                each(&state_key, Some(&value))?;
-            }
-        }
-        Ok(self.changes.frozen.is_empty())
+        self.drain_swapped(limit_bytes, each)
     }
 
     fn restore(&mut self, state_key: &[u8], value: &[u8]) -> Result<()> {
+        if self.backend.evicts_every_tick() {
+            return self.backend.restore(state_key, value);
+        }
         let (_, key) = TableId::split(state_key)?;
         let hash = hash(key);
         let slot = match self.index.find(hash, key) {
@@ -479,9 +500,5 @@ impl<V: Values> StateTable for KeyedTable<V> {
             None => self.insert(hash, key)?,
         };
         self.values.decode(slot, value)
-    }
-
-    fn track_changes(&mut self, track: bool) {
-        self.changes.tracked = track || self.backend.is_written();
     }
 }

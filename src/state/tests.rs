@@ -37,7 +37,7 @@ impl Values for Numbers {
 const ID: TableId = TableId { operator: OperatorId(3), table: 1 };
 
 fn open(backend: BackendKind, timed: bool) -> KeyedTable<Numbers> {
-    let context = StateContext { backend, ..StateContext::in_memory(&Budget::new()) };
+    let context = StateContext { backend, tracked: true, ..StateContext::in_memory(&Budget::new()) };
     KeyedTable::open(&context, ID, None, timed, Numbers::default())
 }
 
@@ -131,7 +131,6 @@ fn first_questions_are_pending_and_change_nothing() {
 #[test]
 fn what_is_frozen_is_the_state_of_that_instant() {
     let mut table = open(BackendKind::Memory, false);
-    table.track_changes(true);
     add(&mut table, &["a", "b", "c", "d"], 1);
     table.freeze().unwrap();
     assert!(table.freeze().is_err(), "the last frozen set was not drained");
@@ -157,16 +156,44 @@ fn what_is_frozen_is_the_state_of_that_instant() {
 }
 
 #[test]
-fn a_drained_table_is_restored() {
-    let mut table = open(BackendKind::Memory, true);
-    table.track_changes(true);
-    let keys = [timed(5, "a"), timed(3, "b")];
-    let slots = lookup(&mut table, &keys);
-    slots.iter().zip([1, 2]).for_each(|(slot, v)| table.update(&[*slot]).0[*slot as usize] = v);
+fn over_a_backend_that_everything_leaves_to_it_is_the_same() {
+    let mut table = open(BackendKind::Evicting, false);
+    add(&mut table, &["a", "b"], 1);
+    table.end_tick().unwrap();
+    add(&mut table, &["b"], 1);
+    table.end_tick().unwrap();
     table.freeze().unwrap();
-    let mut other = open(BackendKind::Memory, true);
-    table.drain_frozen(usize::MAX, &mut |key, value| other.restore(key, value.unwrap())).unwrap();
-    assert_eq!(scan(&mut other, 10, 100, false), [(3, "b".into(), 2), (5, "a".into(), 1)]);
+    add(&mut table, &["b", "c"], 10);
+    remove(&mut table, &["a"]);
+    table.end_tick().unwrap();
+    let at =
+        |entries: &[(&str, Option<i64>)]| entries.iter().map(|(k, v)| (k.to_string(), *v)).collect::<BTreeMap<_, _>>();
+    assert_eq!(drain(&mut table), at(&[("a", Some(1)), ("b", Some(2))]));
+    table.freeze().unwrap();
+    assert_eq!(drain(&mut table), at(&[("a", None), ("b", Some(12)), ("c", Some(10))]));
+}
+
+#[test]
+fn a_drained_table_is_restored() {
+    for (from, to) in [(BackendKind::Memory, BackendKind::Evicting), (BackendKind::Evicting, BackendKind::Memory)] {
+        let mut table = open(from, true);
+        let keys = [timed(5, "a"), timed(3, "b")];
+        let slots = lookup(&mut table, &keys);
+        slots.iter().zip([1, 2]).for_each(|(slot, v)| table.update(&[*slot]).0[*slot as usize] = v);
+        table.freeze().unwrap();
+        let mut other = open(to, true);
+        table.drain_frozen(usize::MAX, &mut |key, value| other.restore(key, value.unwrap())).unwrap();
+        other.end_tick().unwrap();
+        assert_eq!(scan(&mut other, 10, 100, false), [(3, "b".into(), 2), (5, "a".into(), 1)]);
+        other.freeze().unwrap();
+        let mut changed = 0;
+        let mut count = |_: &[u8], _: Option<&[u8]>| {
+            changed += 1;
+            Ok(())
+        };
+        other.drain_frozen(usize::MAX, &mut count).unwrap();
+        assert_eq!(changed, 0, "what is restored is no change");
+    }
 }
 
 fn timed(time: i64, text: &str) -> Vec<u8> {

@@ -1,17 +1,28 @@
 //! The rows of one materialized view.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use imbl::OrdMap;
 
+use crate::change::bytes::{Reader, corrupt, put_bytes};
 use crate::change::{ChangeBatch, row};
 use crate::error::{Error, Result};
 use crate::operator::CHUNK_ROWS;
+use crate::plan::OperatorId;
+use crate::state::{EachChange, TableId};
 
 /// Overhead of an entry in the map, beyond its bytes: an estimate for accounting.
 const ENTRY_BYTES: usize = 96;
+
+/// What a view's rows are filed under, in one key group, so that they lie in key order: behind all operators of its plan.
+const ROWS: TableId = TableId { operator: OperatorId(u32::MAX), table: 0 };
+
+/// Version of an encoded entry.
+const ENTRY_VERSION: u8 = 1;
 
 /// What is kept of a row: its encoded columns and how often it is there.
 #[derive(Debug, Clone)]
@@ -39,6 +50,24 @@ pub struct View {
     rows: OrdMap<Arc<[u8]>, Entry>,
     count: u64,
     bytes: usize,
+    /// What changed since the last freeze, if anybody will ask.
+    touched: Option<Touched>,
+    frozen: Option<Frozen>,
+}
+
+/// Keys of a view that changed since the last freeze.
+#[derive(Debug)]
+enum Touched {
+    Keys(BTreeSet<Arc<[u8]>>),
+    /// Rows only come: what is behind this arrival.
+    Behind(u64),
+}
+
+/// A view's rows at a freeze, and which of them are still to be handed out.
+#[derive(Debug)]
+struct Frozen {
+    rows: OrdMap<Arc<[u8]>, Entry>,
+    touched: Touched,
 }
 
 /// A view's rows as of one tick.
@@ -57,7 +86,13 @@ impl View {
             None if append_only => Identity::Arrival(0),
             None => Identity::Row,
         };
-        View { schema, identity, rows: OrdMap::new(), count: 0, bytes: 0 }
+        View { schema, identity, rows: OrdMap::new(), count: 0, bytes: 0, touched: None, frozen: None }
+    }
+
+    /// Keeps track of changes from here on, for [`View::freeze`]: before the first.
+    pub fn tracked(mut self) -> Self {
+        self.touched = Some(self.untouched());
+        self
     }
 
     /// Applies a tick's change, in no particular order: where rows have a key its old row goes before the new one comes;
@@ -105,6 +140,9 @@ impl View {
 
     fn change(&mut self, key: Arc<[u8]>, row: &[u8], weight: i64) -> Result<()> {
         let size = key.len() + row.len() + ENTRY_BYTES;
+        if let Some(Touched::Keys(keys)) = &mut self.touched {
+            keys.insert(Arc::clone(&key));
+        }
         let present = self.rows.get(&key).map_or(0, |entry| entry.count);
         let count = present + weight;
         if count < 0 {
@@ -123,6 +161,80 @@ impl View {
         Ok(())
     }
 
+    /// Freezes what changed since the last freeze.
+    ///
+    /// # Errors
+    /// If not all that was frozen last has been drained.
+    pub fn freeze(&mut self) -> Result<()> {
+        if self.frozen.is_some() {
+            return Err(Error::internal("a view was frozen again before the last frozen rows were written"));
+        }
+        let untouched = self.untouched();
+        if let Some(touched) = &mut self.touched {
+            let touched = std::mem::replace(touched, untouched);
+            self.frozen = Some(Frozen { rows: self.rows.clone(), touched });
+        }
+        Ok(())
+    }
+
+    /// Hands frozen rows out as entries of state, in key order, until about `limit_bytes` are out. True when all are.
+    pub fn drain_frozen(&mut self, limit_bytes: usize, each: &mut EachChange<'_>) -> Result<bool> {
+        let Some(frozen) = &mut self.frozen else { return Ok(true) };
+        let (mut out, mut state_key, mut value) = (0, Vec::new(), Vec::new());
+        while out < limit_bytes {
+            let Some((key, entry)) = frozen.next() else {
+                self.frozen = None;
+                return Ok(true);
+            };
+            state_key.clear();
+            state_key.extend_from_slice(&ROWS.prefix(0));
+            state_key.extend_from_slice(&key);
+            value.clear();
+            if let Some(entry) = &entry {
+                value.push(ENTRY_VERSION);
+                value.extend_from_slice(&entry.count.to_le_bytes());
+                put_bytes(&mut value, &entry.row);
+            }
+            out += state_key.len() + value.len();
+            each(&state_key, entry.is_some().then_some(&*value))?;
+        }
+        Ok(false)
+    }
+
+    /// Whether an entry of state is a view's row.
+    pub fn is_row(state_key: &[u8]) -> bool {
+        TableId::split(state_key).is_ok_and(|(table, _)| table == ROWS)
+    }
+
+    /// Puts a row in place that was drained in an earlier life. It counts as unchanged.
+    pub fn restore(&mut self, state_key: &[u8], value: &[u8]) -> Result<()> {
+        let (_, key) = TableId::split(state_key)?;
+        let mut reader = Reader::new(value);
+        reader.expect_version(ENTRY_VERSION, "a view's row")?;
+        let count = reader.i64()?;
+        let row = reader.bytes()?;
+        if !reader.is_empty() || count <= 0 {
+            return Err(corrupt());
+        }
+        if let Identity::Arrival(last) = &mut self.identity {
+            *last = u64::from_be_bytes(key.try_into().map_err(|_| corrupt())?).max(*last);
+            if let Some(Touched::Behind(known)) = &mut self.touched {
+                *known = *last;
+            }
+        }
+        self.bytes += key.len() + row.len() + ENTRY_BYTES;
+        self.count = self.count.saturating_add_signed(count);
+        self.rows.insert(key.into(), Entry { row: row.into(), count });
+        Ok(())
+    }
+
+    fn untouched(&self) -> Touched {
+        match self.identity {
+            Identity::Arrival(last) => Touched::Behind(last),
+            Identity::Key(_) | Identity::Row => Touched::Keys(BTreeSet::new()),
+        }
+    }
+
     pub fn snapshot(&self) -> ViewSnapshot {
         ViewSnapshot { schema: Arc::clone(&self.schema), rows: self.rows.clone(), count: self.count }
     }
@@ -130,6 +242,25 @@ impl View {
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+impl Frozen {
+    /// The next key that changed, and what it was then; none: it was gone.
+    fn next(&mut self) -> Option<(Arc<[u8]>, Option<Entry>)> {
+        match &mut self.touched {
+            Touched::Keys(keys) => {
+                let key = keys.pop_first()?;
+                let entry = self.rows.get(&key).cloned();
+                Some((key, entry))
+            }
+            Touched::Behind(last) => {
+                let behind: Arc<[u8]> = last.to_be_bytes().as_slice().into();
+                let (key, entry) = self.rows.range((Bound::Excluded(behind), Bound::Unbounded)).next()?;
+                *last = u64::from_be_bytes(key.as_ref().try_into().unwrap_or([u8::MAX; 8]));
+                Some((Arc::clone(key), Some(entry.clone())))
+            }
+        }
     }
 }
 
@@ -242,6 +373,78 @@ mod tests {
         let mut view = View::new(schema(), None, false);
         view.apply(&[changes(&[(-1, "a", 1), (1, "b", 1)]), changes(&[(1, "a", 1)])]).unwrap();
         assert_eq!(view.snapshot().num_rows(), 1);
+    }
+
+    /// Entries of state, as whoever keeps them sees them.
+    type Kept = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn drain(view: &mut View, kept: &mut Kept) -> usize {
+        let mut entries = 0;
+        let mut note = |key: &[u8], value: Option<&[u8]>| {
+            entries += 1;
+            assert!(View::is_row(key));
+            match value {
+                Some(value) => drop(kept.insert(key.to_vec(), value.to_vec())),
+                None => assert!(kept.remove(key).is_some(), "what was never there is gone"),
+            }
+            Ok(())
+        };
+        while !view.drain_frozen(1, &mut note).unwrap() {}
+        entries
+    }
+
+    fn restored(new: impl Fn() -> View, kept: &Kept) -> View {
+        let mut view = new();
+        kept.iter().for_each(|(key, value)| view.restore(key, value).unwrap());
+        view
+    }
+
+    #[test]
+    fn what_is_frozen_is_restored_as_it_was_then() {
+        let kinds: [fn() -> View; 3] = [
+            || View::new(schema(), Some(&[0]), false).tracked(),
+            || View::new(schema(), None, false).tracked(),
+            || View::new(schema(), None, true).tracked(),
+        ];
+        for new in kinds {
+            let (mut view, mut kept) = (new(), Kept::new());
+            view.apply(&[changes(&[(1, "b", 1), (1, "a", 2)])]).unwrap();
+            view.freeze().unwrap();
+            let then = rows(&view.snapshot());
+            assert!(view.freeze().is_err(), "not drained");
+            view.apply(&[changes(&[(1, "c", 3)])]).unwrap();
+            assert_eq!(drain(&mut view, &mut kept), 2);
+            let mut other = restored(new, &kept);
+            assert_eq!((rows(&other.snapshot()), other.bytes()), (then, view.bytes() * 2 / 3));
+            // It goes on as if nothing had happened, and hands out what has changed since.
+            other.apply(&[changes(&[(1, "c", 3)])]).unwrap();
+            assert_eq!(rows(&other.snapshot()), rows(&view.snapshot()));
+            other.freeze().unwrap();
+            assert_eq!(drain(&mut other, &mut kept), 1);
+            assert_eq!(rows(&restored(new, &kept).snapshot()), rows(&view.snapshot()));
+            other.freeze().unwrap();
+            assert_eq!(drain(&mut other, &mut kept), 0);
+        }
+    }
+
+    #[test]
+    fn rows_that_went_are_handed_out_as_gone() {
+        let (mut view, mut kept) = (View::new(schema(), Some(&[0]), false).tracked(), Kept::new());
+        check(&mut view, &[(1, "a", 1), (1, "b", 2)], &[("a", 1), ("b", 2)]);
+        view.freeze().unwrap();
+        drain(&mut view, &mut kept);
+        check(&mut view, &[(-1, "a", 1)], &[("b", 2)]);
+        view.freeze().unwrap();
+        assert_eq!((drain(&mut view, &mut kept), kept.len()), (1, 1));
+        assert!(view.restore(&ROWS.prefix(0), b"no entry").is_err());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_not_kept_track_of() {
+        let mut view = View::new(schema(), Some(&[0]), false);
+        check(&mut view, &[(1, "a", 1)], &[("a", 1)]);
+        view.freeze().unwrap();
+        assert_eq!(drain(&mut view, &mut Kept::new()), 0);
     }
 
     #[test]

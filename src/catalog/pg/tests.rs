@@ -62,7 +62,8 @@ fn objects() -> Vec<Arc<Object>> {
         plan: "".into(),
         starts: Default::default(),
     };
-    let job = JobObject { plan: "".into(), parallelism: None, starts: Default::default(), wanted: Wanted::Running };
+    let job =
+        JobObject { plan: "".into(), options: Default::default(), starts: Default::default(), wanted: Wanted::Running };
     let kinds = [
         ("orders", ObjectKind::Source(source)),
         ("live", ObjectKind::View(view)),

@@ -372,6 +372,10 @@ fn next_side(side: Side) -> Option<Side> {
     (side == Side::Left).then_some(Side::Right)
 }
 
+fn least(watermarks: &[Watermark]) -> Watermark {
+    watermarks.iter().copied().min().unwrap_or(Watermark::NONE)
+}
+
 impl Operator for IntervalJoin {
     fn push(&mut self, port: usize, batch: ChangeBatch) -> Result<()> {
         self.input_side = if port == 0 { Side::Left } else { Side::Right };
@@ -379,10 +383,13 @@ impl Operator for IntervalJoin {
     }
 
     fn end_tick(&mut self, tick: &TickEnd) -> Result<()> {
-        let watermark = tick.watermarks.iter().copied().min().unwrap_or(Watermark::NONE);
-        self.watermark = self.watermark.max(watermark);
+        self.watermark = self.watermark.max(least(&tick.watermarks));
         self.begin_due(Some(Side::Left));
         Ok(())
+    }
+
+    fn resume(&mut self, last: &TickEnd) {
+        self.watermark = least(&last.watermarks);
     }
 
     fn pull(&mut self) -> Result<Pull> {
@@ -410,8 +417,7 @@ impl Operator for IntervalJoin {
     }
 
     fn watermark(&self, inputs: &[Watermark], _now: Micros) -> Watermark {
-        let least = inputs.iter().copied().min().unwrap_or(Watermark::NONE);
-        self.join.range.behind(self.join.timed_by, least)
+        self.join.range.behind(self.join.timed_by, least(inputs))
     }
 
     fn tables(&mut self) -> Vec<&mut dyn StateTable> {

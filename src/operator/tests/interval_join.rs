@@ -220,7 +220,7 @@ fn check(case: &Case, rows: &[Row], random: &mut Random, way: Way) {
         }
     }
     let late = rows.iter().filter(|row| case.is_late(row)).count() as u64;
-    assert_eq!(harness.operator.late_rows(), late);
+    assert_eq!(harness.late_rows(), late);
     assert_eq!(harness.operator.tables().iter().map(|t| t.entries()).sum::<usize>(), 0, "nothing is left");
 }
 

@@ -9,6 +9,7 @@ mod sessions;
 mod top_n;
 mod upsert;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -17,7 +18,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::*;
 use crate::memory::Budget;
 use crate::plan::{Changelog, EventTime, Node, Op, OperatorId};
-use crate::state::{BackendKind, StateContext};
+use crate::state::{BackendKind, StateContext, TableId};
 use crate::types::SqlType;
 
 /// How one run of a test differs from the others; the answers must not.
@@ -26,21 +27,29 @@ struct Way {
     backend: BackendKind,
     /// Rows of a push are pushed in pieces of as many.
     rows_a_push: usize,
+    /// At each tick's end what has changed is taken down, and a new operator over the other backend goes on from all that was.
+    restored: bool,
 }
 
-const WAYS: [Way; 4] = [
-    Way { backend: BackendKind::Memory, rows_a_push: usize::MAX },
-    Way { backend: BackendKind::Memory, rows_a_push: 1 },
-    Way { backend: BackendKind::Evicting, rows_a_push: usize::MAX },
-    Way { backend: BackendKind::Evicting, rows_a_push: 3 },
+const WAYS: [Way; 5] = [
+    Way { backend: BackendKind::Memory, rows_a_push: usize::MAX, restored: false },
+    Way { backend: BackendKind::Memory, rows_a_push: 1, restored: false },
+    Way { backend: BackendKind::Evicting, rows_a_push: usize::MAX, restored: false },
+    Way { backend: BackendKind::Evicting, rows_a_push: 3, restored: false },
+    Way { backend: BackendKind::Memory, rows_a_push: 2, restored: true },
 ];
 
 /// An operator, driven as `dataflow/` drives it.
 struct Harness {
     operator: Checked,
+    node: Node,
+    inputs: Vec<(SchemaRef, Changelog)>,
     way: Way,
     ticks: u64,
     schema: SchemaRef,
+    /// All entries of state as of the last freeze, and the rows that were late in earlier lives.
+    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    late_rows: u64,
 }
 
 impl Harness {
@@ -64,13 +73,51 @@ impl Harness {
             event_time,
             unique_key: None,
         };
+        let inputs: Vec<_> = inputs.iter().map(|(schema, changelog)| (Arc::clone(schema), *changelog)).collect();
+        let operator = Harness::build(&node, &inputs, way)?;
+        let schema = Arc::clone(output.0);
+        Ok(Harness { operator, node, inputs, way, ticks: 0, schema, entries: BTreeMap::new(), late_rows: 0 })
+    }
+
+    fn build(node: &Node, inputs: &[(SchemaRef, Changelog)], way: Way) -> Result<Checked> {
         let budget = Budget::new();
-        let context = StateContext { backend: way.backend, ..StateContext::in_memory(&budget) };
-        let schemas: Vec<SchemaRef> = inputs.iter().map(|(schema, _)| Arc::clone(schema)).collect();
-        let changelogs: Vec<Changelog> = inputs.iter().map(|(_, changelog)| *changelog).collect();
-        let operator = build(&node, &schemas, &changelogs, &context)?;
-        let operator = Checked::new(operator, output.1);
-        Ok(Harness { operator, way, ticks: 0, schema: Arc::clone(output.0) })
+        let context = StateContext { backend: way.backend, tracked: way.restored, ..StateContext::in_memory(&budget) };
+        let (schemas, changelogs): (Vec<_>, Vec<_>) = inputs.iter().cloned().unzip();
+        Ok(Checked::new(build(node, &schemas, &changelogs, &context)?, node.changelog))
+    }
+
+    /// Takes down what has changed, and goes on as another operator that begins with all that was taken down so far.
+    fn restore(&mut self, last: &TickEnd) -> Result<()> {
+        for table in self.operator.tables() {
+            table.freeze()?;
+            let mut note = |key: &[u8], value: Option<&[u8]>| {
+                match value {
+                    Some(value) => drop(self.entries.insert(key.to_vec(), value.to_vec())),
+                    None => drop(self.entries.remove(key)),
+                }
+                Ok(())
+            };
+            while !table.drain_frozen(100, &mut note)? {}
+        }
+        self.way.backend = match self.way.backend {
+            BackendKind::Memory => BackendKind::Evicting,
+            BackendKind::Evicting => BackendKind::Memory,
+        };
+        self.late_rows += self.operator.late_rows();
+        self.operator = Harness::build(&self.node, &self.inputs, self.way)?;
+        for (key, value) in &self.entries {
+            let (id, _) = TableId::split(key)?;
+            let mut tables = self.operator.tables();
+            let table = tables.iter_mut().find(|table| table.id() == id).expect("a table that was there before");
+            table.restore(key, value)?;
+        }
+        self.operator.resume(last);
+        Ok(())
+    }
+
+    /// Rows that were late so far.
+    fn late_rows(&self) -> u64 {
+        self.late_rows + self.operator.late_rows()
     }
 
     /// Pushes a batch, in pieces; what comes out goes into `out`.
@@ -95,9 +142,11 @@ impl Harness {
 
     fn end_tick_at(&mut self, watermarks: Vec<Watermark>, out: &mut Vec<ChangeBatch>) -> Result<()> {
         self.ticks += 1;
-        self.operator.end_tick(&TickEnd { number: self.ticks, now: 0, watermarks })?;
+        let end = TickEnd { number: self.ticks, now: 0, watermarks };
+        self.operator.end_tick(&end)?;
         self.pull(out)?;
-        self.operator.tables().into_iter().try_for_each(|table| table.end_tick())
+        self.operator.tables().into_iter().try_for_each(|table| table.end_tick())?;
+        if self.way.restored { self.restore(&end) } else { Ok(()) }
     }
 
     fn pull(&mut self, out: &mut Vec<ChangeBatch>) -> Result<()> {

@@ -460,7 +460,7 @@ fn run_windows(mut harness: Harness, random: &mut Random, stream: &[(Row, i64, i
     let mut out = Vec::new();
     harness.end_tick(Watermark::END, &mut out).unwrap();
     apply(&mut shown, &harness.together(&out), 4);
-    (shown, harness.operator.late_rows())
+    (shown, harness.late_rows())
 }
 
 /// More groups than a chunk holds: output comes in bounded chunks, and the next tick starts clean.

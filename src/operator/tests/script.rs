@@ -389,7 +389,7 @@ fn run(file: &str, text: &str, way: Way) {
                 want.sort();
                 assert_eq!(lines(&given, *changelog), want, "{place}");
             }
-            "late" => assert_eq!(harness.as_ref().unwrap().0.operator.late_rows().to_string(), rest, "{place}"),
+            "late" => assert_eq!(harness.as_ref().unwrap().0.late_rows().to_string(), rest, "{place}"),
             "error" => {
                 let error = failed.take().unwrap_or_else(|| panic!("{place}: nothing failed"));
                 assert_eq!(format!("{} {}", error.state().code(), error.message()), rest, "{place}");

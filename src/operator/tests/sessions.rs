@@ -87,7 +87,7 @@ fn run(mut harness: Harness, random: &mut Random, partitions: &[Stream]) -> (Ans
     let mut out = Vec::new();
     harness.end_tick(Watermark::END, &mut out).unwrap();
     apply(&mut shown, &harness.together(&out), 4);
-    (shown, harness.operator.late_rows())
+    (shown, harness.late_rows())
 }
 
 #[test]

@@ -1,17 +1,22 @@
 //! The core over a source made of vectors: cuts, readings that meet, failures that stay where they happened. `long_ticks`:
-//! ticks that give more than may be held; `partitions`: how the partitions of a source are read.
+//! ticks that give more than may be held; `partitions`: how the partitions of a source are read; `recovery`: pipelines that are
+//! taken down and gone on with.
 
 mod long_ticks;
 mod partitions;
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use parking_lot::Mutex;
 
 use super::core::{Core, TickResult};
-use super::reading::{CutPolicy, Reading, needs};
+use super::image::Fingerprint;
+use super::member::NewPlan;
+use super::reading::{CutPolicy, OpenReading, Reading};
 use crate::catalog::{ObjectId, SourceObject};
 use crate::change::key::KEY_GROUPS;
 use crate::clock::{ManualClock, Micros};
@@ -22,7 +27,7 @@ use crate::dataflow::Fragment;
 use crate::error::{Error, Result, SqlState};
 use crate::format::Decoder;
 use crate::memory::Budget;
-use crate::plan::StreamPlan;
+use crate::plan::{Op, StreamPlan};
 use crate::state::{BackendKind, StateContext};
 use crate::table::View;
 use crate::types::{Column, SqlType, schema_of};
@@ -105,21 +110,35 @@ fn object(columns: Vec<Column>, source: Arc<dyn Source>, idle_timeout: Micros) -
     }
 }
 
+type Sources = Arc<Mutex<BTreeMap<String, SourceObject>>>;
+
+fn opener(sources: &Sources) -> OpenReading {
+    let sources = Arc::clone(sources);
+    Box::new(move |name, wanted| {
+        let clock = Arc::new(ManualClock::default());
+        let context = ReaderContext { waker: Arc::new(|| {}), clock };
+        Reading::open(name, &sources.lock()[name], wanted, context, None)
+    })
+}
+
 /// A pipeline over named sources.
 struct Bench {
     core: Core,
-    sources: BTreeMap<String, SourceObject>,
+    sources: Sources,
     budget: Arc<Budget>,
+    parallelism: usize,
 }
 
 impl Bench {
     fn new(policy: CutPolicy) -> Self {
-        Bench { core: Core::new(policy), sources: BTreeMap::new(), budget: Budget::new() }
+        let sources = Sources::default();
+        let open = opener(&sources);
+        Bench { core: Core::new(policy, open), sources, budget: Budget::new(), parallelism: 2 }
     }
 
     fn source(&mut self, name: &str, chunk: usize, partitions: &[&[i64]]) {
         let partitions = partitions.iter().map(|p| p.to_vec()).collect();
-        self.sources.insert(name.into(), object(columns(), Arc::new(Numbers { partitions, chunk }), 0));
+        self.sources.lock().insert(name.into(), object(columns(), Arc::new(Numbers { partitions, chunk }), 0));
     }
 
     /// A view that holds all rows of `source`.
@@ -130,20 +149,29 @@ impl Bench {
 
     /// Adds a member with the plan of these lines.
     fn add(&mut self, member: u32, plan: &str, view: Option<View>, starts: &[usize]) {
-        let plan = Arc::new(StreamPlan::from_text(&format!("tidemill plan 1\n{plan}\nend\n")).unwrap());
-        let budget = Arc::clone(&self.budget);
-        let state = StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget };
-        let fragment = Fragment::new(plan, 2, &state).unwrap();
+        let new = self.new_plan(member, plan, view, starts);
+        self.core.add(new).unwrap();
+    }
+
+    fn new_plan(&self, member: u32, plan: &str, view: Option<View>, starts: &[usize]) -> NewPlan {
+        let text = format!("tidemill plan 1\n{plan}\nend\n");
+        let plan = Arc::new(StreamPlan::from_text(&text).unwrap());
         let positions: Positions = starts.iter().enumerate().map(|(p, o)| (id(p), at(*o))).collect();
-        let sources = &self.sources;
-        self.core
-            .add(ObjectId(member), "v", fragment, view, |name, plan| {
-                let (columns, watermark) = needs(name, std::iter::once(plan));
-                let clock = Arc::new(ManualClock::default());
-                let context = ReaderContext { waker: Arc::new(|| {}), clock };
-                Reading::open(name, &sources[name], columns, watermark, positions.clone(), context, None)
-            })
-            .unwrap();
+        let start = |op: &Op| match op {
+            Op::Scan { source, .. } => Some((source.clone(), positions.clone())),
+            _ => None,
+        };
+        let starts = plan.nodes.iter().filter_map(|node| start(&node.op)).collect();
+        let budget = Arc::clone(&self.budget);
+        let state = StateContext { backend: BackendKind::Memory, groups: 0..KEY_GROUPS, budget, tracked: true };
+        NewPlan {
+            id: ObjectId(member),
+            name: format!("v{member}"),
+            fingerprint: Fingerprint::of(&text),
+            fragment: Fragment::new(plan, self.parallelism, &state).unwrap(),
+            view: view.map(View::tracked),
+            starts,
+        }
     }
 
     /// A whole tick; what it gave last.

@@ -87,7 +87,7 @@ output #2 view";
 
 fn bench_of(source: Seconds, idle_timeout: Micros) -> Bench {
     let mut bench = Bench::new(TINY);
-    bench.sources.insert("s".into(), object(times(), Arc::new(Copies(source)), idle_timeout));
+    bench.sources.lock().insert("s".into(), object(times(), Arc::new(Copies(source)), idle_timeout));
     bench.add(1, WINDOWS, Some(View::new(schema_of(&columns()), None, true)), &[]);
     bench
 }
@@ -122,7 +122,7 @@ async fn an_idle_partition_is_waited_for_as_long_as_told_and_then_the_clock_make
     run(&mut tick_loop).await;
     assert_eq!(counts(&tick_loop), 0);
     // It waits for that moment, not for one of the looks at the clock that are seconds apart.
-    tokio::time::timeout(Duration::from_secs(3), tick_loop.wait()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(3), tick_loop.wait(None)).await.unwrap();
     clock.set(MICROS_PER_SECOND);
     run(&mut tick_loop).await;
     assert_eq!(counts(&tick_loop), 2);
@@ -166,7 +166,7 @@ async fn a_watermark_lags_while_there_is_one() {
 fn a_view_is_filled_once_each_partition_was_read_to_an_end() {
     let mut bench = bench_of(Seconds::new(&[(5, 1), (9, 3)]), MICROS_PER_SECOND);
     let filled = |bench: &Bench| bench.core.is_filled(&bench.core.members()[0]);
-    let rows = |bench: &Bench| bench.core.members()[0].stats.input_rows;
+    let rows = |bench: &Bench| bench.core.members()[0].stats.counters.input_rows;
     assert!(!filled(&bench));
     while !filled(&bench) {
         assert!(bench.caught_up(1), "it is the only one");
@@ -226,7 +226,7 @@ async fn one_partition_is_decoded_by_several_threads() {
     let meeting = Arc::new(Meeting::default());
     let source = Attended { meeting: Arc::clone(&meeting), chunks: 4, ids: vec![id(0)] };
     let mut bench = Bench::new(CutPolicy::default());
-    bench.sources.insert("s".into(), object(columns(), Arc::new(Copies(source)), 0));
+    bench.sources.lock().insert("s".into(), object(columns(), Arc::new(Copies(source)), 0));
     bench.view(1, "s", &[]);
     let mut tick_loop = tick_loop(bench.core, &Arc::default());
     run(&mut tick_loop).await;
