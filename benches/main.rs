@@ -4,8 +4,10 @@
 //! NAME is a benchmark's, or part of the names of some.
 //!
 //! A core is a CPU second of this whole process, threads of libraries included; engines run at parallelism 1 unless said.
+//! What runs on one core and on two runs in a process of its own (`cores`).
 
 mod bids;
+mod cores;
 mod decode;
 mod engine;
 mod join;
@@ -51,6 +53,9 @@ const BENCHES: &[Bench] = &[
 fn main() -> ExitCode {
     // Cargo adds --bench; what else there is chooses by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    if let [cores::PART, cores, part @ ..] = &wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return run_part(cores, part);
+    }
     let mut failed = 0;
     measure::print_machine();
     let is_name = |wanted: &str| BENCHES.iter().any(|(name, _)| *name == wanted);
@@ -65,4 +70,17 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// What [`cores::on`] starts.
+fn run_part(cores: &str, part: &[&str]) -> ExitCode {
+    let told = cores::tell(cores, |cores| match part {
+        ["generator"] => bids::made_on(cores),
+        ["nexmark", number] => nexmark::part(number, cores),
+        _ => Err(format!("there is no part {part:?}")),
+    });
+    if let Err(error) = &told {
+        eprintln!("{error}");
+    }
+    ExitCode::from(u8::from(told.is_err()))
 }

@@ -2,8 +2,8 @@
 //!
 //! 1. The answer first: over a few events, at parallelism 1 and 2, it must be that of the same question asked of all events
 //!    at once (`sql-tests/nexmark`).
-//! 2. Then many events at the benchmark's own rate of event time, 100,000 a second. Their answers at parallelism 1 and 2 must
-//!    be equal.
+//! 2. Then many events at the benchmark's own rate of event time, 100,000 a second, on one core at parallelism 1 and on two
+//!    at parallelism 2. The answers must be equal.
 //!
 //! `TIDEMILL_NEXMARK=1000000` measures over so many events instead.
 
@@ -18,6 +18,7 @@ use tidemill::connector::blackhole::Answer;
 use tidemill::pipeline::{Engine, EngineConfig};
 use tidemill::session::Session;
 
+use crate::cores;
 use crate::measure::{Took, cpu_seconds, now};
 
 /// Events whose answer is checked, and their time: slower, so that there are a hundred seconds of windows, over midnight.
@@ -47,33 +48,46 @@ const QUERIES: &[(u32, u64, f64)] = &[
     (20, FEWER, 2.0),
 ];
 
-/// Measures query `number` at parallelism 1 and 2.
+/// Measures query `number` on one core and on two.
 pub fn query(number: u32) -> Result<(), String> {
-    let (_, events, estimate) = QUERIES.iter().find(|(n, ..)| *n == number).ok_or("no such query")?;
-    let asked = std::env::var("TIDEMILL_NEXMARK").ok().and_then(|s| s.parse().ok());
-    let events = asked.unwrap_or(*events);
-    let script = Script::read(number)?;
-    script.check()?;
-    let over = script.text.replace(EVENTS_OF_SCRIPT, &format!("'number-of-rows' = '{events}'"));
-    let (one, alone) = script.run(&over, NonZeroUsize::MIN)?;
-    let (two, together) = script.run(&over, two()?)?;
-    if (one.rows, one.digest) != (two.rows, two.digest) {
-        return Err(format!("at parallelism 1 the answer is {one:?}, at 2 {two:?}"));
+    let (_, events, estimate) = known(number)?;
+    Script::read(number)?.check()?;
+    let part = ["nexmark", &number.to_string()];
+    let (alone, one) = cores::on(1, &part)?;
+    let (together, two) = cores::on(2, &part)?;
+    if one != two {
+        return Err(format!("on one core the answer is {one}, on two {two}"));
     }
     let millions = events as f64 / 1e6;
-    let speed = millions / alone.cpu;
     println!(
-        "nexmark_q{number}: {speed:.2} M events a CPU second ({:.0} % of {estimate}), {:.2} M a second of wall time; \
-         at parallelism 2 {:.2} M a CPU second, {:.2} M of wall time ({:.2} times); {millions:.1} M in {:.2} s, {} rows",
-        100.0 * speed / estimate,
+        "nexmark_q{number}: {:.2} M events a CPU second ({:.0} % of {estimate}), {:.2} M a second of wall time; \
+         on two cores {:.2} M a CPU second, {:.2} M of wall time ({:.2} times); {millions:.1} M in {:.2} s, {one}",
+        millions / alone.cpu,
+        100.0 * millions / alone.cpu / estimate,
         millions / alone.wall.as_secs_f64(),
         millions / together.cpu,
         millions / together.wall.as_secs_f64(),
         alone.wall.as_secs_f64() / together.wall.as_secs_f64(),
         alone.wall.as_secs_f64(),
-        one.rows,
     );
     Ok(())
+}
+
+/// The measured run, on the cores that this process has.
+pub fn part(number: &str, cores: NonZeroUsize) -> cores::Outcome {
+    let number = number.parse().map_err(|_| "no number of a query")?;
+    let (_, events, _) = known(number)?;
+    let script = Script::read(number)?;
+    let over = script.text.replace(EVENTS_OF_SCRIPT, &format!("'number-of-rows' = '{events}'"));
+    let (answer, took) = script.run(&over, cores)?;
+    Ok((took, format!("{} rows, digest {:016x}", answer.rows, answer.digest)))
+}
+
+/// What is known of a query, with the events that are asked for.
+fn known(number: u32) -> Result<(u32, u64, f64), String> {
+    let (_, events, estimate) = QUERIES.iter().find(|(n, ..)| *n == number).ok_or("no such query")?;
+    let asked = std::env::var("TIDEMILL_NEXMARK").ok().and_then(|s| s.parse().ok());
+    Ok((number, asked.unwrap_or(*events), *estimate))
 }
 
 fn two() -> Result<NonZeroUsize, String> {

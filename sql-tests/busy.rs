@@ -1,4 +1,5 @@
-//! SELECTs that compute without an end, and what must go on beside them: other sessions, views, Ctrl-C, statement_timeout.
+//! SELECTs that compute without an end, and what must go on beside them: other sessions, old and new, `/healthz` and `/metrics`,
+//! views, Ctrl-C, statement_timeout.
 //!
 //! The server has two threads for its sessions, as a small machine has, and there are more such SELECTs than that.
 
@@ -8,6 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
@@ -49,10 +52,12 @@ fn in_runtime() -> Result<(), String> {
     let judged = judge.block_on(async {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let data = dir.path().to_path_buf();
-        let way = Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
+        let way =
+            Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
         let host = runtime.spawn(async move { Host::start(way, &data).await }).await.map_err(|e| e.to_string())??;
         let Access::Wire(server) = host.access().await?.1 else { return Err("there is no server".into()) };
-        others_go_on(server).await?;
+        let pages = host.http().await.ok_or("there are no pages")?;
+        others_go_on(server, pages).await?;
         // In the server's own threads, as all that it does.
         let stopped = runtime.spawn(async move { host.shutdown().await });
         within("the server's end", stopped).await?.map(drop).map_err(|e| e.to_string())
@@ -61,7 +66,7 @@ fn in_runtime() -> Result<(), String> {
     judged
 }
 
-async fn others_go_on(server: SocketAddr) -> Result<(), String> {
+async fn others_go_on(server: SocketAddr, pages: SocketAddr) -> Result<(), String> {
     let other = within("a connection", connect(server)).await??;
     other
         .batch_execute("CREATE SOURCE g (n bigint) WITH ('connector' = 'generator', 'rows-per-second' = '1000')")
@@ -78,14 +83,38 @@ async fn others_go_on(server: SocketAddr) -> Result<(), String> {
     while rows(&other).await? <= first {
         sleep(AGAIN).await;
     }
+    watched(server, pages).await?;
     within("SET", limited.batch_execute(&format!("SET statement_timeout = {LIMIT_MS}"))).await?.map_err(text)?;
     let ended = within("a statement with a limit", limited.simple_query(ENDLESS)).await?;
     expect(ended.map(drop), "canceling statement due to statement timeout")?;
     within("the session behind its limit", limited.simple_query("SHOW timezone")).await?.map_err(text)?;
+    if let Some(ended) = busy.iter().position(Busy::has_ended) {
+        return Err(format!("the endless statement {ended} has ended by itself: nothing was busy"));
+    }
     for busy in busy {
         within("a canceled statement", busy.cancel()).await??;
     }
     Ok(())
+}
+
+/// What those ask who watch a server.
+async fn watched(server: SocketAddr, pages: SocketAddr) -> Result<(), String> {
+    for (path, expected) in [("/healthz", "\"status\":\"ok\""), ("/metrics", "# EOF")] {
+        let answer = within(path, page(pages, path)).await?.map_err(|e| format!("{path}: {e}"))?;
+        if !answer.starts_with("HTTP/1.1 200") || !answer.contains(expected) {
+            return Err(format!("{path} answers {answer}"));
+        }
+    }
+    let newcomer = within("a new connection", connect(server)).await??;
+    within("a newcomer's SELECT 1", newcomer.simple_query("SELECT 1")).await?.map(drop).map_err(text)
+}
+
+async fn page(pages: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(pages).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: tidemill\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// The rows that the view has counted so far.
@@ -111,6 +140,10 @@ impl Busy {
         let (token, running) = (session.cancel_token(), Arc::clone(&session));
         let statement = tokio::spawn(async move { running.simple_query(ENDLESS).await.map(drop) });
         Ok(Busy { token, session, statement })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.statement.is_finished()
     }
 
     async fn cancel(mut self) -> Result<(), String> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidemill::metrics::Metrics;
 use tidemill::pipeline::{CutPolicy, Engine, EngineConfig, RehearsalPlan, Work};
 use tidemill::server::engine::EngineSession;
+use tidemill::server::http::Http;
 use tidemill::server::pgwire::Listener;
 use tidemill::session::Session;
 use tidemill::state::BackendKind;
@@ -37,8 +38,10 @@ struct Running {
 
 struct Server {
     address: SocketAddr,
+    /// Of `/healthz` and `/metrics`.
+    http: SocketAddr,
     shutdown: CancellationToken,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What is checked about a run besides its answers.
@@ -116,7 +119,9 @@ impl Host {
         self.look(&running.engine).await;
         if let Some(server) = running.server {
             server.shutdown.cancel();
-            let _ = server.task.await;
+            for task in server.tasks {
+                let _ = task.await;
+            }
         }
         running.engine.shutdown().await;
     }
@@ -130,6 +135,11 @@ impl Host {
             Some(server) => Access::Wire(server.address),
         };
         Ok((self.life.load(Ordering::SeqCst), access))
+    }
+
+    /// Where `/healthz` and `/metrics` are answered, if there is a server.
+    pub async fn http(&self) -> Option<SocketAddr> {
+        self.running.lock().await.as_ref()?.server.as_ref().map(|server| server.http)
     }
 
     pub fn life(&self) -> u64 {
@@ -171,10 +181,14 @@ impl Server {
     async fn start(engine: &Arc<Engine>) -> Result<Server, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(address).await.map_err(|e| e.to_string())?;
-        let (address, shutdown) = (listener.address(), CancellationToken::new());
-        let sessions = EngineSession::opener(engine);
-        let task = tokio::spawn(listener.run(sessions, Metrics::new(), shutdown.clone()));
-        Ok(Server { address, shutdown, task })
+        let pages = Http::bind(address).await.map_err(|e| e.to_string())?;
+        let (address, http, shutdown) = (listener.address(), pages.address(), CancellationToken::new());
+        let metrics = Metrics::new();
+        let tasks = [
+            tokio::spawn(pages.run(Arc::clone(engine) as _, Arc::clone(&metrics), shutdown.clone())),
+            tokio::spawn(listener.run(EngineSession::opener(engine), metrics, shutdown.clone())),
+        ];
+        Ok(Server { address, http, shutdown, tasks })
     }
 }
 

@@ -97,7 +97,8 @@ const VIEWS: &[(&str, &str)] = &[
 pub fn run(seed: u64, tally: &mut Tally) {
     if tally.wants(NAME) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let outcome = runtime.map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(answers_outlive_kills(seed)));
+        let outcome =
+            runtime.map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(answers_outlive_kills(seed)));
         tally.count(NAME, outcome.map_err(|e| format!("{e} (TIDEMILL_SEED={seed})")));
     }
 }
@@ -191,7 +192,8 @@ impl Kill {
 fn clear(dir: &Path) -> Result<(), String> {
     for entry in std::fs::read_dir(dir).map_err(|e| e.to_string())?.flatten() {
         let path = entry.path();
-        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.map_err(|e| e.to_string())?;
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+            .map_err(|e| e.to_string())?;
     }
     Ok(())
 }
@@ -233,7 +235,9 @@ async fn last_life_of(dir: &Path, created: &mut bool, paced: bool) -> Result<Ans
             break;
         }
         if began.elapsed() > 2 * PATIENCE {
-            let shown = query(&client, "SELECT name, state, reason, input_rows, watermark FROM tidemill.materialized_views").await?;
+            let shown =
+                query(&client, "SELECT name, state, reason, input_rows, watermark FROM tidemill.materialized_views")
+                    .await?;
             return Err(format!("still at work after {:?}: {open:?}; {shown:?}", 2 * PATIENCE));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -264,7 +268,9 @@ fn compare(expected: &Answers, found: &Answers) -> Result<(), String> {
         }
     }
     match expected.sunk.symmetric_difference(&found.sunk).next() {
-        Some(row) => Err(format!("the sink differs in {row}: {} rows, {} expected", found.sunk.len(), expected.sunk.len())),
+        Some(row) => {
+            Err(format!("the sink differs in {row}: {} rows, {} expected", found.sunk.len(), expected.sunk.len()))
+        }
         None => Ok(()),
     }
 }

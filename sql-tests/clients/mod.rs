@@ -114,7 +114,8 @@ async fn run_all(clients: &[&Client], tally: &mut Tally) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let values = dir.path().join("values.jsonl");
     std::fs::write(&values, VALUES).map_err(|e| e.to_string())?;
-    let way = Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
+    let way =
+        Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
     let host = Host::start(way, &dir.path().join("data")).await?;
     let (_, Access::Wire(server)) = host.access().await? else { return Err("there is no server".into()) };
     host.run(&format!(

@@ -88,7 +88,13 @@ type Sight = Result<BTreeSet<usize>, String>;
 pub fn run() -> Result<(), String> {
     let ways = [
         Variant { way: Way::InProcess, parallelism: 1, cuts: Cuts::Small, backend: Backend::Memory, rehearsed: None },
-        Variant { way: Way::InProcess, parallelism: 3, cuts: Cuts::Odd(7), backend: Backend::Evicting, rehearsed: Some(7) },
+        Variant {
+            way: Way::InProcess,
+            parallelism: 3,
+            cuts: Cuts::Odd(7),
+            backend: Backend::Evicting,
+            rehearsed: Some(7),
+        },
     ];
     for way in ways {
         for (eye, sight) in to_the_end(observe(way, Debits::Same))? {

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::jobs::Server;
-use super::{Broker, Outcome, Test, check};
+use super::{Broker, Outcome, Test, check, wait_for};
 
 pub const TESTS: &[Test] = &[
     ("kafka/avro_goes_through_a_registry", avro_goes_through_a_registry),
     ("kafka/avro_schemas_evolve", avro_schemas_evolve),
     ("kafka/a_registry_that_refuses_is_named", a_registry_that_refuses_is_named),
+    ("kafka/a_registry_that_is_away_is_waited_for", a_registry_that_is_away_is_waited_for),
 ];
 
 /// `me:secret`, as basic authentication sends it.
@@ -43,7 +44,11 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 impl Registry {
     fn start() -> Outcome<Registry> {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
+        Registry::start_at("127.0.0.1:0")
+    }
+
+    fn start_at(address: &str) -> Outcome<Registry> {
+        let listener = TcpListener::bind(address).map_err(|e| e.to_string())?;
         let address = listener.local_addr().map_err(|e| e.to_string())?.to_string();
         let shared = Arc::<Shared>::default();
         let own = Arc::clone(&shared);
@@ -235,15 +240,42 @@ fn a_registry_that_refuses_is_named(broker: &mut Broker) -> Outcome {
     check!(reason.contains(&named), "{reason}");
     let (reason, _) = server.wait_for_state("denied", "FAILED")?;
     check!(reason.contains("401, Unauthorized") && !reason.contains("guessed"), "{reason}");
-    drop(registry);
     broker.produce("forbidden", [(0, None, Some(&[0, 0, 0, 0, 1, 2][..]))])?;
     server.sql(&format!(
-        "CREATE SOURCE orphans (id BIGINT) WITH ({kafka}, 'avro-confluent.url' = 'http://{address}',
-                                                 'scan.startup.mode' = 'earliest-offset', 'on_error' = 'skip');
+        "CREATE SOURCE unread (id BIGINT) WITH ({kafka}, 'avro-confluent.url' = 'http://me:guessed@{address}',
+                                                'scan.startup.mode' = 'earliest-offset', 'on_error' = 'skip');
          CREATE SINK nowhere (id BIGINT) WITH ('connector' = 'blackhole');
-         CREATE STREAMING JOB reading AS INSERT INTO nowhere SELECT id FROM orphans;"
+         CREATE STREAMING JOB reading AS INSERT INTO nowhere SELECT id FROM unread;"
     ))?;
     let (reason, _) = server.wait_for_state("reading", "FAILED")?;
-    check!(reason.contains(&format!("could not read schema 1 from schema registry http://{address}")), "{reason}");
+    check!(reason.contains(&format!("could not read schema 1 from schema registry http://{address}: 401")), "{reason}");
+    Ok(())
+}
+
+/// A source waits for its registry as for its broker, and says so; then it goes on where it was.
+fn a_registry_that_is_away_is_waited_for(broker: &mut Broker) -> Outcome {
+    broker.create_topic("orphans", 1, &[])?;
+    let messages = [2, 4].map(|id| [0, 0, 0, 0, 1, id]);
+    broker.produce("orphans", messages.each_ref().map(|message| (0, None, Some(message.as_slice()))))?;
+    let registry = Registry::start()?;
+    let address = registry.address.clone();
+    drop(registry);
+    let server = Server::start(broker)?;
+    server.sql(&format!(
+        "CREATE SOURCE orphans (id BIGINT)
+             WITH ('connector' = 'kafka', 'properties.bootstrap.servers' = '$SERVERS', 'topic' = 'orphans',
+                   'format' = 'avro-confluent', 'avro-confluent.url' = 'http://me:secret@{address}',
+                   'scan.startup.mode' = 'earliest-offset');
+         CREATE MATERIALIZED VIEW orphans_view AS SELECT id FROM orphans;
+         CREATE SINK nowhere (id BIGINT) WITH ('connector' = 'blackhole');
+         CREATE STREAMING JOB waiting AS INSERT INTO nowhere SELECT id FROM orphans;"
+    ))?;
+    let away = format!("could not read schema 1 from schema registry http://{address}");
+    wait_for("the trouble", || server.job("waiting").ok().filter(|(_, reason, _)| reason.contains(&away)))?;
+    let registry = Registry::start_at(&address)?;
+    registry.add("orphans-value", r#"{"type":"record","name":"Orphan","fields":[{"name":"id","type":"long"}]}"#);
+    let found = server.wait_for_rows("SELECT id FROM orphans_view ORDER BY id", 2)?;
+    check!(found == ["1", "2"], "{found:?}");
+    wait_for("its end", || server.job("waiting").ok().filter(|(_, reason, _)| reason.is_empty()))?;
     Ok(())
 }

@@ -90,7 +90,7 @@ impl Server {
     }
 
     /// State, reason and bad rows of a job.
-    fn job(&self, name: &str) -> Outcome<(String, String, u64)> {
+    pub(super) fn job(&self, name: &str) -> Outcome<(String, String, u64)> {
         let engine = self.engine().map_err(|e| e.to_string())?;
         let jobs = self.runtime.block_on(async { engine.jobs() });
         let job = jobs.into_iter().find(|job| job.name == name).ok_or_else(|| format!("no job {name}"))?;

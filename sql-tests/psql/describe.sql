@@ -26,6 +26,14 @@
 \du ann
 \df+
 \df nosuch
+\df upper
+\dfa sum
+\df+ upper
+\dT int*
+\d+ hole
+\d tidemill.sinks
+\dv tidemill.*
+\dp
 \dt orders
 -- What else there could be
 \du

@@ -69,7 +69,8 @@ fn name(script: &Path) -> String {
 
 async fn run_all(scripts: &[PathBuf], tally: &mut Tally) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let way = Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
+    let way =
+        Variant { way: Way::Wire, parallelism: 1, cuts: Cuts::Natural, backend: Backend::Memory, rehearsed: None };
     let host = Host::start(way, dir.path()).await?;
     let (_, Access::Wire(server)) = host.access().await? else { return Err("there is no server".into()) };
     for script in scripts.iter().filter(|script| is_setup(script) || tally.wants(&name(script))).collect::<Vec<_>>() {

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::file::CatalogFile;
-use super::object::{NewObject, Object, ObjectId, ObjectKind, Wanted};
+use super::object::{Ended, NewObject, Object, ObjectId, ObjectKind, Wanted};
 use super::snapshot::CatalogSnapshot;
 use crate::error::{Error, Result, SqlState};
 
@@ -75,8 +75,8 @@ impl Catalog {
         self.change(|catalog| Ok((Some(catalog.removed(ids)?), ())))
     }
 
-    /// Remembers what the user last asked of a job.
-    pub fn set_wanted(&self, id: ObjectId, wanted: Wanted) -> Result<()> {
+    /// Remembers what the user last asked of a job, or that it came to its end, and what it had done.
+    pub fn set_wanted(&self, id: ObjectId, wanted: Wanted, ended: Option<Ended>) -> Result<()> {
         self.change(|catalog| {
             let Some(Object { kind: ObjectKind::Job(job), .. }) = catalog.get(id).map(|object| &**object) else {
                 return Err(Error::new(SqlState::UndefinedTable, "the streaming job was dropped meanwhile"));
@@ -86,7 +86,7 @@ impl Catalog {
             }
             let mut next = catalog.clone();
             if let Some(object) = catalog.get(id) {
-                let job = ObjectKind::Job(super::JobObject { wanted, ..job.clone() });
+                let job = ObjectKind::Job(super::JobObject { wanted, ended, ..job.clone() });
                 next.insert(Object { kind: job, ..Object::clone(object) });
             }
             Ok((Some(next), ()))

@@ -87,6 +87,14 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
         retained: options.optional("epoch.retained")?,
         base_threshold: options.optional("epoch.base-threshold")?,
     };
+    if epochs.retained.is_some_and(|kept| kept.get() < 2) {
+        let hint = "Two at least are kept, so that the chain between them can be checked.";
+        return Err(options.error("epoch.retained", "too few epochs are kept").with_hint(hint));
+    }
+    if epochs.base_threshold.is_some_and(|threshold| !threshold.is_finite() || threshold <= 0.0) {
+        let hint = "It is how many times as large as all state the changes on top of it may become, such as 1.0.";
+        return Err(options.error("epoch.base-threshold", "not a threshold").with_hint(hint));
+    }
     options.finish()?;
     Ok(JobOptions { parallelism, epochs })
 }

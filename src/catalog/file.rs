@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::define;
-use super::object::{JobObject, Object, ObjectId, ObjectKind, Starts, ViewObject, Wanted};
+use super::object::{Ended, JobObject, Object, ObjectId, ObjectKind, Starts, ViewObject, Wanted};
 use super::snapshot::CatalogSnapshot;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::StatementKind;
@@ -75,6 +75,8 @@ struct StoredJob {
     plan: String,
     starts: Starts,
     wanted: Wanted,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
 }
 
 /// Every version begins with it.
@@ -145,8 +147,8 @@ fn stored(object: &Object) -> StoredObject {
             (Some(StoredView { columns, plan: view.plan.to_string(), starts: view.starts.clone() }), None)
         }
         ObjectKind::Job(job) => {
-            let (plan, starts, wanted) = (job.plan.to_string(), job.starts.clone(), job.wanted);
-            (None, Some(StoredJob { plan, starts, wanted }))
+            let (plan, starts) = (job.plan.to_string(), job.starts.clone());
+            (None, Some(StoredJob { plan, starts, wanted: job.wanted, ended: job.ended }))
         }
     };
     let Object { id, name, definition, depends_on, .. } = object;
@@ -188,9 +190,9 @@ fn restored(stored: StoredObject) -> Result<Object> {
             let columns = columns.into_iter().map(column).collect::<Result<_>>()?;
             ObjectKind::View(ViewObject { columns, plan: plan.into(), starts })
         }
-        (StatementKind::CreateJob(create), None, Some(StoredJob { plan, starts, wanted })) => {
+        (StatementKind::CreateJob(create), None, Some(StoredJob { plan, starts, wanted, ended })) => {
             let options = define::job(&create)?;
-            ObjectKind::Job(JobObject { plan: plan.into(), options, starts, wanted })
+            ObjectKind::Job(JobObject { plan: plan.into(), options, starts, wanted, ended })
         }
         _ => return Err(damaged("its statement does not fit what else is stored")),
     };

@@ -21,8 +21,8 @@ mod snapshot;
 pub use current::Catalog;
 pub use dependencies::Dropped;
 pub use object::{
-    ComputedColumn, EpochSettings, JobObject, JobOptions, NewObject, Object, ObjectId, ObjectKind, OnError, SinkObject,
-    SourceObject, Starts, ViewObject, Wanted, WatermarkClause,
+    ComputedColumn, Ended, EpochSettings, JobObject, JobOptions, NewObject, Object, ObjectId, ObjectKind, OnError,
+    SinkObject, SourceObject, Starts, ViewObject, Wanted, WatermarkClause,
 };
 pub use snapshot::CatalogSnapshot;
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Micros;
 pub use crate::connector::OnError;
 use crate::connector::{Positions, Sink, Source};
 use crate::sql::ast::ObjectClass;
@@ -131,6 +132,22 @@ pub struct JobObject {
     pub starts: Starts,
     /// What the user last asked for; a restart of the server honours it.
     pub wanted: Wanted,
+    /// What it had done when it ended, to be shown ever after.
+    pub ended: Option<Ended>,
+}
+
+/// A job that has ended, in figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// When it was started.
+    pub started: Micros,
+    pub input_rows: u64,
+    pub output_rows: u64,
+    pub delivered_rows: u64,
+    pub late_rows: u64,
+    pub bad_rows: u64,
+    pub ticks: u64,
 }
 
 /// What stands in a job's WITH.

@@ -34,7 +34,13 @@ fn new(catalog: &Catalog, text: &str) -> NewObject {
         }
         StatementKind::CreateJob(c) => {
             let options = define::job(&c).unwrap();
-            let job = JobObject { plan: "plan\nof job".into(), options, starts: starts(), wanted: Wanted::Running };
+            let job = JobObject {
+                plan: "plan\nof job".into(),
+                options,
+                starts: starts(),
+                wanted: Wanted::Running,
+                ended: None,
+            };
             (c.name, c.if_not_exists, ObjectKind::Job(job))
         }
         other => panic!("{other:?}"),
@@ -139,7 +145,8 @@ fn survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = filled(Some(dir.path()));
     let job = catalog.snapshot().find("job").unwrap().id;
-    catalog.set_wanted(job, Wanted::Stopped).unwrap();
+    let ended = Ended { started: 1, input_rows: 20, output_rows: 10, ..Ended::default() };
+    catalog.set_wanted(job, Wanted::Stopped, Some(ended)).unwrap();
     let last = catalog.create(new(&catalog, "CREATE SINK gone (a INT) WITH ('connector' = 'blackhole')")).unwrap();
     catalog.drop(&[last]).unwrap();
     let locked = Catalog::load(Some(dir.path())).unwrap_err();
@@ -177,8 +184,8 @@ fn version_1_is_read() {
 
     // Written again, it is the same.
     let ids: Vec<ObjectId> = snapshot.objects().map(|object| object.id).collect();
-    catalog.set_wanted(ids[3], Wanted::Running).unwrap();
-    catalog.set_wanted(ids[3], Wanted::Stopped).unwrap();
+    catalog.set_wanted(ids[3], Wanted::Running, None).unwrap();
+    catalog.set_wanted(ids[3], Wanted::Stopped, None).unwrap();
     assert_eq!(fs::read_to_string(dir.path().join("catalog.json")).unwrap(), fixture);
 }
 

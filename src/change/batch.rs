@@ -1,8 +1,11 @@
 //! The change batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, BooleanArray, Int64Array, MutableArrayData, RecordBatch, RecordBatchOptions,
+    UInt32Array, make_array,
+};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -11,8 +14,12 @@ use super::Watermark;
 use super::key::{KeyCodec, Keys};
 use crate::error::{Error, Result};
 
-/// Buffers of texts may hold this many times what the rows of a batch use of them before [`ChangeBatch::compacted`] copies.
+/// Buffers may hold this many times what the rows of a batch use of them before [`ChangeBatch::compacted`] copies: what rows
+/// are counted as is off by no more than that.
 const MOST_HELD_TO_USED: usize = 3;
+
+/// What buffers may hold anyhow: those of few rows are large beside them, and as soon copied by whoever puts rows together.
+const HELD_ANYHOW_BYTES: usize = 4 << 10;
 
 /// Rows with weights and, where a row is behind its partition's watermark, the watermark that judges it.
 ///
@@ -22,12 +29,14 @@ pub struct ChangeBatch {
     rows: RecordBatch,
     weights: Option<ScalarBuffer<i64>>,
     judges: Option<ScalarBuffer<i64>>,
+    /// Once somebody has asked. Whoever has the batch counts it, and counting looks at each text.
+    bytes: OnceLock<usize>,
 }
 
 impl ChangeBatch {
     /// Rows that are all inserted once.
     pub fn append_only(rows: RecordBatch) -> Self {
-        ChangeBatch { rows, weights: None, judges: None }
+        ChangeBatch { rows, weights: None, judges: None, bytes: OnceLock::new() }
     }
 
     /// # Errors
@@ -41,6 +50,7 @@ impl ChangeBatch {
         check_length("weights", weights.as_ref(), self.rows.num_rows())?;
         debug_assert!(weights.as_ref().is_none_or(|w| w.iter().all(|w| *w != 0)), "a change has a weight");
         self.weights = weights;
+        self.bytes = OnceLock::new();
         Ok(self)
     }
 
@@ -49,6 +59,7 @@ impl ChangeBatch {
     pub fn with_judges(mut self, judges: Option<ScalarBuffer<i64>>) -> Result<Self> {
         check_length("judges", judges.as_ref(), self.rows.num_rows())?;
         self.judges = judges;
+        self.bytes = OnceLock::new();
         Ok(self)
     }
 
@@ -58,6 +69,7 @@ impl ChangeBatch {
             return Err(Error::internal("a projection changed the number of rows"));
         }
         self.rows = rows;
+        self.bytes = OnceLock::new();
         Ok(self)
     }
 
@@ -92,41 +104,37 @@ impl ChangeBatch {
 
     /// Bytes that these rows take, without what their buffers hold of other rows.
     pub fn bytes(&self) -> usize {
-        let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
-        self.rows.columns().iter().map(slice_bytes).sum::<usize>() + per_row * self.num_rows()
+        *self.bytes.get_or_init(|| {
+            let per_row = 8 * (usize::from(self.weights.is_some()) + usize::from(self.judges.is_some()));
+            self.rows.columns().iter().map(slice_bytes).sum::<usize>() + per_row * self.num_rows()
+        })
     }
 
-    /// The same rows, with texts copied out of larger buffers (a decoded chunk, a batch that most rows were filtered out
-    /// of) if these hold much more than the rows need: for whoever keeps rows beyond their tick.
+    /// The same rows, copied out of larger buffers (a decoded chunk, a batch of which few rows are kept) if these hold much more
+    /// than the rows need: for whoever keeps rows beyond their tick. What arrays hold is counted whole, so
+    /// they may stay where they are.
     ///
     /// # Errors
     /// If Arrow cannot make the batch of the columns that it gave.
     pub fn compacted(mut self) -> Result<Self> {
         let mut buffers: Vec<(usize, usize)> = Vec::new();
-        let mut used = 0;
         for column in self.rows.columns() {
-            let (held, bytes) = match (column.as_string_view_opt(), column.as_binary_view_opt()) {
-                (Some(text), _) => (text.data_buffers(), text.total_buffer_bytes_used()),
-                (_, Some(bytes)) => (bytes.data_buffers(), bytes.total_buffer_bytes_used()),
-                _ => continue,
-            };
-            used += bytes;
-            buffers.extend(held.iter().map(|buffer| (buffer.as_ptr() as usize, buffer.len())));
+            buffers_of(&column.to_data(), &mut buffers);
         }
         buffers.sort_unstable();
         buffers.dedup();
         let held: usize = buffers.iter().map(|(_, bytes)| bytes).sum();
-        if held > used.saturating_mul(MOST_HELD_TO_USED) {
-            let compact = |column: &ArrayRef| -> ArrayRef {
-                match (column.as_string_view_opt(), column.as_binary_view_opt()) {
+        if held > self.bytes().saturating_mul(MOST_HELD_TO_USED).saturating_add(HELD_ANYHOW_BYTES) {
+            let compact = |column: &ArrayRef| -> Result<ArrayRef> {
+                Ok(match (column.as_string_view_opt(), column.as_binary_view_opt()) {
                     (Some(text), _) => Arc::new(text.gc()),
                     (_, Some(bytes)) => Arc::new(bytes.gc()),
-                    _ => Arc::clone(column),
-                }
+                    _ => copied(column)?,
+                })
             };
             self.rows = RecordBatch::try_new_with_options(
                 self.rows.schema(),
-                self.rows.columns().iter().map(compact).collect(),
+                self.rows.columns().iter().map(compact).collect::<Result<_>>()?,
                 &RecordBatchOptions::new().with_row_count(Some(self.num_rows())),
             )?;
         }
@@ -152,6 +160,7 @@ impl ChangeBatch {
             rows: self.rows.slice(offset, length),
             weights: self.weights.as_ref().map(cut),
             judges: self.judges.as_ref().map(cut),
+            bytes: OnceLock::new(),
         }
     }
 
@@ -165,6 +174,7 @@ impl ChangeBatch {
             rows: compute::filter_record_batch(&self.rows, mask)?,
             weights: self.weights.as_ref().map(pick).transpose()?,
             judges: drop_idle_judges(self.judges.as_ref().map(pick).transpose()?),
+            bytes: OnceLock::new(),
         })
     }
 
@@ -175,6 +185,7 @@ impl ChangeBatch {
             rows: compute::take_record_batch(&self.rows, indices)?,
             weights: self.weights.as_ref().map(pick),
             judges: drop_idle_judges(self.judges.as_ref().map(pick)),
+            bytes: OnceLock::new(),
         })
     }
 
@@ -199,8 +210,48 @@ impl ChangeBatch {
             rows: compute::concat_batches(schema, batches.iter().map(|b| &b.rows))?,
             weights: join(ChangeBatch::weights, 1),
             judges: join(ChangeBatch::judges, Watermark::NONE.0),
+            bytes: OnceLock::new(),
         })
     }
+
+    /// The rows at `picks`, each the index of one of `batches` (all of `schema`) and of a row of it, in that order.
+    ///
+    /// # Errors
+    /// If Arrow cannot pick from columns of a type.
+    pub fn interleave(schema: &SchemaRef, batches: &[ChangeBatch], picks: &[(usize, usize)]) -> Result<Self> {
+        let gather = |get: fn(&ChangeBatch) -> Option<&ScalarBuffer<i64>>, default: i64| {
+            let of = |(batch, row): &(usize, usize)| get(&batches[*batch]).map_or(default, |values| values[*row]);
+            batches.iter().any(|b| get(b).is_some()).then(|| picks.iter().map(of).collect::<ScalarBuffer<i64>>())
+        };
+        let column = |at: usize| -> Result<ArrayRef> {
+            let sources: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+            Ok(compute::interleave(&sources, picks)?)
+        };
+        let columns = (0..schema.fields().len()).map(column).collect::<Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
+        Ok(ChangeBatch {
+            rows: RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?,
+            weights: gather(ChangeBatch::weights, 1),
+            judges: drop_idle_judges(gather(ChangeBatch::judges, Watermark::NONE.0)),
+            bytes: OnceLock::new(),
+        })
+    }
+}
+
+/// Adds the buffers of an array, each with where it lies and its bytes.
+fn buffers_of(data: &ArrayData, buffers: &mut Vec<(usize, usize)>) {
+    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    buffers.extend(
+        data.buffers().iter().chain(nulls).map(|buffer| (buffer.data_ptr().as_ptr() as usize, buffer.capacity())),
+    );
+    data.child_data().iter().for_each(|child| buffers_of(child, buffers));
+}
+
+fn copied(column: &ArrayRef) -> Result<ArrayRef> {
+    let data = column.to_data();
+    let mut copy = MutableArrayData::new(vec![&data], false, data.len());
+    copy.try_extend(0, 0, data.len())?;
+    Ok(make_array(copy.freeze()))
 }
 
 /// The bytes of one column's rows. Views count what they point at, not the buffers they share.
@@ -239,14 +290,32 @@ mod tests {
 
     #[test]
     fn few_texts_of_a_large_buffer_are_copied_and_many_are_not() {
-        let texts: StringViewArray = (0..100).map(|i| Some(format!("a text beyond twelve bytes {i}"))).collect();
+        let texts: StringViewArray = (0..1000).map(|i| Some(format!("a text beyond twelve bytes {i}"))).collect();
         let rows = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
-        let all = ChangeBatch::new(rows, Some((1..=100).collect())).unwrap();
-        let most = all.slice(0, 60);
+        let all = ChangeBatch::new(rows, Some((1..=1000).collect())).unwrap();
+        let most = all.slice(0, 600);
         assert_eq!(held(&most.clone().compacted().unwrap()), held(&most));
         let few = all.slice(7, 3);
         let compact = few.clone().compacted().unwrap();
         assert!(held(&compact) * 10 < held(&few));
         assert_eq!((compact.rows(), compact.weights()), (few.rows(), few.weights()));
+    }
+
+    /// Whatever their plain type: what rows keep alive is at most a few times what they are counted as.
+    #[test]
+    fn few_rows_of_a_large_batch_do_not_hold_it() {
+        const ROWS: i64 = 10_000;
+        let columns: [(&str, ArrayRef); 2] = [
+            ("n", Arc::new(Int64Array::from_iter_values(0..ROWS))),
+            ("b", Arc::new((0..ROWS).map(|n| (n % 3 > 0).then_some(n % 2 == 0)).collect::<BooleanArray>())),
+        ];
+        let all = ChangeBatch::append_only(RecordBatch::try_from_iter(columns).unwrap());
+        let held = |batch: &ChangeBatch| batch.rows().get_array_memory_size();
+        let few = all.slice(4001, 40);
+        let compact = few.clone().compacted().unwrap();
+        assert!(held(&few) > 50_000 && held(&compact) < 10_000, "{} of {} bytes", held(&compact), held(&few));
+        assert_eq!(compact.rows(), few.rows());
+        let most = all.slice(0, 6000);
+        assert_eq!(held(&most.clone().compacted().unwrap()), held(&most), "most of them are left where they are");
     }
 }

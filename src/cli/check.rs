@@ -81,7 +81,7 @@ async fn check(script: &Script<'_>, dialect: Option<&str>) -> Result<usize> {
 /// them.
 async fn checked(engine: &Engine, client: &mut LocalClient, statement: &Statement) -> Result<Option<String>> {
     let runs = match &statement.kind {
-        StatementKind::Query(_) => return client.describe(statement).map(|()| None),
+        StatementKind::Query(_) => return client.describe(statement).await.map(|()| None),
         kind => matches!(kind, StatementKind::CreateView(_) | StatementKind::CreateJob(_) | StatementKind::Submit(_)),
     };
     client.execute(statement).await?;

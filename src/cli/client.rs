@@ -44,8 +44,8 @@ impl LocalClient {
     }
 
     /// Plans a statement without running it.
-    pub fn describe(&self, statement: &Statement) -> Result<()> {
-        self.session.describe(statement, &[]).map(|_| ())
+    pub async fn describe(&self, statement: &Statement) -> Result<()> {
+        self.session.describe(statement, &[]).await.map(|_| ())
     }
 
     pub async fn execute(&mut self, statement: &Statement) -> Result<Answer> {

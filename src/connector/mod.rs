@@ -22,6 +22,8 @@ pub mod print;
 pub mod registry;
 pub mod schema_registry;
 
+pub use crate::format::Waker;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,12 +58,10 @@ pub struct Position {
 /// A position for each partition.
 pub type Positions = BTreeMap<PartitionId, Position>;
 
-/// Called (from any thread) when a reader that had nothing at hand may have something now.
-pub type Waker = Arc<dyn Fn() + Send + Sync>;
-
 /// What a reader needs of the pipeline that reads.
 #[derive(Clone)]
 pub struct ReaderContext {
+    /// Called when a reader that had nothing at hand may have something now.
     pub waker: Waker,
     /// For what paces itself. A reader with something due later says so by [`Reader::wake_at`].
     pub clock: SharedClock,
@@ -133,6 +133,12 @@ pub trait Reader: Send {
     /// Whether it makes its rows for ever, or by the clock, so that there is no end to be read to before its rows can be
     /// called complete.
     fn is_endless(&self) -> bool {
+        false
+    }
+
+    /// Whether all was taken that a partition without an end held when reading began, though more may be at hand: one that is
+    /// written faster than it is read never comes to its end.
+    fn is_past_its_beginning(&self, _partition: usize) -> bool {
         false
     }
 

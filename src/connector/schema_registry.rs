@@ -9,10 +9,10 @@ use ureq::{Agent, Body};
 
 use super::options::{Choice, OptionReader};
 use crate::error::{Error, Result, SqlState};
-use crate::format::avro::Registry;
+use crate::format::avro::{Asker, Registry};
 use crate::format::json::base64;
 
-/// How long an answer is waited for, from looking up the registry's name to the last byte. A tick waits with it.
+/// How long an answer is waited for, from looking up the registry's name to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer's bytes, at most: far beyond any schema.
@@ -23,6 +23,7 @@ const NOT_FOUND: std::ops::RangeInclusive<u64> = 40401..=40403;
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
+#[derive(Clone)]
 pub struct SchemaRegistry {
     /// As given, without a slash at its end and without credentials.
     url: String,
@@ -86,7 +87,7 @@ impl SchemaRegistry {
 
     /// The answer's JSON; an error unless it went well, or nothing is there (`None`). `body`: what is posted; without one it is
     /// asked for.
-    fn ask(&self, what: &str, path: &str, body: Option<&str>) -> Result<Option<Value>> {
+    fn request(&self, what: &str, path: &str, body: Option<&str>) -> Result<Option<Value>> {
         let url = format!("{}{path}", self.url);
         let answer = match body {
             None => self.signed(self.agent.get(&url)).call(),
@@ -186,16 +187,30 @@ fn authorization(options: &mut OptionReader, prefix: &str, in_url: Option<String
 impl Registry for SchemaRegistry {
     fn schema(&self, id: u32) -> Result<Option<String>> {
         let what = format!("read schema {id} from");
-        let Some(answer) = self.ask(&what, &format!("/schemas/ids/{id}"), None)? else { return Ok(None) };
+        let Some(answer) = self.request(&what, &format!("/schemas/ids/{id}"), None)? else { return Ok(None) };
         let schema = answer.get("schema").and_then(Value::as_str);
         let schema = schema.ok_or_else(|| self.failed(&what, SqlState::ConnectionFailure, "no schema came"))?;
         Ok(Some(schema.to_string()))
     }
 
+    /// On a thread of its own, for as long as an answer takes: schemas are asked for rarely.
+    fn ask(&self, asker: Asker) {
+        let registry = self.clone();
+        let thread = std::thread::Builder::new().name("schema-registry".into());
+        let asking = thread.spawn(move || {
+            let answer = registry.schema(asker.id());
+            asker.tell(answer);
+        });
+        if let Err(error) = asking {
+            // Whoever asks has been told by now, and asks again.
+            tracing::warn!(%error, "the schema registry cannot be asked");
+        }
+    }
+
     fn register(&self, subject: &str, schema: &str) -> Result<u32> {
         let what = format!("register the schema of \"{subject}\" at");
         let body = json!({ "schema": schema }).to_string();
-        let answer = self.ask(&what, &format!("/subjects/{}/versions", escaped(subject)), Some(&body))?;
+        let answer = self.request(&what, &format!("/subjects/{}/versions", escaped(subject)), Some(&body))?;
         let id = answer.as_ref().and_then(|answer| answer.get("id")).and_then(Value::as_u64);
         let id = id.and_then(|id| u32::try_from(id).ok());
         id.ok_or_else(|| self.failed(&what, SqlState::ConnectionFailure, "no number came"))

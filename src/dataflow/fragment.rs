@@ -349,6 +349,10 @@ fn build(plan: &StreamPlan, index: NodeIndex, state: &StateContext) -> Result<Bo
     operator::build(node, &schemas, &changelogs, state)
 }
 
+/// Bytes of a chunk that enters the dataflow, at most, unless it is one row: where values are long, operators get few rows
+/// at a time. A hundred times what chunks of rows of usual length have.
+const CHUNK_BYTES: usize = 32 << 20;
+
 /// Where a scan's rows enter the dataflow.
 struct ScanPort {
     waiting: Option<ChangeBatch>,
@@ -367,11 +371,35 @@ impl Operator for ScanPort {
     /// In chunks of the size that operators like best.
     fn pull(&mut self) -> Result<Pull> {
         let Some(batch) = self.waiting.take() else { return Ok(Pull::Done) };
-        let rows = batch.num_rows();
-        if rows <= operator::CHUNK_ROWS {
-            return Ok(Pull::Batch(batch));
+        let mut chunk = batch.slice(0, batch.num_rows().min(operator::CHUNK_ROWS));
+        while chunk.num_rows() > 1 && chunk.bytes() > CHUNK_BYTES {
+            chunk = chunk.slice(0, chunk.num_rows() / 2);
         }
-        self.waiting = Some(batch.slice(operator::CHUNK_ROWS, rows - operator::CHUNK_ROWS));
-        Ok(Pull::Batch(batch.slice(0, operator::CHUNK_ROWS)))
+        let taken = chunk.num_rows();
+        self.waiting = (taken < batch.num_rows()).then(|| batch.slice(taken, batch.num_rows() - taken));
+        Ok(Pull::Batch(chunk))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{RecordBatch, StringViewBuilder};
+
+    use super::*;
+
+    #[test]
+    fn long_values_enter_few_at_a_time() {
+        let mut texts = StringViewBuilder::new().with_deduplicate_strings();
+        let long = "x".repeat(1 << 20);
+        (0..100).for_each(|_| texts.append_value(&long));
+        let rows = RecordBatch::try_from_iter([("t", Arc::new(texts.finish()) as _)]).unwrap();
+        let mut port = ScanPort { waiting: None };
+        port.push(0, ChangeBatch::append_only(rows.clone())).unwrap();
+        let mut chunks = Vec::new();
+        while let Pull::Batch(chunk) = port.pull().unwrap() {
+            assert!(chunk.bytes() <= CHUNK_BYTES);
+            chunks.push(chunk);
+        }
+        assert_eq!(ChangeBatch::concat(&rows.schema(), &chunks).unwrap().rows(), &rows);
     }
 }

@@ -21,7 +21,7 @@ use crate::connector::dead_letter::DeadLetter;
 use crate::connector::{OnError, Payload};
 use crate::error::{Error, Result, SqlState};
 use crate::format::json::{JsonEncoder, JsonOptions};
-use crate::format::{self, BadMessage, Decoder, Encoder, RawChunk};
+use crate::format::{self, BadMessage, Decoder, Encoder, RawChunk, Waits};
 use crate::plan::ScanWatermark;
 
 use super::required::Required;
@@ -89,6 +89,11 @@ impl Scan {
 
     pub fn has_watermark(&self) -> bool {
         self.watermark.is_some()
+    }
+
+    /// The decoder, if it may lack what a chunk takes ([`Waits::prepare`]).
+    pub fn waits(&self) -> Option<&dyn Waits> {
+        self.decoder.as_ref().and_then(|decoder| decoder.waits())
     }
 
     pub fn decode(&self, payload: Payload) -> Result<Decoded> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::change::ChangeBatch;
 use crate::error::Result;
-use crate::operator::{Operator, Pull, TickEnd};
+use crate::operator::{CHUNK_ROWS, Operator, Pull, TickEnd};
 
 use super::exchange::Router;
 use super::stages::{Reader, Route};
@@ -20,7 +20,7 @@ const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
 /// want the thread, or nobody the result any more. Some tens of milliseconds.
 pub const TURN_ROWS: usize = 1 << 19;
 
-/// What a pull counts for at least: it may have looked at much and given nothing.
+/// What a pull counts for at least: it may have looked at some rows and given nothing.
 const PULL_ROWS: usize = 1024;
 
 /// A batch on its way to an operator of this stage.
@@ -130,6 +130,12 @@ impl StageShard {
     /// entry an operator). Call again after `Full`, once output is taken, or `Blocked`.
     pub fn turn(&mut self, ends: Option<&[TickEnd]>, router: &mut Router) -> Result<Step> {
         self.turn_rows = 0;
+        let step = self.run(ends, router)?;
+        router.flush(&mut self.outbound)?;
+        Ok(step)
+    }
+
+    fn run(&mut self, ends: Option<&[TickEnd]>, router: &mut Router) -> Result<Step> {
         loop {
             match self.push(router)? {
                 Step::Idle => {}
@@ -188,6 +194,7 @@ impl StageShard {
             match self.operators[operator].pull()? {
                 Pull::Batch(batch) if batch.is_empty() => {}
                 Pull::Batch(batch) => self.route(operator, batch, router)?,
+                Pull::More => self.turn_rows += CHUNK_ROWS,
                 Pull::Done => self.pending[operator] = false,
                 Pull::Blocked => return Ok(Step::Blocked),
             }
@@ -215,9 +222,7 @@ impl StageShard {
                     self.results.push((*output, batch.clone()));
                 }
                 Reader::Exchange(route) => {
-                    let before = self.outbound.len();
-                    router.route(route, &batch, &mut self.outbound)?;
-                    self.output_bytes += self.outbound[before..].iter().map(|o| o.bytes).sum::<usize>();
+                    self.output_bytes += router.route(route, &batch, &mut self.outbound)?;
                 }
             }
         }

@@ -37,8 +37,8 @@ pub fn conform(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
         SqlType::Numeric(precision, scale) => decimal_digits(found).is_some_and(|(p, s)| {
             s <= *scale && i16::from(p) - i16::from(s) <= i16::from(*precision) - i16::from(*scale)
         }),
-        SqlType::Text | SqlType::Varchar(_) => matches!(found, D::Utf8),
-        SqlType::Bytea => matches!(found, D::Binary | D::FixedSizeBinary(_)),
+        SqlType::Text | SqlType::Varchar(_) => matches!(found, D::Utf8 | D::Utf8View),
+        SqlType::Bytea => matches!(found, D::Binary | D::BinaryView | D::FixedSizeBinary(_)),
         SqlType::Uuid => matches!(found, D::FixedSizeBinary(uuid::BYTES)),
         SqlType::Date => matches!(found, D::Date32),
         SqlType::Timestamp(precision) | SqlType::TimestampTz(precision) => {
@@ -54,7 +54,12 @@ pub fn conform(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
                 _ => Err(misfit(found, ty)),
             };
         }
-        SqlType::Jsonb => return if matches!(found, D::Utf8) { json(array) } else { Err(misfit(found, ty)) },
+        SqlType::Jsonb => {
+            return match found {
+                D::Utf8 | D::Utf8View => json(array),
+                _ => Err(misfit(found, ty)),
+            };
+        }
         SqlType::Row(fields) => return rows(array, fields, ty),
         SqlType::Array(item) => return lists(array, item, ty),
         SqlType::Interval => false,
@@ -117,16 +122,19 @@ fn misfit(found: &DataType, ty: &SqlType) -> Error {
         .with_hint("Declare the column with the type that its values have where they come from.")
 }
 
-/// `value`, which counts `unit`s, as microseconds, rounded to `precision` digits of a second, half up.
+/// `value`, which counts `unit`s, as microseconds, rounded to `precision` digits of a second, half up: once, since what was
+/// rounded up to a half before would be rounded up again.
 fn micros(value: i64, unit: TimeUnit, precision: u8) -> Option<i64> {
-    let step = 10_i64.pow(6 - u32::from(precision.min(6)));
-    let micros = match unit {
-        TimeUnit::Second => value.checked_mul(MICROS_PER_SECOND)?,
-        TimeUnit::Millisecond => value.checked_mul(1000)?,
-        TimeUnit::Microsecond => value,
-        TimeUnit::Nanosecond => value.checked_add(500)?.div_euclid(1000),
+    let (micros_a_unit, units_a_micro) = match unit {
+        TimeUnit::Second => (MICROS_PER_SECOND, 1),
+        TimeUnit::Millisecond => (1000, 1),
+        TimeUnit::Microsecond => (1, 1),
+        TimeUnit::Nanosecond => (1, 1000),
     };
-    Some(micros.checked_add(step / 2)?.div_euclid(step) * step)
+    let step_micros = 10_i64.pow(6 - u32::from(precision.min(6)));
+    let step = step_micros * units_a_micro;
+    let value = value.checked_mul(micros_a_unit)?;
+    value.checked_add(step / 2)?.div_euclid(step).checked_mul(step_micros)
 }
 
 /// Each value as `to_micros` has it.
@@ -157,7 +165,7 @@ fn times(array: &ArrayRef, unit: TimeUnit, precision: u8) -> Result<ArrayRef> {
 
 fn json(array: &ArrayRef) -> Result<ArrayRef> {
     let mut values = LargeBinaryBuilder::new();
-    for text in array.as_string::<i32>() {
+    for text in cast(array, &DataType::Utf8View)?.as_string_view() {
         match text {
             Some(text) => values.append_value(jsonb::parse(text)?),
             None => values.append_null(),
@@ -254,6 +262,10 @@ mod tests {
         let rounded = "1969-12-31 23:59:59.999999|1970-01-01 00:00:00.000001|1970-01-01 00:00:00.000002";
         check(nanos.clone(), SqlType::Timestamp(6), rounded);
         check(nanos.clone().with_timezone("UTC"), SqlType::Timestamp(6), rounded);
+        let half = TimestampNanosecondArray::from(vec![-500_001, -500_000, 499_500, 500_000]);
+        let once = "1969-12-31 23:59:59.999|1970-01-01 00:00:00|1970-01-01 00:00:00|1970-01-01 00:00:00.001";
+        check(half, SqlType::Timestamp(3), once);
+        check(TimestampNanosecondArray::from(vec![i64::MAX]), SqlType::Timestamp(6), "22008 timestamp out of range");
         let seconds = "1970-01-01 00:00:00+00|1970-01-01 00:00:00+00|1970-01-01 00:00:00+00";
         check(nanos, SqlType::TimestampTz(0), seconds);
         check(TimestampMillisecondArray::from(vec![i64::MAX]), SqlType::Timestamp(6), "22008 timestamp out of range");

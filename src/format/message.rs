@@ -7,7 +7,8 @@ use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
-use super::{BadMessage, Decoded, Decoder, RawChunk};
+use super::{BadMessage, Decoded, Decoder, RawChunk, Waits, Waker};
+use crate::clock::Micros;
 use crate::error::{Error, Result, SqlState};
 
 /// Where a row's column comes from.
@@ -69,7 +70,40 @@ pub struct MessageDecoder {
     pub upserts: bool,
 }
 
+impl MessageDecoder {
+    /// Those of the two decoders that wait.
+    fn waiting(&self) -> impl Iterator<Item = &dyn Waits> {
+        std::iter::once(&self.value).chain(&self.key).filter_map(|decoder| decoder.waits())
+    }
+}
+
+impl Waits for MessageDecoder {
+    fn prepare(&self, chunk: &RawChunk, now: Micros, wake: &Waker) -> Result<bool> {
+        if let Some(value) = self.value.waits()
+            && !value.prepare(chunk, now, wake)?
+        {
+            return Ok(false);
+        }
+        match self.key.as_ref().and_then(|key| key.waits()) {
+            Some(key) if !chunk.is_empty() => key.prepare(&key_chunk(&self.sides.keys(chunk)?, chunk)?, now, wake),
+            _ => Ok(true),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Micros> {
+        self.waiting().filter_map(|decoder| decoder.wake_at()).min()
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.waiting().find_map(|decoder| decoder.trouble())
+    }
+}
+
 impl Decoder for MessageDecoder {
+    fn waits(&self) -> Option<&dyn Waits> {
+        self.waiting().next().map(|_| self as &dyn Waits)
+    }
+
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
         if chunk.is_empty() {
             let rows = RecordBatch::new_empty(Arc::clone(&self.schema));

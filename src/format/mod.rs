@@ -28,6 +28,7 @@ use bytes::Bytes;
 
 pub use self::kind::Format;
 
+use crate::clock::Micros;
 use crate::error::{Error, Result};
 
 /// Messages of one partition, back to back.
@@ -87,6 +88,9 @@ pub struct Decoded {
     pub bad: Vec<BadMessage>,
 }
 
+/// Called (from any thread) when what was waited for may be there.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
 pub trait Decoder: Send + Sync {
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded>;
 
@@ -95,10 +99,31 @@ pub trait Decoder: Send + Sync {
         false
     }
 
+    /// Of a decoder that may lack what a chunk takes.
+    fn waits(&self) -> Option<&dyn Waits> {
+        None
+    }
+
     /// Says in an error where message `index` stands.
     fn place(&self, chunk: &RawChunk, index: usize) -> String {
         format!("message at offset {}", chunk.offsets.get(index).copied().unwrap_or_default())
     }
+}
+
+/// A decoder that needs what lives elsewhere (schemas): chunks are prepared before they are decoded.
+pub trait Waits {
+    /// Whether all is at hand that decoding this chunk takes. If not, it is being asked for: prepare the chunk again behind
+    /// `wake`, or at [`Waits::wake_at`]. `now` is by the reader's clock. Does not block.
+    ///
+    /// # Errors
+    /// What does not pass by itself.
+    fn prepare(&self, chunk: &RawChunk, now: Micros, wake: &Waker) -> Result<bool>;
+
+    /// When it is asked for again what could not be had.
+    fn wake_at(&self) -> Option<Micros>;
+
+    /// Why that could not be had.
+    fn trouble(&self) -> Option<Error>;
 }
 
 /// Turns rows into messages.

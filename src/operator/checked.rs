@@ -67,7 +67,7 @@ impl Operator for Checked {
         match &pulled {
             Pull::Batch(batch) => self.check_output(batch)?,
             Pull::Done => self.is_done = true,
-            Pull::Blocked => {}
+            Pull::More | Pull::Blocked => {}
         }
         let late_rows = self.inner.late_rows();
         if late_rows < self.late_rows {

@@ -5,7 +5,8 @@
 //!
 //! 1. `push(port, batch)`, any number of times, for each input port;
 //! 2. after each push, `pull()` until it says [`Pull::Done`]: output comes in bounded chunks, so that one exploding
-//!    operator cannot fill memory, and the driver may go and do something else between two of them;
+//!    operator cannot fill memory, and the driver may go and do something else between two of them. An operator that can
+//!    look at any number of candidates and give nothing says [`Pull::More`] in between;
 //! 3. `end_tick(tick)` once all of the tick's input was pushed, then `pull()` until `Done` again. What changes is
 //!    emitted net, here: an updated group is one -1/+1 pair however many rows changed it, and nothing if it did not.
 //!
@@ -109,6 +110,8 @@ impl TickEnd {
 pub enum Pull {
     /// A chunk of output; pull again.
     Batch(ChangeBatch),
+    /// A chunk's worth of candidates was judged, and there is no full chunk of output yet: pull again, now or later.
+    More,
     /// Nothing more until the next push or end of tick.
     Done,
     /// State is being fetched: pull again later, nothing is lost. Work of other operators may go on meanwhile.

@@ -4,6 +4,7 @@
 //! Small chunks are merged with their neighbours as in a log-structured merge tree, so that ticks of single rows neither leave
 //! single-row chunks behind nor are copied more often than the logarithm of a chunk's size. Numbers stay.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +21,10 @@ use crate::error::{Error, Result, SqlState};
 /// Version of encoded rows.
 const ROWS_VERSION: u8 = 1;
 
+/// Buffers that a merged chunk's texts may lie in. Where there are more they are copied into one: rows that are picked from
+/// chunks drag their buffers along.
+const MOST_BUFFERS: usize = 16;
+
 /// The number of a row that is not there: nulls stand for it.
 pub const NOWHERE: u32 = u32::MAX;
 
@@ -31,6 +36,9 @@ pub struct RowStore {
     starts: Vec<u32>,
     rows: u32,
     bytes: usize,
+    /// For each chunk [`NOWHERE`], outside of [`RowStore::picks`]: so that looking for a key's few rows costs nothing for all
+    /// other chunks.
+    places: Cell<Vec<u32>>,
 }
 
 struct Chunk {
@@ -41,7 +49,14 @@ struct Chunk {
 
 impl RowStore {
     pub fn new(schema: &SchemaRef) -> Self {
-        RowStore { schema: Arc::clone(schema), chunks: Vec::new(), starts: Vec::new(), rows: 0, bytes: 0 }
+        RowStore {
+            schema: Arc::clone(schema),
+            chunks: Vec::new(),
+            starts: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            places: Cell::default(),
+        }
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -53,12 +68,12 @@ impl RowStore {
         self.rows
     }
 
-    /// Bytes held in memory.
+    /// Bytes held in memory, as far as rows use what they hold: that of compacted rows is off by a small factor at most.
     pub fn bytes(&self) -> usize {
         self.bytes + self.chunks.capacity() * size_of::<Chunk>() + 4 * self.starts.capacity()
     }
 
-    /// Appends the rows of a batch of the store's schema; they are numbered from `len()` on. Texts are not copied: whoever
+    /// Appends the rows of a batch of the store's schema; they are numbered from `len()` on. Nothing is copied: whoever
     /// keeps rows beyond their tick compacts them first ([`ChangeBatch::compacted`]).
     ///
     /// # Errors
@@ -84,11 +99,8 @@ impl RowStore {
             && before.rows < 2 * last.rows
             && before.rows + last.rows <= CHUNK_ROWS
         {
-            let columns = before.columns.iter().zip(&last.columns).map(|(before, last)| {
-                let both = concat(&[before, last])?;
-                Ok(with_own_texts(both))
-            });
-            let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+            let both = |(before, last): (&ArrayRef, &ArrayRef)| Ok(with_few_buffers(concat(&[before, last])?));
+            let columns = before.columns.iter().zip(&last.columns).map(both).collect::<Result<Vec<ArrayRef>>>()?;
             let merged = Chunk { columns, rows: before.rows + last.rows, bytes: before.bytes + last.bytes };
             self.chunks.truncate(self.chunks.len() - 2);
             self.chunks.push(merged);
@@ -132,6 +144,25 @@ impl RowStore {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), self.gather_all(numbers)?, &options)?)
     }
 
+    /// Hands these rows on, in chunks with buffers of their own, and numbers them from 0 on, in this order.
+    pub fn move_to<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a mut u32>,
+        mut take: impl FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let mut numbered = rows.zip(0..);
+        let mut numbers = Vec::with_capacity(CHUNK_ROWS);
+        loop {
+            numbers.clear();
+            let chunk = numbered.by_ref().take(CHUNK_ROWS);
+            numbers.extend(chunk.map(|(row, number)| std::mem::replace(row, number)));
+            if numbers.is_empty() {
+                return Ok(());
+            }
+            take(ChangeBatch::append_only(self.batch(&numbers)?).compacted()?.rows())?;
+        }
+    }
+
     /// Appends rows as bytes, in this order.
     pub fn encode(&self, numbers: &[u32], out: &mut Vec<u8>) {
         let from = out.len();
@@ -160,7 +191,8 @@ impl RowStore {
     fn picks(&self, numbers: &[u32]) -> Picks {
         let mut picks = Picks { chunks: Vec::new(), rows: Vec::with_capacity(numbers.len()), run: None, nulls: 0 };
         // For each chunk its place among those picked from, and a chunk's rows looked at last.
-        let mut places = vec![NOWHERE; self.chunks.len()];
+        let mut places = self.places.take();
+        places.resize(self.chunks.len(), NOWHERE);
         let (mut from, mut to, mut place) = (0, 0, 0);
         for number in numbers {
             if *number == NOWHERE {
@@ -181,6 +213,12 @@ impl RowStore {
             }
             picks.rows.push((place, (number - from) as usize));
         }
+        for chunk in &picks.chunks {
+            if let Some(place) = places.get_mut(*chunk) {
+                *place = NOWHERE;
+            }
+        }
+        self.places.set(places);
         if picks.nulls > 0 {
             let nulls = picks.chunks.len();
             picks.rows.iter_mut().filter(|(chunk, _)| *chunk == usize::MAX).for_each(|pick| pick.0 = nulls);
@@ -202,11 +240,11 @@ struct Picks {
     nulls: usize,
 }
 
-/// The same column, its texts in one buffer.
-fn with_own_texts(column: ArrayRef) -> ArrayRef {
+/// The same column, its texts in one buffer if they were in many.
+fn with_few_buffers(column: ArrayRef) -> ArrayRef {
     match (column.as_string_view_opt(), column.as_binary_view_opt()) {
-        (Some(text), _) => Arc::new(text.gc()),
-        (_, Some(bytes)) => Arc::new(bytes.gc()),
+        (Some(text), _) if text.data_buffers().len() > MOST_BUFFERS => Arc::new(text.gc()),
+        (_, Some(bytes)) if bytes.data_buffers().len() > MOST_BUFFERS => Arc::new(bytes.gc()),
         _ => column,
     }
 }
@@ -259,6 +297,8 @@ mod tests {
         check(&store, &[]);
         check(&store, &[0, 1, 2, 3]);
         check(&store, &[17311, 0, 8009, 8009, 7, 17300, 1]);
+        check(&store, &[17300, 8009, 0]);
+        check(&store, &[8009, 1]);
         check(&store, &[NOWHERE, 3, NOWHERE, 16000]);
         check(&store, &[NOWHERE, NOWHERE]);
         check(&store, &(0..next as u32).collect::<Vec<_>>());
@@ -274,6 +314,6 @@ mod tests {
         assert!(store.chunks.len() < 20, "{} chunks", store.chunks.len());
         check(&store, &[9999, 0, 8191, 8192]);
         let texts = store.chunks[0].columns[1].as_string_view();
-        assert!(texts.data_buffers().len() < 3, "{} buffers", texts.data_buffers().len());
+        assert!(texts.data_buffers().len() <= MOST_BUFFERS, "{} buffers", texts.data_buffers().len());
     }
 }

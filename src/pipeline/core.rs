@@ -20,7 +20,7 @@ use crate::plan::Op;
 
 use super::follow::Standing;
 use super::image::Life;
-use super::input::{Chunk, ChunkState};
+use super::input::{Chunk, ChunkState, Decoding};
 use super::member::{Feed, Held, Inflow, Member, NewPlan, Origin, Run, ViewOutflow, projection};
 use super::reading::{CutChunk, CutPolicy, OpenReading, Reading, Wanted, needs};
 use super::recovery::{Draining, Restoring};
@@ -278,9 +278,7 @@ impl Core {
         if self.restoring.is_some() {
             return Cut { now, chunks: Vec::new(), due: false };
         }
-        let share = self.policy.tick_bytes / self.readings.len().max(1);
-        let policy =
-            CutPolicy { tick_bytes: share.max(self.policy.chunk_bytes.min(self.policy.tick_bytes)), ..self.policy };
+        let policy = self.share();
         let due = std::mem::take(&mut self.due) || self.due_at().is_some_and(|at| at <= now);
         let mut cut = Cut { now, chunks: Vec::new(), due };
         let mut failures = Vec::new();
@@ -301,6 +299,25 @@ impl Core {
             self.drop_unread();
         }
         cut
+    }
+
+    /// Takes what is at hand for the next tick of what has just given a full one: decoding it needs nothing of that tick.
+    pub(super) fn take_ahead(&mut self) -> Vec<Arc<Decoding>> {
+        let policy = self.share();
+        let mut all = Vec::new();
+        for at in 0..self.readings.len() {
+            // Where two readings are to meet, neither may pass the other.
+            if self.limits(at).is_empty() {
+                all.append(&mut self.readings[at].1.take_ahead(&policy));
+            }
+        }
+        all
+    }
+
+    /// What a reading may give to a tick.
+    fn share(&self) -> CutPolicy {
+        let share = self.policy.tick_bytes / self.readings.len().max(1);
+        CutPolicy { tick_bytes: share.max(self.policy.chunk_bytes.min(self.policy.tick_bytes)), ..self.policy }
     }
 
     /// Positions that the reading at `at` must not pass: the main one's for the others; for the main one those of a
@@ -331,9 +348,7 @@ impl Core {
         self.tick += 1;
         let mut work = Vec::new();
         for (reading, chunks) in cut.chunks {
-            let Some(at) = self.readings.iter().position(|(id, _)| *id == reading) else { continue };
-            let scan = self.readings[at].1.scan();
-            work.extend(chunks.into_iter().map(|chunk| Chunk::new(reading, Arc::clone(&scan), chunk)));
+            work.extend(chunks.into_iter().map(|chunk| Chunk::new(reading, chunk)));
         }
         let bytes = work.iter().map(|w| w.bytes).sum();
         // The steps of a work item keep their errors, so these two cannot fail.

@@ -26,8 +26,8 @@ use super::delivery::blocking;
 use super::durability::restore;
 use super::epochs::{Epochs, Outgoing};
 use super::follow::{Follower, JobTick, JobTicks};
-use super::job::{Deliveries, outgoing_of_job};
 use super::image::Fingerprint;
+use super::job::{Deliveries, outgoing_of_job};
 use super::member::{Member, NewPlan};
 use super::status::{Counts, Running, ViewStatus};
 use super::subscribe::{self, MAX_SUBSCRIPTIONS, Publisher, Subscription, subscription_id};
@@ -239,7 +239,10 @@ impl Runner {
         loop {
             if self.take_orders().await {
                 if let Err(error) = self.finish_epochs().await {
-                    tracing::error!(?error, "the last epoch of the views was not stored: they will go on from the one before");
+                    tracing::error!(
+                        ?error,
+                        "the last epoch of the views was not stored: they will go on from the one before"
+                    );
                 }
                 self.tell.send_replace(Progress { settled: true, read_to_end: true, over: true });
                 return;

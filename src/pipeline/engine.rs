@@ -1,35 +1,31 @@
 //! What runs in this process: the catalog, the database pipeline and the jobs. Sessions ask it to create, stop and drop;
-//! when it opens, everything that was wanted runs again, by its stored plan and from its stored start positions.
+//! when it opens, everything that was wanted runs again, by its stored plan from the newest epoch that is stored of it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::catalog::{
-    Catalog, CatalogSnapshot, EpochSettings, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject,
-    Wanted,
+    Catalog, CatalogSnapshot, EpochSettings, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts,
+    ViewObject, Wanted,
 };
 use crate::change::key::KEY_GROUPS;
-use crate::checkpoint::EpochOptions;
-use crate::clock::{SharedClock, SystemClock};
-use crate::connector::{ReaderContext, Waker};
+use crate::connector::Waker;
 use crate::dataflow::{Fragment, WorkerPool};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::plan::{Op, StreamPlan, Target};
 use crate::sql::ast::ObjectClass;
-use crate::state::{BackendKind, StateContext};
+use crate::state::StateContext;
 use crate::table::DatabaseSnapshot;
 use crate::types::schema_of;
 
+use super::config::{EngineConfig, Work, cores};
 use super::core::Core;
 use super::database::{DatabasePipeline, NewKind, NewMember};
-use super::dead_letters::DeadLetters;
 use super::delivery::blocking;
 use super::durability::{self, Durability, Owed, Reopened, job_path, owed_to, restore};
 use super::epochs::Epochs;
@@ -38,71 +34,15 @@ use super::image::Fingerprint;
 use super::job::{Job, JobSink, OnEnd, Started, Ticks};
 use super::member::{NewPlan, rows_of};
 use super::meter::Meter;
+use super::opener::{Opener, source_of};
 use super::queries::QueryThreads;
-use super::reading::{CutPolicy, OpenReading, Reading};
-use super::rehearsal::{Rehearsal, RehearsalPlan};
+use super::rehearsal::Rehearsal;
 use super::status::{Counts, JobState, JobStatus, ViewStatus};
 use super::subscribe::Subscription;
 use super::tick_loop::{TickLoop, waker};
 
 /// The database pipeline's name in metrics.
 const DATABASE: &str = "(database)";
-
-/// How an engine runs. `Default` is what `serve` uses without flags, in memory.
-#[derive(Clone)]
-pub struct EngineConfig {
-    /// Where the catalog lies; `None`: nowhere, it is gone with the process.
-    pub data_dir: Option<PathBuf>,
-    /// Shards of a pipeline that does not say; also the worker threads.
-    pub parallelism: NonZeroUsize,
-    pub cuts: CutPolicy,
-    pub backend: BackendKind,
-    pub clock: SharedClock,
-    pub work: Work,
-    /// Where epochs are stored, as a URL; `None`: below the data directory, if there is one, else nowhere.
-    pub store: Option<String>,
-    pub epochs: EpochOptions,
-    /// For tests: how recovery is rehearsed while pipelines run.
-    pub rehearsal: Option<RehearsalPlan>,
-}
-
-/// What an engine does with its views and jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Work {
-    #[default]
-    Run,
-    /// They stay as they were left, to be looked at, canceled and dropped: for a server that they would end.
-    Pause,
-    /// They come into being and do not run: for checking a script.
-    PlanOnly,
-}
-
-impl EngineConfig {
-    /// Where epochs go. What does not run leaves nothing to store; nor does what is taken down for rehearsals.
-    async fn open_store(&self) -> Result<Option<Durability>> {
-        if self.work != Work::Run || self.rehearsal.is_some() {
-            return Ok(None);
-        }
-        let (store, dir, epochs) = (self.store.clone(), self.data_dir.clone(), self.epochs.clone());
-        blocking(move || Durability::open_store(store.as_deref(), dir.as_deref(), epochs)).await?
-    }
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        EngineConfig {
-            data_dir: None,
-            parallelism: cores(),
-            cuts: CutPolicy::default(),
-            backend: BackendKind::default(),
-            clock: Arc::new(SystemClock),
-            work: Work::default(),
-            store: None,
-            epochs: EpochOptions::default(),
-            rehearsal: None,
-        }
-    }
-}
 
 pub struct Engine {
     config: EngineConfig,
@@ -206,9 +146,9 @@ impl Engine {
         &self.budget
     }
 
-    /// Where SELECTs are computed.
-    pub fn queries(&self) -> &tokio::runtime::Handle {
-        self.queries.handle()
+    /// Where SELECTs are computed and statements planned.
+    pub fn queries(&self) -> &QueryThreads {
+        &self.queries
     }
 
     /// All views as of one tick.
@@ -334,7 +274,8 @@ impl Engine {
         // A job over views runs there; of others the database pipeline knows nothing.
         self.database.remove(id).await?;
         let catalog = Arc::clone(&self.catalog);
-        blocking(move || catalog.set_wanted(id, wanted)).await??;
+        let figures = job.status().ended();
+        blocking(move || catalog.set_wanted(id, wanted, Some(figures))).await??;
         if status.state == JobState::Paused
             && let Some(state) = ended(wanted)
         {
@@ -440,7 +381,12 @@ impl Engine {
 
     fn state(&self) -> StateContext {
         let (backend, budget) = (self.config.backend, Arc::clone(&self.budget));
-        StateContext { backend, groups: 0..KEY_GROUPS, budget, tracked: self.durability.is_some() || self.config.rehearsal.is_some() }
+        StateContext {
+            backend,
+            groups: 0..KEY_GROUPS,
+            budget,
+            tracked: self.durability.is_some() || self.config.rehearsal.is_some(),
+        }
     }
 
     async fn start_view(&self, object: &Object, view: &ViewObject) -> Result<()> {
@@ -476,7 +422,7 @@ impl Engine {
         };
         let paused = self.is_paused().then_some(JobState::Paused);
         let started = match ended(job.wanted).or(paused) {
-            Some(state) => Job::ended(JobStatus { state, settled: true, ..status }),
+            Some(state) => Job::ended(JobStatus { state, settled: true, ..status.with_figures_of(job.ended) }),
             None => self.spawn_job(object, job, status).await,
         };
         self.jobs.lock().insert(object.id, Arc::new(started));
@@ -507,7 +453,8 @@ impl Engine {
         let (id, outputs, settings) = (object.id, sinks.len(), job.options.epochs);
         let print = format!("{:?}", Fingerprint::of(&job.plan));
         let start = move || {
-            let opened = durability.map(|d| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake))).transpose()?;
+            let opened =
+                durability.map(|d| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake))).transpose()?;
             let (epochs, reopened) = opened.map_or((None, None), |(epochs, reopened)| (Some(epochs), reopened));
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
             let (core, owed) = match reopened {
@@ -554,8 +501,8 @@ impl Engine {
     /// Records a job that has come to its end by itself.
     fn on_end(&self) -> OnEnd {
         let catalog = Arc::clone(&self.catalog);
-        Box::new(move |id, wanted| {
-            if let Err(error) = catalog.set_wanted(id, wanted) {
+        Box::new(move |id, wanted, ended| {
+            if let Err(error) = catalog.set_wanted(id, wanted, Some(ended)) {
                 tracing::error!(?error, "a job's end could not be recorded: it will start again with the server");
             }
         })
@@ -584,32 +531,6 @@ async fn reopen_database(
     opened.map(Some).map_err(|e| e.context("what is stored of views"))
 }
 
-/// Opens sources for a pipeline.
-struct Opener {
-    pipeline: String,
-    catalog: Arc<Catalog>,
-    clock: SharedClock,
-    metrics: Arc<Metrics>,
-    budget: Arc<Budget>,
-    waker: Waker,
-}
-
-impl Opener {
-    fn into_open(self) -> OpenReading {
-        let metrics = self.metrics.job(&self.pipeline);
-        Box::new(move |name, wanted| {
-            let object = source_of(&self.catalog.snapshot(), name)?;
-            let letters = object.dead_letters.clone().map(|sink| {
-                let metrics = metrics.sink(&format!("dead letters of {name}"));
-                let account = self.budget.account();
-                DeadLetters::start(&self.pipeline, name, sink, metrics, Arc::clone(&self.waker), account)
-            });
-            let context = ReaderContext { waker: Arc::clone(&self.waker), clock: Arc::clone(&self.clock) };
-            Reading::open(name, &object, wanted, context, letters)
-        })
-    }
-}
-
 /// A job's plan, given its fragment.
 fn new_plan(object: &Object, job: &JobObject) -> impl FnOnce(Fragment) -> NewPlan + Send + use<> {
     let (id, name, starts) = (object.id, object.name.clone(), job.starts.clone());
@@ -627,20 +548,9 @@ fn ended(wanted: Wanted) -> Option<JobState> {
     }
 }
 
-fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
 /// A job that could not even start.
 fn failed(status: JobStatus, reason: Error) -> Job {
     Job::ended(JobStatus { state: JobState::Failed, reason: Some(reason), settled: true, ..status })
-}
-
-fn source_of(catalog: &CatalogSnapshot, name: &str) -> Result<SourceObject> {
-    match catalog.find(name).map(|object| &object.kind) {
-        Some(ObjectKind::Source(source)) => Ok(source.clone()),
-        _ => Err(Error::new(SqlState::UndefinedTable, format!("source \"{name}\" does not exist"))),
-    }
 }
 
 fn not_there() -> Error {

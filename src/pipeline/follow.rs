@@ -87,8 +87,15 @@ impl Follower {
     pub fn new(progress: watch::Receiver<Progress>, wake: Arc<Notify>) -> (JobTicks, Follower) {
         let (sender, ticks) = mpsc::channel(PARTS);
         let in_hand = InHand::default();
-        let follower =
-            Follower { ticks, progress, waiting: None, standing: None, in_hand: Arc::clone(&in_hand), wake, holds: false };
+        let follower = Follower {
+            ticks,
+            progress,
+            waiting: None,
+            standing: None,
+            in_hand: Arc::clone(&in_hand),
+            wake,
+            holds: false,
+        };
         (JobTicks { ticks: sender, in_hand }, follower)
     }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::catalog::{ObjectId, Wanted};
+use crate::catalog::{Ended, ObjectId, Wanted};
 use crate::change::ChangeBatch;
 use crate::connector::{Part, PartId, Sink};
 use crate::error::{Error, Result};
@@ -83,7 +83,9 @@ impl Ticks {
         match self {
             Ticks::Own(tick_loop, _) => {
                 let core = tick_loop.core();
-                core.members().first().map(|member| core.standing(member)).unwrap_or_default()
+                let standing = core.members().first().map(|member| core.standing(member)).unwrap_or_default();
+                // What could not be decoded must be written, too, before the job is at its end.
+                Standing { finished: tick_loop.is_finished(), ..standing }
             }
             Ticks::Database(follower) => follower.standing(),
         }
@@ -153,7 +155,7 @@ pub struct Job {
 }
 
 /// What a job tells whoever keeps it when it comes to its end by itself.
-pub type OnEnd = Box<dyn FnOnce(ObjectId, Wanted) + Send>;
+pub type OnEnd = Box<dyn FnOnce(ObjectId, Wanted, Ended) + Send>;
 
 impl Job {
     /// Starts a job; `start` opens its sources. A failure to start is a state of the job.
@@ -260,7 +262,12 @@ struct Runner {
 }
 
 impl Runner {
-    async fn run(mut self, sinks: Vec<JobSink>, start: impl FnOnce() -> Result<Started> + Send + 'static, on_end: OnEnd) {
+    async fn run(
+        mut self,
+        sinks: Vec<JobSink>,
+        start: impl FnOnce() -> Result<Started> + Send + 'static,
+        on_end: OnEnd,
+    ) {
         let (id, name) = {
             let status = self.status.lock();
             (status.id, status.name.clone())
@@ -285,7 +292,7 @@ impl Runner {
             }
             Err(error) => self.wind_up(Err(error), agents).await,
         };
-        let (id, state) = {
+        let (id, state, ended) = {
             let mut status = self.status.lock();
             status.settled = true;
             status.state = match outcome {
@@ -296,21 +303,17 @@ impl Runner {
                     JobState::Failed
                 }
             };
-            (status.id, status.state)
+            (status.id, status.state, status.ended())
         };
         self.tell();
         // What the user or the server ended is recorded by them; a failed job is tried again at the next start.
         if state == JobState::Finished {
-            on_end(id, Wanted::Finished);
+            on_end(id, Wanted::Finished, ended);
         }
     }
 
     /// What an earlier life has not delivered goes first.
-    async fn redeliver(
-        &mut self,
-        owed: Vec<Owed>,
-        agents: &mut JoinSet<Result<()>>,
-    ) -> Result<()> {
+    async fn redeliver(&mut self, owed: Vec<Owed>, agents: &mut JoinSet<Result<()>>) -> Result<()> {
         let deliveries = Arc::clone(&self.deliveries);
         for (delivery, Owed { parts, delivered }) in deliveries.iter().zip(owed) {
             delivered.into_iter().for_each(|upto| delivery.outbox.was_delivered(upto));

@@ -309,8 +309,9 @@ impl Member {
             let mut batches = Vec::with_capacity(rows.len());
             for (shard, batch) in rows {
                 self.stats.counters.input_rows += batch.num_rows() as u64;
-                let rows = batch.rows().project(&feed.projection)?;
-                batches.push((shard, batch.with_rows(rows)?));
+                let is_same = feed.projection.iter().copied().eq(0..batch.rows().num_columns());
+                let rows = if is_same { batch } else { project(batch, &feed.projection)? };
+                batches.push((shard, rows));
             }
             inputs.push(ScanInput { node: feed.node, batches, watermark });
         }
@@ -396,6 +397,11 @@ impl ViewOutflow {
     fn all(&self) -> Result<Vec<ChangeBatch>> {
         self.rows.batches().map(|batch| batch.map(ChangeBatch::append_only)).collect()
     }
+}
+
+fn project(batch: ChangeBatch, columns: &[usize]) -> Result<ChangeBatch> {
+    let rows = batch.rows().project(columns)?;
+    batch.with_rows(rows)
 }
 
 fn view_failed() -> Error {

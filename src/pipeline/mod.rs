@@ -1,8 +1,8 @@
 //! The life of a pipeline: one dataflow with its own ticks, state and failures. A streaming job over sources is one; all
 //! materialized views, and the jobs that read views, share one (the database pipeline), so that they tick together.
 //!
-//! 1. [`engine`]: what runs in this process; creates, stops and drops on behalf of sessions.
-//! 2. [`reading`]: a source being read: what a tick takes of each partition, and its watermarks.
+//! 1. [`engine`]: what runs in this process; creates, stops and drops on behalf of sessions. [`config`]: how it runs.
+//! 2. [`opener`] and [`reading`]: a source is opened, and read: what a tick takes of each partition, some of it `ahead` of time, and its watermarks.
 //! 3. [`core`]: scans and the fragments they feed; one tick: cut, decode, judge (`input`), run, apply (`member`).
 //! 4. [`tick_loop`]: when the next tick is due: input, a timer, a command; runs it on the worker pool, a turn at a time.
 //! 5. [`job`]: a streaming job: a tick loop whose results go to sinks.
@@ -20,6 +20,8 @@
 //! Invariants: a failure in one job or view stops that one alone; a job's results are handed on in order, a tick's whole or in
 //! parts of a bounded size; a view's tick is seen whole; nothing waits in an unbounded queue.
 
+mod ahead;
+mod config;
 pub mod core;
 pub mod database;
 pub mod dead_letters;
@@ -33,6 +35,7 @@ mod input;
 pub mod job;
 pub mod member;
 pub mod meter;
+mod opener;
 pub mod outbox;
 mod queries;
 pub mod reading;
@@ -45,7 +48,8 @@ pub mod tick_loop;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{Engine, EngineConfig, Work};
+pub use config::{EngineConfig, Work};
+pub use engine::Engine;
 pub use reading::CutPolicy;
 pub use rehearsal::RehearsalPlan;
 pub use status::{JobState, JobStatus, ViewStatus};

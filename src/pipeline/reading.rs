@@ -10,7 +10,7 @@ use crate::catalog::SourceObject;
 use crate::change::Watermark;
 use crate::clock::{MICROS_PER_SECOND, Micros};
 use crate::connector::dead_letter::DeadLetter;
-use crate::connector::{PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, place_column};
+use crate::connector::{Chunk, PartitionId, Payload, Positions, Reader, ReaderContext, Source, Taken, place_column};
 use crate::dataflow::required::Required;
 use crate::dataflow::scan::{Computed, Scan};
 use crate::dataflow::watermark::{Progress, SourceWatermarks};
@@ -18,10 +18,12 @@ use crate::error::{Error, Result};
 use crate::plan::{Op, Scalar, ScanWatermark, StreamPlan, plan_computed};
 use crate::types::Column;
 
+use super::ahead::{Ahead, Fetched};
 use super::core::ReadingId;
 use super::dead_letters::DeadLetters;
 use super::delivery::Delivery;
 use super::image::{PartitionImage, ReadingImage};
+use super::input::Decoding;
 
 /// How far one partition may be read ahead of another, in event time, while both have something to read.
 const MAX_DRIFT: Micros = 30 * MICROS_PER_SECOND;
@@ -50,7 +52,7 @@ impl Default for CutPolicy {
 /// A piece of a tick's input.
 pub struct CutChunk {
     pub partition: usize,
-    pub payload: Payload,
+    pub(super) decoding: Arc<Decoding>,
     pub bytes: usize,
 }
 
@@ -82,6 +84,9 @@ pub struct Reading {
     columns: Vec<usize>,
     scan: Arc<Scan>,
     reader: Box<dyn Reader>,
+    ahead: Ahead,
+    /// The last tick took all that it may.
+    is_full: bool,
     /// Where the next tick goes on.
     positions: Positions,
     pub watermarks: SourceWatermarks,
@@ -93,6 +98,10 @@ pub struct Reading {
     met_end: Vec<bool>,
     /// First partition looked at by the next cut, so that all get their turn.
     turn: usize,
+    /// Chunks, by the index of their partition, that lack what decoding them takes: they come before what the reader has.
+    held: BTreeMap<usize, Chunk>,
+    /// When the last cut was.
+    now: Micros,
 }
 
 impl Reading {
@@ -115,6 +124,8 @@ impl Reading {
             columns,
             scan,
             reader,
+            ahead: Ahead::default(),
+            is_full: false,
             positions,
             watermarks,
             context,
@@ -122,6 +133,8 @@ impl Reading {
             counts: Vec::new(),
             met_end: Vec::new(),
             turn: 0,
+            held: BTreeMap::new(),
+            now: Micros::MIN,
         })
     }
 
@@ -172,7 +185,8 @@ impl Reading {
     }
 
     pub fn trouble(&self) -> Option<Error> {
-        self.reader.trouble().or_else(|| self.letters.as_ref()?.trouble())
+        let decoder = || self.scan.waits().and_then(|decoder| decoder.trouble()).filter(|_| !self.held.is_empty());
+        self.reader.trouble().or_else(decoder).or_else(|| self.letters.as_ref()?.trouble())
     }
 
     /// Hands on messages of a partition that could not be decoded.
@@ -192,7 +206,8 @@ impl Reading {
     }
 
     pub fn buffered_bytes(&self) -> usize {
-        self.reader.buffered_bytes()
+        let held: usize = self.held.values().map(|chunk| chunk.payload.bytes()).sum();
+        self.reader.buffered_bytes() + held + self.ahead.bytes()
     }
 
     /// Goes on from the same place with other columns.
@@ -201,8 +216,29 @@ impl Reading {
         let reader = self.object.source.open(&wanted.brought, &self.positions, self.context.clone())?;
         self.scan = Arc::new(scan_of(&self.name, &self.object, &columns, wanted, watermark)?);
         self.reader = reader;
+        self.held.clear();
+        self.ahead = Ahead::default();
         self.columns = columns;
         Ok(())
+    }
+
+    /// Goes on from the positions, without what was taken ahead.
+    fn go_back(&mut self) -> Result<()> {
+        let wanted = self.object.wanted(&self.name, &self.columns)?;
+        self.reader = self.object.source.open(&wanted.brought, &self.positions, self.context.clone())?;
+        self.held.clear();
+        self.ahead = Ahead::default();
+        Ok(())
+    }
+
+    /// Takes chunks for the next tick, as many as that may have, if the last one was full. Positions and watermarks stay:
+    /// they are as of a cut.
+    pub(super) fn take_ahead(&mut self, policy: &CutPolicy) -> Vec<Arc<Decoding>> {
+        // What may have to wait before it can be decoded is taken when it is cut.
+        if !self.is_full || self.scan.waits().is_some() {
+            return Vec::new();
+        }
+        self.ahead.fill(self.reader.as_mut(), &self.scan, policy)
     }
 
     /// Takes what is at hand, partition by partition in turn, within `policy`. `limits`: positions not to be passed, for
@@ -210,6 +246,10 @@ impl Reading {
     pub fn cut(&mut self, policy: &CutPolicy, limits: &Positions, now: Micros) -> Result<Vec<CutChunk>> {
         if let Some(failure) = self.letters.as_ref().and_then(DeadLetters::failure) {
             return Err(failure);
+        }
+        self.now = now;
+        if self.ahead.is_past(limits, self.reader.partitions()) {
+            self.go_back()?;
         }
         let ids: Vec<PartitionId> = self.reader.partitions().to_vec();
         self.watermarks.grow(ids.len());
@@ -234,6 +274,7 @@ impl Reading {
             }
             open = still;
         }
+        self.is_full = chunks.len() >= policy.tick_chunks || bytes >= policy.tick_bytes;
         Ok(chunks)
     }
 
@@ -250,23 +291,46 @@ impl Reading {
         if held || (self.scan.has_watermark() && self.watermarks.must_wait(partition, MAX_DRIFT)) {
             return Ok(None);
         }
-        let taken = self.reader.take(partition, policy.chunk_bytes, until).map_err(|e| self.explain(e, id))?;
-        let progress = match &taken {
-            Taken::Chunk(_) | Taken::Pending => Progress::Reading,
-            Taken::AtEnd => Progress::AtEnd,
-            Taken::Finished => Progress::Finished,
+        let (progress, chunk) = match self.ahead.take(partition) {
+            Some(chunk) => (Progress::Reading, Some(chunk.map_err(|e| self.explain(e, id))?)),
+            None => {
+                let taken = match self.held.remove(&partition) {
+                    Some(chunk) if until.is_none_or(|until| chunk.next <= *until) => Taken::Chunk(chunk),
+                    // Another reading has come since, to be met in the middle of it: it is cut anew.
+                    Some(_) => return self.go_back().map(|()| None),
+                    None => self.reader.take(partition, policy.chunk_bytes, until).map_err(|e| self.explain(e, id))?,
+                };
+                match self.prepared(partition, taken, now).map_err(|e| self.explain(e, id))? {
+                    Taken::Chunk(chunk) => (Progress::Reading, Some(Fetched::new(chunk, &self.scan))),
+                    Taken::Pending => (Progress::Reading, None),
+                    Taken::AtEnd => (Progress::AtEnd, None),
+                    Taken::Finished => (Progress::Finished, None),
+                }
+            }
         };
         self.watermarks.observe(partition, progress, now);
-        if progress != Progress::Reading || self.reader.is_endless() {
+        let caught_up = || self.reader.is_endless() || self.reader.is_past_its_beginning(partition);
+        if progress != Progress::Reading || caught_up() {
             self.met_end[partition] = true;
         }
-        let Taken::Chunk(chunk) = taken else { return Ok(None) };
+        let Some(chunk) = chunk else { return Ok(None) };
         self.positions.insert(id.clone(), chunk.next);
-        let bytes = chunk.payload.bytes();
-        Ok(Some(CutChunk { partition, payload: chunk.payload, bytes }))
+        Ok(Some(CutChunk { partition, decoding: chunk.decoding, bytes: chunk.bytes }))
     }
 
-    /// Whether each partition has been read to its end at some moment since this began: all that was there at first has gone
+    /// What was taken, unless decoding it takes what is not at hand: then it is held until that is.
+    fn prepared(&mut self, partition: usize, taken: Taken, now: Micros) -> Result<Taken> {
+        let Taken::Chunk(chunk) = taken else { return Ok(taken) };
+        if let (Some(decoder), Payload::Raw(raw)) = (self.scan.waits(), &chunk.payload)
+            && !decoder.prepare(raw, now, &self.context.waker)?
+        {
+            self.held.insert(partition, chunk);
+            return Ok(Taken::Pending);
+        }
+        Ok(Taken::Chunk(chunk))
+    }
+
+    /// Whether each partition has been read to its end at some moment since this began, or past where it ended then: all that was there at first has gone
     /// into a tick. Of what has no end, that it was looked at.
     pub fn has_met_its_end(&self) -> bool {
         self.met_end.len() == self.reader.partitions().len() && self.met_end.iter().all(|met| *met)
@@ -283,7 +347,10 @@ impl Reading {
 
     /// When there may be something to do although nothing came: a partition becomes idle, or a paced source is due.
     pub fn wake_at(&self) -> Option<Micros> {
-        self.watermarks.next_deadline().into_iter().chain(self.reader.wake_at()).min()
+        let decoder = self.scan.waits().filter(|_| !self.held.is_empty()).and_then(|decoder| decoder.wake_at());
+        // What is past was looked at by the last cut, or waits for something else.
+        let decoder = decoder.filter(|at| *at > self.now);
+        self.watermarks.next_deadline().into_iter().chain(self.reader.wake_at()).chain(decoder).min()
     }
 
     /// The source's watermark at the last tick's end.

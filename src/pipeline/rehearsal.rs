@@ -104,7 +104,7 @@ impl Rehearsal {
     }
 
     fn state(&mut self) -> StateContext {
-        let backend = if self.draw() % 2 == 0 { BackendKind::Memory } else { BackendKind::Evicting };
+        let backend = if self.draw().is_multiple_of(2) { BackendKind::Memory } else { BackendKind::Evicting };
         StateContext { backend, groups: 0..KEY_GROUPS, budget: Arc::clone(&self.budget), tracked: true }
     }
 

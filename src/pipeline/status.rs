@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::catalog::{Object, ObjectId};
+use crate::catalog::{Ended, Object, ObjectId};
 use crate::change::Watermark;
 use crate::clock::Micros;
 use crate::dataflow::OperatorStats;
@@ -71,6 +71,24 @@ pub struct JobStatus {
     pub settled: bool,
 }
 
+impl JobStatus {
+    /// What is remembered of it when it has ended.
+    pub(super) fn ended(&self) -> Ended {
+        let Counts { input_rows, output_rows, late_rows, bad_rows, ticks, .. } = self.counts;
+        let (started, delivered_rows) = (self.started, self.delivered_rows);
+        Ended { started, input_rows, output_rows, delivered_rows, late_rows, bad_rows, ticks }
+    }
+
+    /// The same job as it was when it ended.
+    pub(super) fn with_figures_of(self, ended: Option<Ended>) -> Self {
+        let Some(Ended { started, input_rows, output_rows, delivered_rows, late_rows, bad_rows, ticks }) = ended else {
+            return self;
+        };
+        let counts = Counts { ticks, input_rows, output_rows, late_rows, bad_rows, ..Counts::default() };
+        JobStatus { started, counts, delivered_rows, ..self }
+    }
+}
+
 /// A materialized view as of its last tick.
 #[derive(Debug, Clone)]
 pub struct ViewStatus {
@@ -104,7 +122,7 @@ impl Running {
     }
 }
 
-/// Counters since the start of the process.
+/// Counters since the start of the process; of a job that has ended, since its own.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     pub ticks: u64,

@@ -1,5 +1,6 @@
 //! When the next tick is due, and running it. The clock is an input too: a due timer, a partition that becomes idle, makes
-//! a tick as rows do. One tick at a time, a long one in turns; the next one's input is fetched by the readers meanwhile.
+//! a tick as rows do. One tick at a time, a long one in turns; the next one's input is fetched by the readers meanwhile, and
+//! decoded where cores have nothing else to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use super::rehearsal::Rehearsal;
 
 /// Longest sleep before the timers are looked at again: bounds what a jump of the wall clock can do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// Takes an entry of state: whose it is, its key, and its value unless it is gone.
+pub type Take<T> = fn(&mut T, Life, &[u8], Option<&[u8]>) -> Result<()>;
 
 pub struct TickLoop {
     core: Core,
@@ -70,7 +74,7 @@ impl TickLoop {
     /// # Errors
     /// Only if the worker pool is gone, or a rehearsed recovery fails; failures of members are kept in the members.
     pub async fn tick(&mut self) -> Result<Option<TickResult>> {
-        let mut cut = None;
+        let (mut cut, mut ahead) = (None, Vec::new());
         if !self.core.is_in_tick() {
             self.began = self.clock.now();
             let input = self.core.cut(self.began);
@@ -78,6 +82,7 @@ impl TickLoop {
             if !input.is_due() {
                 return Ok(None);
             }
+            ahead = self.core.take_ahead();
             cut = Some(input);
         }
         let (send, receive) = oneshot::channel();
@@ -90,6 +95,8 @@ impl TickLoop {
             // Whoever waited may have been dropped with the whole pipeline.
             let _ = send.send((core, result));
         });
+        // Behind the tick itself, so for whichever worker it leaves without work.
+        ahead.into_iter().for_each(|decoding| self.pool.spawn(move || decoding.run()));
         let (core, result) = receive.await.map_err(|_| Error::internal("a tick was lost with its worker"))?;
         self.core = core;
         if result.over {
@@ -110,7 +117,7 @@ impl TickLoop {
         &mut self,
         limit_bytes: usize,
         mut into: T,
-        take: fn(&mut T, Life, &[u8], Option<&[u8]>) -> Result<()>,
+        take: Take<T>,
     ) -> Result<(T, bool)> {
         let (send, receive) = oneshot::channel();
         let mut core = std::mem::take(&mut self.core);

@@ -133,7 +133,7 @@ pub fn duplicate_column(name: &str) -> Error {
 }
 
 /// A name without the mark by which [`super::query::naming`] tells equal names apart.
-pub(super) fn visible(name: &str) -> &str {
+pub fn visible(name: &str) -> &str {
     name.split(super::query::naming::MARK).next().unwrap_or(name)
 }
 

@@ -13,7 +13,8 @@
 //! `ExecutionPlan` never runs a job.
 //!
 //! Invariants: a stream plan is settled: every type is one that [`crate::types`] names, no name is looked up again, and
-//! nothing in it reads a clock. The same text over the same catalog gives the same plan.
+//! nothing in it reads a clock. The same text over the same catalog gives the same plan. Planning recurses as deep as a
+//! statement is long: whoever plans gives it a stack of [`STACK_BYTES`].
 
 pub mod errors;
 pub mod explain;
@@ -46,7 +47,7 @@ pub use stream::{
 pub use zone::{InZone, Zone};
 
 use crate::catalog::WatermarkClause;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sql::ast::{EmitClause, InsertStatement, Name, Query};
 use crate::types::Column;
 use query::locate::locate;
@@ -54,14 +55,12 @@ use query::locate::locate;
 /// Plans the INSERTs of a streaming job: one plan, in which each source is read once. `text` is the statement that the
 /// places of the syntax tree refer to.
 pub fn plan_job(relations: &dyn Relations, text: &str, inserts: &[InsertStatement]) -> Result<StreamPlan> {
-    on_large_stack(|| {
-        let plans = inserts.iter().map(|i| query::plan_query(relations, text, &i.query)).collect::<Result<Vec<_>>>()?;
-        let mut lowering = lower::Lowering::new(relations, &plans)?;
-        for (insert, plan) in inserts.iter().zip(&plans) {
-            lowering.insert(text, insert, plan).map_err(|e| locate(e, &insert.query, text))?;
-        }
-        lowering.finish()
-    })
+    let plans = inserts.iter().map(|i| query::plan_query(relations, text, &i.query)).collect::<Result<Vec<_>>>()?;
+    let mut lowering = lower::Lowering::new(relations, &plans)?;
+    for (insert, plan) in inserts.iter().zip(&plans) {
+        lowering.insert(text, insert, plan).map_err(|e| locate(e, &insert.query, text))?;
+    }
+    lowering.finish()
 }
 
 /// Plans the query of a materialized view. `names` is the view's column list, empty for the query's own names. Returns
@@ -73,26 +72,14 @@ pub fn plan_view(
     names: &[Name],
     emit: &EmitClause,
 ) -> Result<(StreamPlan, Vec<Column>)> {
-    on_large_stack(|| {
-        let plan = query::plan_query(relations, text, query)?;
-        let mut lowering = lower::Lowering::new(relations, std::slice::from_ref(&plan))?;
-        let columns = lowering.view(text, &plan, names, emit).map_err(|e| locate(e, query, text))?;
-        Ok((lowering.finish()?, columns))
-    })
+    let plan = query::plan_query(relations, text, query)?;
+    let mut lowering = lower::Lowering::new(relations, std::slice::from_ref(&plan))?;
+    let columns = lowering.view(text, &plan, names, emit).map_err(|e| locate(e, query, text))?;
+    Ok((lowering.finish()?, columns))
 }
 
-/// Enough for a chain of [`crate::sql::parse::MAX_TOKENS`] at about 6 KB a level. Only what is used is ever backed by memory.
-const STACK_BYTES: usize = 128 << 20;
-
-/// Plans on a stack of its own, large enough for any statement that is parsed: callers run on threads whose stacks are
-/// small.
-pub fn on_large_stack<T: Send>(plan: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let planner = std::thread::Builder::new().name("planner".into()).stack_size(STACK_BYTES);
-        let running = planner.spawn_scoped(scope, plan)?;
-        running.join().unwrap_or_else(|_| Err(Error::internal("planning this statement failed")))
-    })
-}
+/// The stack that planning may need: enough for a chain of [`crate::sql::parse::MAX_TOKENS`] at about 6 KB a level.
+pub const STACK_BYTES: usize = 128 << 20;
 
 /// Checks the WATERMARK clause of a source about to be created.
 pub fn check_watermark(source: &str, columns: &[Column], clause: &WatermarkClause) -> Result<()> {

@@ -283,6 +283,11 @@ fn damaged_text_is_an_error() {
 
 #[test]
 fn deep_expressions_are_refused_not_overflown() {
+    let planner = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(deep_expressions);
+    planner.unwrap().join().unwrap();
+}
+
+fn deep_expressions() {
     let check = |sql: String, expected: Option<SqlState>| {
         let planned = plan(&sql);
         if let Ok((plan, _)) = &planned {

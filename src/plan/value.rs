@@ -114,6 +114,11 @@ fn float<T: std::str::FromStr + Copy>(text: &str, ty: &SqlType, extreme: impl Fn
     }
 }
 
+/// Whether the text of a time with time zone names no zone.
+pub fn goes_by_clocks(text: &str) -> bool {
+    parse::timestamp(text.trim()).is_some_and(|(_, offset)| offset.is_none())
+}
+
 /// [`read`] for a type as Arrow has it, in UTC.
 pub fn read_as(text: &str, ty: &DataType) -> Result<ScalarValue> {
     let sql = SqlType::from_arrow(ty);

@@ -32,8 +32,8 @@ impl Conversation for EngineSession {
         self.0.parse(text)
     }
 
-    fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
-        self.0.describe(statement, types)
+    async fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
+        self.0.describe(statement, types).await
     }
 
     async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {

@@ -64,7 +64,8 @@ impl Block {
                 let command = statement.command_tag().unwrap_or("this statement");
                 let message = format!("{command} cannot run inside a transaction block");
                 Err(Error::new(SqlState::ActiveSqlTransaction, message)
-                    .with_hint("Send COMMIT first: a block may hold SELECTs only."))
+                    .with_hint("Send COMMIT first: a block may hold SELECTs only.")
+                    .at(1))
             }
             _ => Ok(()),
         }

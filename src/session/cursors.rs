@@ -116,7 +116,7 @@ fn unknown(name: &Name) -> Error {
 impl Session {
     pub(super) async fn declare(
         &mut self,
-        text: &str,
+        text: &Arc<str>,
         declare: &Declare,
         parameters: &[ScalarValue],
     ) -> Result<Response> {
@@ -139,7 +139,7 @@ impl Session {
     /// What a cursor, or COPY, reads.
     pub(super) async fn retrieve(
         &mut self,
-        text: &str,
+        text: &Arc<str>,
         rows: &Retrieval,
         parameters: &[ScalarValue],
     ) -> Result<RowSet> {

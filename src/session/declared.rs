@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{Cte, Ident, Query, TableAlias, TableAliasColumnDef, With, visit_relations};
@@ -58,11 +59,11 @@ impl Declared {
     }
 
     /// # Errors
-    /// 42P07 if the name is taken; whatever the connector refuses both in a source and in a sink.
-    pub fn add_table(&mut self, create: &CreateTable) -> Result<()> {
+    /// 42P07 if the name is taken; whatever the connector refuses both in a source (`as_source`) and in a sink.
+    pub fn add_table(&mut self, create: &CreateTable, as_source: Result<CreateSource>) -> Result<()> {
         self.check_free(&create.name)?;
         if let (Err(as_source), Err(as_sink)) =
-            (source_of(create).and_then(|c| define::source(&c)), define::sink(&sink_of(create)))
+            (as_source.and_then(|c| define::source(&c)), define::sink(&sink_of(create)))
         {
             // What only one of the two could be is refused as that.
             let other = as_source.message().ends_with("cannot be used for a source");
@@ -187,14 +188,14 @@ fn cte(view: &View) -> Cte {
 ///
 /// # Errors
 /// What its computed columns are refused for.
-pub fn source_of(create: &CreateTable) -> Result<CreateSource> {
+fn source_of(create: &CreateTable) -> Result<CreateSource> {
     let brought: Vec<Column> = create.table.columns.iter().map(ColumnDef::column).collect();
     let mut columns = create.table.columns.clone();
     // From the last on, so that places stay right.
     for computed in create.table.computed.iter().rev().filter(|computed| !computed.is_proctime()) {
         let text = computed.expr.to_string();
-        let ty = plan::on_large_stack(|| plan::type_of_computed(&create.name.value, &brought, &text))
-            .map_err(|e| e.moved_to(computed.position))?;
+        let ty =
+            plan::type_of_computed(&create.name.value, &brought, &text).map_err(|e| e.moved_to(computed.position))?;
         let generated = Some(Generated { text, position: computed.position });
         let column = ColumnDef { name: computed.name.clone(), ty, not_null: false, metadata: None, generated };
         columns.insert(computed.place.min(columns.len()), column);
@@ -234,12 +235,18 @@ fn options_of(options: &[WithOption], other_role: &str) -> Vec<WithOption> {
 }
 
 impl Session {
-    pub(super) fn create_table(&mut self, create: &CreateTable) -> Result<Response> {
+    pub(super) async fn create_table(&mut self, create: &CreateTable) -> Result<Response> {
         if let Some(answer) = self.is_taken(&create.name, create.if_not_exists, "CREATE TABLE")? {
             return Ok(answer);
         }
-        self.declared.add_table(create)?;
+        let as_source = self.source_of(create).await;
+        self.declared.add_table(create, as_source)?;
         Ok(Response::command("CREATE TABLE"))
+    }
+
+    async fn source_of(&self, table: &CreateTable) -> Result<CreateSource> {
+        let table = table.clone();
+        self.engine.queries().plan(move || source_of(&table)).await
     }
 
     /// The view is planned once, to see whether it can be.
@@ -248,9 +255,9 @@ impl Session {
             return Ok(answer);
         }
         let query = self.settled_query(statement, &create.query).await?;
-        let catalog = self.engine.catalog();
-        let planned = plan::on_large_stack(|| plan::query::plan_query(&*catalog, &statement.text, &query));
-        let columns = planned?.schema().fields().len();
+        let (catalog, text) = (self.engine.catalog(), Arc::clone(&statement.text));
+        let columns = move || Ok(plan::query::plan_query(&*catalog, &text, &query)?.schema().fields().len());
+        let columns = self.engine.queries().plan(columns).await?;
         if !create.columns.is_empty() && create.columns.len() != columns {
             let message = format!("the view names {} columns, but its query has {columns}", create.columns.len());
             return Err(Error::new(SqlState::SyntaxError, message).at(create.name.position));
@@ -341,7 +348,7 @@ impl Session {
             if self.is_there(table, ObjectClass::Source)? {
                 continue;
             }
-            self.create_source(&in_flink(statement), &source_of(table)?).await?;
+            self.create_source(&in_flink(statement), &self.source_of(table).await?).await?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ mod statements;
 mod subscribe;
 mod timeout;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -37,9 +37,10 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 pub use response::{Body, Description, Notice, Response, RowSet, Transaction};
 pub use timeout::Timeout;
 
-use crate::catalog::pg::{self, Facts};
+use crate::catalog::pg::{self, Facts, Known};
 use crate::error::Result;
 use crate::pipeline::Engine;
+use crate::plan::functions;
 use crate::sql::ast::{Query, Retrieval, SetStatement, Show, Statement, StatementKind, TransactionStatement};
 use crate::sql::{DATABASE, Dialect, parse_each, parse_script};
 use crate::types::SqlType;
@@ -48,6 +49,10 @@ use cursors::Cursors;
 use declared::Declared;
 use parking_lot::Mutex;
 use settings::{SERVER_VERSION, Settings};
+
+/// What every session finds beside its objects.
+static KNOWN: LazyLock<Arc<Known>> =
+    LazyLock::new(|| Arc::new(Known { tables: shown::known_tables(), functions: functions::listing() }));
 
 pub struct Session {
     engine: Arc<Engine>,
@@ -89,6 +94,7 @@ impl Client {
             backend_pid: self.pid,
             version: format!("PostgreSQL {SERVER_VERSION} (Tidemill {})", env!("CARGO_PKG_VERSION")),
             settings: settings.show_all().into_iter().map(setting).collect(),
+            known: Arc::clone(&KNOWN),
         }
     }
 }
@@ -124,28 +130,37 @@ impl Session {
         Ok(Dialect::by_name(&self.settings.lock().show(Dialect::SETTING)?).unwrap_or_default())
     }
 
-    /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns.
-    pub fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
+    /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns. May be dropped
+    /// at any await.
+    pub async fn describe(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
+        let timeout = self.settings.lock().statement_timeout().map(Timeout::start);
+        match timeout {
+            None => self.description(statement, types).await,
+            Some(timeout) => timeout.bound(Box::pin(self.description(statement, types))).await,
+        }
+    }
+
+    async fn description(&self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description> {
         self.block.admit(&statement.kind)?;
         let rows = |schema: SchemaRef| Ok(Description { parameters: Vec::new(), columns: Some(schema) });
         match &statement.kind {
             StatementKind::Query(query) => {
                 let (query, _) = self.declared.inlined(query);
-                let (parameters, schema) = self.select(&statement.text, &query).describe(types)?;
+                let (parameters, schema) = self.select(&statement.text, &query).describe(types).await?;
                 Ok(Description { parameters, columns: Some(schema) })
             }
             StatementKind::Declare(declare) => {
                 let parameters = match &declare.rows {
                     Retrieval::Query(query) => {
                         let (query, _) = self.declared.inlined(query);
-                        self.select(&statement.text, &query).describe(types)?.0
+                        self.select(&statement.text, &query).describe(types).await?.0
                     }
                     Retrieval::Subscribe(_) => Vec::new(),
                 };
                 Ok(Description { parameters, columns: None })
             }
             StatementKind::Fetch(fetch) if !fetch.moves => rows(self.cursors.columns(&fetch.cursor)?),
-            StatementKind::Subscribe(subscribe) => rows(self.describe_subscribe(&statement.text, subscribe)?),
+            StatementKind::Subscribe(subscribe) => rows(self.describe_subscribe(&statement.text, subscribe).await?),
             StatementKind::Show(Show::Objects(class)) => rows(shown::schema_of_objects(*class)),
             StatementKind::Show(Show::All) => rows(shown::all_settings(&self.settings.lock())?.schema()),
             StatementKind::Show(Show::Setting(name)) => rows(self.show_setting(name)?.schema()),
@@ -157,9 +172,11 @@ impl Session {
     /// Runs a statement. May be dropped at any await.
     pub async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
         let timeout = self.settings.lock().statement_timeout().map(Timeout::start);
+        // On the heap: it is as large as what the largest of all statements keeps while it waits.
+        let work = Box::pin(self.run(statement, parameters));
         let answer = match &timeout {
-            None => self.run(statement, parameters).await,
-            Some(timeout) => timeout.bound(self.run(statement, parameters)).await,
+            None => work.await,
+            Some(timeout) => timeout.bound(work).await,
         };
         match (answer, timeout) {
             (Ok(response), None) => Ok(response),
@@ -173,13 +190,13 @@ impl Session {
 
     async fn run(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
         self.block.admit(&statement.kind)?;
-        let text = &*statement.text;
+        let text = &statement.text;
         match &statement.kind {
             StatementKind::CreateSource(create) => self.create_source(statement, create).await,
             StatementKind::CreateSink(create) => self.create_sink(statement, create).await,
             StatementKind::CreateJob(create) => self.create_job(statement, create).await,
             StatementKind::CreateView(create) => self.create_view(statement, create).await,
-            StatementKind::CreateTable(create) => self.create_table(create),
+            StatementKind::CreateTable(create) => self.create_table(create).await,
             StatementKind::DeclareView(create) => self.declare_view(statement, create).await,
             StatementKind::Forget(forget) => self.forget(forget).await,
             StatementKind::Submit(inserts) => self.submit(statement, inserts).await,
@@ -225,7 +242,7 @@ impl Session {
         }
     }
 
-    async fn run_query(&mut self, text: &str, query: &Query, parameters: &[ScalarValue]) -> Result<RowSet> {
+    async fn run_query(&mut self, text: &Arc<str>, query: &Query, parameters: &[ScalarValue]) -> Result<RowSet> {
         let (query, _) = self.declared.inlined(query);
         let selected = self.select(text, &query).run(parameters).await?;
         if let Block::Open(open) = &mut self.block {

@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 
 use super::settings::Settings;
+use crate::catalog::pg::KnownTable;
 use crate::catalog::{CatalogSnapshot, Object, ObjectKind};
 use crate::change::Watermark;
 use crate::clock::Micros;
@@ -19,9 +20,6 @@ use crate::sql::names::quoted;
 use crate::table::{DatabaseSnapshot, ViewState};
 use crate::types::{Column, SqlType, UTC};
 
-/// Schema of the tables that show what SHOW shows.
-pub const SCHEMA: &str = "tidemill";
-
 /// The tables of that schema and the objects that each lists.
 pub const TABLES: &[(&str, ObjectClass)] = &[
     ("jobs", ObjectClass::Job),
@@ -29,6 +27,16 @@ pub const TABLES: &[(&str, ObjectClass)] = &[
     ("sinks", ObjectClass::Sink),
     ("sources", ObjectClass::Source),
 ];
+
+/// The tables as the system catalogs list them.
+pub fn known_tables() -> Vec<KnownTable> {
+    let column = |field: &Field| Column { name: field.name().clone(), ty: SqlType::from_field(field), not_null: false };
+    let known = |(name, class): &(&'static str, ObjectClass)| KnownTable {
+        name,
+        columns: schema_of_objects(*class).fields().iter().map(|field| column(field)).collect(),
+    };
+    TABLES.iter().map(known).collect()
+}
 
 type Row = Vec<ScalarValue>;
 

@@ -10,11 +10,12 @@ use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{self, Op, StreamPlan, Target};
 use crate::sql::ast::{
-    CreateJob, CreateSink, CreateSource, CreateView, DropObjects, Explain, InsertStatement, Name, ObjectClass,
+    CreateJob, CreateSink, CreateSource, CreateView, DropObjects, Explain, InsertStatement, Name, ObjectClass, Query,
     Statement, StatementKind, WatermarkDef,
 };
 use crate::sql::parse::shift;
 use crate::sql::{Dialect, print};
+use crate::types::Column;
 
 impl Session {
     pub(super) async fn create_source(&self, statement: &Statement, create: &CreateSource) -> Result<Response> {
@@ -63,8 +64,14 @@ impl Session {
         let inserts = self.settled_inserts(statement, &create.inserts).await?;
         // What they read and write may only be there since.
         let catalog = self.engine.catalog();
-        let plan = plan::plan_job(&self.zoned(&catalog)?, &statement.text, &inserts)?;
-        let job = JobObject { plan: plan.to_text()?.into(), options, starts: Starts::new(), wanted: Wanted::Running };
+        let plan = self.planned_job(&catalog, statement, &inserts).await?;
+        let job = JobObject {
+            plan: plan.to_text()?.into(),
+            options,
+            starts: Starts::new(),
+            wanted: Wanted::Running,
+            ended: None,
+        };
         let uses = depends_on(&catalog, &plan);
         let definition = definition(statement, || print::create_job(&CreateJob { inserts, ..create.clone() }));
         self.create(definition, &create.name, create.if_not_exists, uses, ObjectKind::Job(job)).await?;
@@ -79,8 +86,7 @@ impl Session {
         }
         let query = self.settled_query(statement, &create.query).await?;
         let catalog = self.engine.catalog();
-        let text = &*statement.text;
-        let (plan, columns) = plan::plan_view(&self.zoned(&catalog)?, text, &query, &create.columns, &create.emit)?;
+        let (plan, columns) = self.planned_view(&catalog, statement, &query, create).await?;
         let view = ViewObject { columns, plan: plan.to_text()?.into(), starts: Starts::new() };
         let uses = depends_on(&catalog, &plan);
         let definition = definition(statement, || print::create_view(&CreateView { query, ..create.clone() }));
@@ -88,9 +94,37 @@ impl Session {
         Ok(Response::command(tag))
     }
 
-    /// The catalog as this session's zone reads it.
-    pub(super) fn zoned<'a>(&self, catalog: &'a CatalogSnapshot) -> Result<plan::InZone<'a>> {
-        Ok(plan::InZone { relations: catalog, zone: self.settings.lock().show("TimeZone")? })
+    /// Plans over the catalog as this session's zone reads it.
+    pub(super) async fn planned<T: Send + 'static>(
+        &self,
+        catalog: &Arc<CatalogSnapshot>,
+        plan: impl FnOnce(&plan::InZone<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (catalog, zone) = (Arc::clone(catalog), self.settings.lock().show("TimeZone")?);
+        self.engine.queries().plan(move || plan(&plan::InZone { relations: &*catalog, zone })).await
+    }
+
+    async fn planned_job(
+        &self,
+        catalog: &Arc<CatalogSnapshot>,
+        statement: &Statement,
+        inserts: &[InsertStatement],
+    ) -> Result<StreamPlan> {
+        let (text, inserts) = (Arc::clone(&statement.text), inserts.to_vec());
+        self.planned(catalog, move |zoned| plan::plan_job(zoned, &text, &inserts)).await
+    }
+
+    /// The plan, and the view's columns.
+    async fn planned_view(
+        &self,
+        catalog: &Arc<CatalogSnapshot>,
+        statement: &Statement,
+        query: &Query,
+        create: &CreateView,
+    ) -> Result<(StreamPlan, Vec<Column>)> {
+        let (text, query) = (Arc::clone(&statement.text), query.clone());
+        let (names, emit) = (create.columns.clone(), create.emit.clone());
+        self.planned(catalog, move |zoned| plan::plan_view(zoned, &text, &query, &names, &emit)).await
     }
 
     async fn create(
@@ -136,7 +170,6 @@ impl Session {
 
     /// The plan's text.
     pub(super) async fn explain(&self, statement: &Statement, explain: &Explain) -> Result<String> {
-        let text = &*statement.text;
         let plan = match &*explain.statement {
             StatementKind::Submit(inserts) => self.plan_of(statement, inserts).await?,
             StatementKind::CreateJob(create) => {
@@ -145,11 +178,11 @@ impl Session {
             }
             StatementKind::CreateView(create) => {
                 let query = self.settled_query(statement, &create.query).await?;
-                plan::plan_view(&self.zoned(&self.engine.catalog())?, text, &query, &create.columns, &create.emit)?.0
+                self.planned_view(&self.engine.catalog(), statement, &query, create).await?.0
             }
             StatementKind::Query(query) => {
                 let (query, _) = self.declared.inlined(query);
-                return self.select(text, &query).explain(explain.verbose);
+                return self.select(&statement.text, &query).explain(explain.verbose).await;
             }
             _ => return Err(Error::internal("EXPLAIN of a statement that has no plan")),
         };
@@ -158,7 +191,7 @@ impl Session {
 
     async fn plan_of(&self, statement: &Statement, inserts: &[InsertStatement]) -> Result<StreamPlan> {
         let inserts = self.settled_inserts(statement, inserts).await?;
-        plan::plan_job(&self.zoned(&self.engine.catalog())?, &statement.text, &inserts)
+        self.planned_job(&self.engine.catalog(), statement, &inserts).await
     }
 
     /// The plan of a job or view that runs, with figures.
@@ -171,7 +204,7 @@ impl Session {
         .map_err(|e| e.at(name.position))
     }
 
-    pub(super) fn select<'a>(&'a self, text: &'a str, query: &'a crate::sql::ast::Query) -> Select<'a> {
+    pub(super) fn select<'a>(&'a self, text: &'a Arc<str>, query: &'a Query) -> Select<'a> {
         Select {
             engine: &self.engine,
             settings: &self.settings,

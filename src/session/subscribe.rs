@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::subscribe::{News, Subscription};
 use crate::plan::errors::through;
 use crate::plan::{self, Op, StreamPlan};
-use crate::sql::ast::{ObjectClass, Query, Statement, StatementKind, Subscribe, Subscribed};
+use crate::sql::ast::{EmitClause, ObjectClass, Query, Statement, StatementKind, Subscribe, Subscribed};
 use crate::sql::names::quoted;
 use crate::sql::parse_statement;
 use crate::types::{SqlType, schema_of};
@@ -48,15 +48,15 @@ impl Options {
 
 impl Session {
     /// The columns of a subscription.
-    pub(super) fn describe_subscribe(&self, text: &str, subscribe: &Subscribe) -> Result<SchemaRef> {
+    pub(super) async fn describe_subscribe(&self, text: &Arc<str>, subscribe: &Subscribe) -> Result<SchemaRef> {
         let options = Options::read(subscribe)?;
-        let (_, columns) = self.plan_subscribe(text, subscribe)?;
+        let (_, columns) = self.plan_subscribe(text, subscribe).await?;
         Ok(schema(&columns, &options))
     }
 
-    pub(super) async fn subscribe(&self, text: &str, subscribe: &Subscribe) -> Result<RowSet> {
+    pub(super) async fn subscribe(&self, text: &Arc<str>, subscribe: &Subscribe) -> Result<RowSet> {
         let options = Options::read(subscribe)?;
-        let (plan, columns) = self.plan_subscribe(text, subscribe)?;
+        let (plan, columns) = self.plan_subscribe(text, subscribe).await?;
         let subscription = self.engine.subscribe(plan).await?;
         let schema = schema(&columns, &options);
         let changes = Changes {
@@ -75,9 +75,9 @@ impl Session {
     }
 
     /// The plan, and the columns of its rows.
-    fn plan_subscribe(&self, text: &str, subscribe: &Subscribe) -> Result<(StreamPlan, SchemaRef)> {
+    async fn plan_subscribe(&self, text: &Arc<str>, subscribe: &Subscribe) -> Result<(StreamPlan, SchemaRef)> {
         match &subscribe.what {
-            Subscribed::Query(query) => self.plan_watched(text, query),
+            Subscribed::Query(query) => self.plan_watched(text, query).await,
             Subscribed::View(name) => {
                 let catalog = self.engine.catalog();
                 let view = catalog.resolve(name, ObjectClass::View).map_err(|e| match catalog.find(&name.value) {
@@ -86,16 +86,19 @@ impl Session {
                 })?;
                 let all = parse_statement(&format!("SELECT * FROM {}", quoted(&view.name)))?;
                 match &all {
-                    Statement { text, kind: StatementKind::Query(query), .. } => self.plan_watched(text, query),
+                    Statement { text, kind: StatementKind::Query(query), .. } => self.plan_watched(text, query).await,
                     _ => Err(Error::internal("a query is none")),
                 }
             }
         }
     }
 
-    fn plan_watched(&self, text: &str, query: &Query) -> Result<(StreamPlan, SchemaRef)> {
-        let catalog = self.engine.catalog();
-        let (plan, columns) = plan::plan_view(&self.zoned(&catalog)?, text, query, &[], &Default::default())?;
+    async fn plan_watched(&self, text: &Arc<str>, query: &Query) -> Result<(StreamPlan, SchemaRef)> {
+        let (planned_text, planned_query) = (Arc::clone(text), query.clone());
+        let plan = move |zoned: &plan::InZone<'_>| {
+            plan::plan_view(zoned, &planned_text, &planned_query, &[], &EmitClause::default())
+        };
+        let (plan, columns) = self.planned(&self.engine.catalog(), plan).await?;
         let source = plan.nodes.iter().find_map(|node| match &node.op {
             Op::Scan { source, .. } => Some(source),
             _ => None,

@@ -77,3 +77,43 @@ fn timed_out() -> Error {
     Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")
         .with_hint("SET statement_timeout = 0 lifts the limit.")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::pipeline::{Engine, EngineConfig};
+    use crate::session::Session;
+
+    /// All planners are busy: whoever waits for one does so no longer than it may, and holds no thread of the sessions.
+    #[tokio::test]
+    async fn a_statement_that_is_being_planned_ends_in_time() {
+        let engine = Engine::open(EngineConfig::default()).await.unwrap();
+        let (finish, finished) = mpsc::channel::<()>();
+        let finished = Arc::new(Mutex::new(finished));
+        let planning = async || {
+            let finished = Arc::clone(&finished);
+            engine.queries().plan(move || Ok(finished.lock().recv().is_ok())).await
+        };
+        while tokio::time::timeout(Duration::from_millis(50), engine.queries().plan(|| Ok(()))).await.is_ok() {
+            assert!(tokio::time::timeout(Duration::from_millis(1), planning()).await.is_err());
+        }
+        let mut session = Session::new(Arc::clone(&engine));
+        session.set("statement_timeout", "20ms").unwrap();
+        for text in ["SELECT 1", "EXPLAIN SELECT 1", "CREATE MATERIALIZED VIEW v AS SELECT 1 AS one"] {
+            let statements = session.parse(text).unwrap();
+            let described = session.describe(&statements[0], &[]).await.map(drop);
+            let ended = session.execute(&statements[0], &[]).await.map(drop);
+            assert_eq!(ended.unwrap_err().state(), SqlState::QueryCanceled, "{text}");
+            if text.starts_with("SELECT") {
+                assert_eq!(described.unwrap_err().state(), SqlState::QueryCanceled, "{text}");
+            }
+        }
+        drop(finish);
+        session.set("statement_timeout", "0").unwrap();
+        let statements = session.parse("SELECT 1").unwrap();
+        assert!(session.execute(&statements[0], &[]).await.is_ok());
+        engine.shutdown().await;
+    }
+}

@@ -135,7 +135,7 @@ impl Cursor<'_> {
             "tinyint" => {
                 return Err(Error::unsupported("type tinyint is not supported", "Use SMALLINT.").at(position));
             }
-            other => return Err(unknown(other, position)),
+            other => return Err(unknown(other).at(position)),
         })
     }
 
@@ -176,7 +176,7 @@ impl Cursor<'_> {
         let precision = self.precision()?;
         let position = self.position();
         if self.take(&["WITH", "TIME", "ZONE"]) {
-            return Err(unknown("timetz", position));
+            return Err(unknown("timetz").at(position));
         }
         let _ = self.take(&["WITHOUT", "TIME", "ZONE"]);
         Ok(SqlType::Time(precision))
@@ -205,7 +205,8 @@ impl Cursor<'_> {
     }
 }
 
-fn unknown(name: &str, position: usize) -> Error {
+/// The error of a type that there is not.
+pub fn unknown(name: &str) -> Error {
     let known = [
         "boolean",
         "smallint",
@@ -232,9 +233,9 @@ fn unknown(name: &str, position: usize) -> Error {
         "row",
     ];
     if let Some((_, hint)) = UNSUPPORTED.iter().find(|(ty, _)| *ty == name) {
-        return Error::unsupported(format!("type {name} is not supported"), *hint).at(position);
+        return Error::unsupported(format!("type {name} is not supported"), *hint);
     }
-    let error = Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist")).at(position);
+    let error = Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"));
     match names::nearest(name, known) {
         Some(near) => error.with_hint(format!("Perhaps you meant the type \"{near}\".")),
         None => error,

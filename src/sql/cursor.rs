@@ -14,7 +14,7 @@ use super::places::Places;
 use super::{dialect, flink, refuse, syntax};
 use crate::error::{Error, Result, SqlState};
 
-/// The one schema, and the database's name: both may be written in front of a name.
+/// The one schema, and the name by which we call the database, which answers to any: both may be written in front of a name.
 pub const SCHEMA: &str = "public";
 pub const DATABASE: &str = "tidemill";
 
@@ -154,15 +154,16 @@ impl<'a> Cursor<'a> {
         let position = parts.first().map_or(1, |part| part.position);
         let written = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>();
         match written.as_slice() {
-            [name] | [SCHEMA, name] | [DATABASE, SCHEMA, name] => Ok(Name { value: name.to_string(), position }),
-            [schema, _] => {
+            // Whatever a client connects to is the one database.
+            [name] | [SCHEMA, name] | [_, SCHEMA, name] => Ok(Name { value: name.to_string(), position }),
+            [schema, _] | [_, schema, _] => {
                 let message = format!("schema \"{schema}\" does not exist");
                 let hint = format!("There is one schema, \"{SCHEMA}\"; leave it out.");
                 Err(Error::new(SqlState::InvalidSchemaName, message).with_hint(hint).at(position))
             }
             _ => Err(Error::unsupported(
-                format!("cross-database references are not implemented: \"{}\"", written.join(".")),
-                format!("There is one database, \"{DATABASE}\", with one schema, \"{SCHEMA}\"; leave both out."),
+                format!("improper qualified name (too many dotted names): \"{}\"", written.join(".")),
+                format!("There is one database, with one schema, \"{SCHEMA}\"; leave both out."),
             )
             .at(position)),
         }
@@ -278,11 +279,12 @@ impl<'a> Cursor<'a> {
         }
         let position = self.position();
         let parsed = self.parser.parse_query();
-        let query = parsed.map_err(|e| {
+        let mut query = parsed.map_err(|e| {
             let error = self.parse_error(e);
             let tokens = dialect::tokenize(self.places.text(), self.dialect).unwrap_or_default();
             refuse::in_query(error, &tokens, &self.places)
         })?;
+        dialect::without_nothing(&mut query);
         self.check_relations(&query)?;
         let query = if self.is_flink() { flink::query::rewrite(query)? } else { query };
         if self.at(&["MATCH_RECOGNIZE"]) {

@@ -2,12 +2,15 @@
 //! around names where the text is Flink's.
 
 use std::any::TypeId;
+use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
+
+use super::literal;
 
 /// Nesting of expressions and sub-queries that a statement may have. sqlparser's own default (50) is less than what
 /// query generators write; the stack is guarded apart from this.
@@ -41,7 +44,9 @@ impl Dialect {
 /// - `FROM t EMIT ON ...` does not take EMIT for an alias,
 /// - `f(TABLE t)` passes a table: it reads as `f((SELECT * FROM t))`, and `f(TABLE t PARTITION BY k)` or `PARTITION BY (k,
 ///   l)` as the same with `DISTRIBUTE BY k`, which nothing else reads,
-/// - IS DISTINCT FROM binds as IS does.
+/// - IS DISTINCT FROM binds as IS does,
+/// - an interval's literal says its units in its text ([`literal`]),
+/// - a SELECT list may be empty.
 #[derive(Debug)]
 pub struct TidemillDialect {
     /// Names may stand in back quotes.
@@ -111,6 +116,50 @@ fn table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     Some(table_query(parser).map(Expr::Subquery))
 }
 
+/// What stands for the SELECT list where there is none, until [`without_nothing`] takes it away: PostgreSQL's `SELECT;`.
+const NOTHING: &str = "\u{1}";
+
+fn nothing(parser: &Parser) -> Option<Expr> {
+    const CLAUSES: [Keyword; 10] = [
+        Keyword::WHERE,
+        Keyword::GROUP,
+        Keyword::HAVING,
+        Keyword::ORDER,
+        Keyword::LIMIT,
+        Keyword::OFFSET,
+        Keyword::FETCH,
+        Keyword::UNION,
+        Keyword::INTERSECT,
+        Keyword::EXCEPT,
+    ];
+    let unquoted = |token: &Token, wanted: &[Keyword]| matches!(token, Token::Word(w) if w.quote_style.is_none() && wanted.contains(&w.keyword));
+    let next = &parser.peek_token_ref().token;
+    let ends = matches!(next, Token::EOF | Token::SemiColon | Token::RParen) || unquoted(next, &CLAUSES);
+    let empty = ends && unquoted(&parser.get_current_token().token, &[Keyword::SELECT]);
+    empty.then(|| Expr::value(Value::Placeholder(NOTHING.into())))
+}
+
+/// A query whose SELECT lists are empty where nothing stands in them.
+pub fn without_nothing(query: &mut Query) {
+    struct Emptier;
+    impl VisitorMut for Emptier {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            let is_nothing = |item: &SelectItem| match item {
+                SelectItem::UnnamedExpr(Expr::Value(value)) => {
+                    matches!(&value.value, Value::Placeholder(placeholder) if placeholder == NOTHING)
+                }
+                _ => false,
+            };
+            if matches!(select.projection.as_slice(), [item] if is_nothing(item)) {
+                select.projection.clear();
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut Emptier);
+}
+
 fn table_query(parser: &mut Parser) -> Result<Box<Query>, ParserError> {
     let place = parser.next_token().span;
     let mut query = if parser.consume_token(&Token::LParen) {
@@ -149,7 +198,7 @@ impl ParserDialect for TidemillDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        table_argument(parser)
+        table_argument(parser).or_else(|| literal::interval(parser)).or_else(|| nothing(parser).map(Ok))
     }
 
     /// sqlparser takes all that follows IS DISTINCT FROM and IS NOT DISTINCT FROM for its right side, AND and OR too.

@@ -3,7 +3,7 @@
 //! 1. [`parse`] cuts a script into statements at its semicolons; each keeps its text and its offset.
 //! 2. A [`cursor`] walks a statement's tokens. Our own statements are read first, by hand ([`create`], [`retrieval`], [`copy`],
 //!    [`variables`], [`column_type`]); [`refuse`] answers what people will try and Tidemill does not do.
-//! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL; whoever rewrites them makes [`calls`].
+//! 3. Queries and expressions are sqlparser's, in our [`dialect`] of PostgreSQL, with our own interval [`literal`]s; whoever rewrites them makes [`calls`].
 //! 4. Text of Flink's ([`flink`]) becomes the same, query by query; [`mod@print`] writes a statement as it is kept.
 //! 5. The result is an [`ast::Statement`] that knows its [`places`]; [`names`] are folded and checked.
 //! 6. [`syntax`] turns what the parsers say into PostgreSQL's wording.
@@ -22,6 +22,7 @@ mod create;
 mod cursor;
 pub mod dialect;
 pub mod flink;
+mod literal;
 pub mod names;
 pub mod parse;
 pub mod places;

@@ -131,8 +131,49 @@ fn micros_of(unit: &str) -> Option<i128> {
     })
 }
 
+/// A field of an interval, as it may stand behind the literal: `INTERVAL '1:30' MINUTE TO SECOND`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    Year,
+    Month,
+    Day,
+    Hour,
+    Minute,
+    Second,
+}
+
+impl Field {
+    pub fn unit(self) -> &'static str {
+        match self {
+            Field::Year => "year",
+            Field::Month => "month",
+            Field::Day => "day",
+            Field::Hour => "hour",
+            Field::Minute => "minute",
+            Field::Second => "second",
+        }
+    }
+
+    /// Whether nothing of an interval is less than one of this.
+    pub fn holds(self, value: IntervalMonthDayNano) -> bool {
+        let whole = |unit: &str| micros_of(unit).is_none_or(|each| i128::from(value.nanoseconds) % (each * 1_000) == 0);
+        match self {
+            Field::Year => value.months % 12 == 0 && value.days == 0 && value.nanoseconds == 0,
+            Field::Month => value.days == 0 && value.nanoseconds == 0,
+            Field::Day => value.nanoseconds == 0,
+            Field::Hour | Field::Minute => whole(self.unit()),
+            Field::Second => true,
+        }
+    }
+}
+
 /// As PostgreSQL reads one: `1 year 2 mons -3 days 04:05:06.7`, `1-2`, `3 4:05`, `2 weeks ago`, `P1Y2M3DT4H5M6S`.
 pub fn parse(text: &str) -> Option<IntervalMonthDayNano> {
+    parse_fields(text, Field::Day, Field::Second)
+}
+
+/// The same with fields behind it: a number without a unit counts the last of them, and of MINUTE TO SECOND `1:30` is no hours.
+pub fn parse_fields(text: &str, first: Field, last: Field) -> Option<IntervalMonthDayNano> {
     let text = text.trim().to_ascii_lowercase();
     if let Some(designated) = text.strip_prefix('p') {
         return iso(designated);
@@ -147,15 +188,15 @@ pub fn parse(text: &str) -> Option<IntervalMonthDayNano> {
     while let Some((token, after)) = rest.split_first() {
         rest = after;
         if token.contains(':') {
-            sum.micros += clock(token)?;
+            sum.micros += clock(token, first == Field::Minute)?;
         } else if let Some((years, months)) = year_month(token) {
             sum.months += years * 12 + months;
         } else {
             let quantity = Quantity::parse(token)?;
             match after.split_first() {
-                // A number in front of a clock time counts days, the last one seconds.
+                // A number in front of a clock time counts days, the last one the last field: seconds.
                 Some((clock, _)) if clock.contains(':') => sum.add_days(quantity, 1)?,
-                None => sum.add(quantity, "s")?,
+                None => sum.add(quantity, last.unit())?,
                 Some((unit, behind)) => {
                     sum.add(quantity, unit)?;
                     rest = behind;
@@ -182,8 +223,8 @@ fn tokens(text: &str) -> Option<Vec<&str>> {
     Some(all)
 }
 
-/// `[-]hh:mm[:ss[.ffffff]]`, or `mm:ss.ffffff`, in microseconds.
-fn clock(text: &str) -> Option<i128> {
+/// `[-]hh:mm[:ss[.ffffff]]`, or `mm:ss.ffffff`, in microseconds; `mm:ss` if there are no hours.
+fn clock(text: &str, no_hours: bool) -> Option<i128> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -194,7 +235,7 @@ fn clock(text: &str) -> Option<i128> {
         if digits { part.parse().ok() } else { None }
     };
     let (hours, minutes, seconds) = match parts.as_slice() {
-        [minutes, seconds] if seconds.contains('.') => (0, whole(minutes)?, *seconds),
+        [minutes, seconds] if no_hours || seconds.contains('.') => (0, whole(minutes)?, *seconds),
         [hours, minutes] => (whole(hours)?, whole(minutes)?, "0"),
         [hours, minutes, seconds] => (whole(hours)?, whole(minutes)?, *seconds),
         _ => return None,
@@ -288,6 +329,35 @@ mod tests {
             let expected = if bad == "1 day 2" { Some("1 day 00:00:02") } else { None };
             check(bad, expected);
         }
+    }
+
+    /// Answers of PostgreSQL 17, which cuts off what is less than the last field.
+    #[test]
+    fn fields_stand_behind_a_literal() {
+        use Field::*;
+        let check = |text: &str, (first, last): (Field, Field), expected: Option<(&str, bool)>| {
+            let found = parse_fields(text, first, last).map(|value| {
+                let mut out = String::new();
+                interval_text(value.months, value.days, value.nanoseconds, &mut out);
+                (out, last.holds(value))
+            });
+            assert_eq!(found, expected.map(|(text, whole)| (text.to_string(), whole)), "{text}");
+        };
+        check("1", (Day, Day), Some(("1 day", true)));
+        check("-90", (Minute, Minute), Some(("-01:30:00", true)));
+        check("14", (Month, Month), Some(("1 year 2 mons", true)));
+        check("1.5", (Second, Second), Some(("00:00:01.5", true)));
+        check("1-2", (Year, Month), Some(("1 year 2 mons", true)));
+        check("1 2:03", (Day, Minute), Some(("1 day 02:03:00", true)));
+        check("1 2", (Day, Hour), None);
+        check("4:05", (Hour, Minute), Some(("04:05:00", true)));
+        check("4:05", (Minute, Second), Some(("00:04:05", true)));
+        check("4:05", (Hour, Second), Some(("04:05:00", true)));
+        check("1.5", (Hour, Hour), Some(("01:30:00", false)));
+        check("1 day 1 hour", (Day, Day), Some(("1 day 01:00:00", false)));
+        check("14 months", (Year, Year), Some(("1 year 2 mons", false)));
+        check("1:00:01", (Hour, Minute), Some(("01:00:01", false)));
+        check("x", (Day, Day), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub enum Value {
     Bool(bool),
     Int(i64),
     Text(String),
+    Texts(Vec<String>),
 }
 
 impl From<bool> for Value {
@@ -40,6 +41,11 @@ impl From<i64> for Value {
 impl From<&str> for Value {
     fn from(v: &str) -> Self {
         Value::Text(v.to_string())
+    }
+}
+impl From<Vec<String>> for Value {
+    fn from(v: Vec<String>) -> Self {
+        Value::Texts(v)
     }
 }
 impl From<String> for Value {
@@ -125,9 +131,12 @@ fn array<'a>(ty: &str, not_null: bool, values: impl Iterator<Item = Option<&'a V
             Arc::new(micros.with_timezone(UTC))
         }
         array if array.starts_with('_') => {
-            // Privileges, options and their like, of which there are none.
+            // Privileges and their like, of which there are none; options.
             let mut builder = ListBuilder::new(StringViewBuilder::new());
-            values.for_each(|_| builder.append_null());
+            values.for_each(|value| match value {
+                Some(Value::Texts(texts)) => builder.append_value(texts.iter().map(Some)),
+                _ => builder.append_null(),
+            });
             Arc::new(builder.finish())
         }
         _ => Arc::new(StringViewArray::from_iter(values.map(|v| match v {

@@ -11,7 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use super::{World, rows};
+use super::known::TIDEMILL;
+use super::{World, declared, rows};
 use crate::error::{Error, Result, SqlState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +106,9 @@ const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     ("quote_literal", Returns::Text, |_, a| text(string(a, 0).map(|s| quote_literal(&s)))),
     ("quote_nullable", Returns::Text, |_, a| text(Some(string(a, 0).map_or("NULL".into(), |s| quote_literal(&s))))),
     ("pg_size_pretty", Returns::Text, |_, a| text(int(a, 0).map(size_pretty))),
-    // Everything is in the one schema that is searched, and everybody may do everything.
+    // Two schemas are searched, and everybody may do everything.
     ("pg_table_is_visible", Returns::Bool, |w, a| {
-        Ok(int(a, 0).map(|oid| Out::Bool(w.object(oid).is_some() || rows::system_class_name(oid).is_some())))
+        Ok(int(a, 0).map(|oid| Out::Bool(w.object(oid).is_some() || rows::is_searched(oid))))
     }),
     ("pg_type_is_visible", Returns::Bool, yes),
     ("pg_function_is_visible", Returns::Bool, yes),
@@ -142,12 +143,18 @@ const FUNCTIONS: &[(&str, Returns, Eval)] = &[
     ("pg_relation_filenode", Returns::Int, null),
     ("obj_description", Returns::Text, null),
     ("shobj_description", Returns::Text, null),
-    ("col_description", Returns::Text, null),
+    ("col_description", Returns::Text, |w, a| {
+        let object = int(a, 0).and_then(|oid| w.object(oid));
+        text(object.zip(int(a, 1)).and_then(|(object, place)| declared::remark(object, place)))
+    }),
     ("pg_get_constraintdef", Returns::Text, null),
     ("pg_get_functiondef", Returns::Text, null),
-    ("pg_get_function_arguments", Returns::Text, null),
-    ("pg_get_function_identity_arguments", Returns::Text, null),
-    ("pg_get_function_result", Returns::Text, null),
+    ("pg_get_function_sqlbody", Returns::Text, null),
+    ("pg_get_function_arguments", Returns::Text, function_arguments),
+    ("pg_get_function_identity_arguments", Returns::Text, function_arguments),
+    ("pg_get_function_result", Returns::Text, |w, a| {
+        text(int(a, 0).and_then(|oid| w.facts.known.function(oid)).map(|function| function.result.clone()))
+    }),
     ("pg_get_indexdef", Returns::Text, null),
     ("pg_get_partkeydef", Returns::Text, null),
     ("pg_get_partition_constraintdef", Returns::Text, null),
@@ -171,6 +178,10 @@ fn zero(_: &World, _: &[ScalarValue]) -> Answer {
 
 fn null(_: &World, _: &[ScalarValue]) -> Answer {
     Ok(None)
+}
+
+fn function_arguments(world: &World, arguments: &[ScalarValue]) -> Answer {
+    text(int(arguments, 0).and_then(|oid| world.facts.known.function(oid)).map(|function| function.arguments.clone()))
 }
 
 /// Whether `name` is one of these functions.
@@ -303,6 +314,7 @@ fn named_relation(world: &World, arguments: &[ScalarValue]) -> Option<i64> {
         None => ours().or_else(|| rows::system_class_oid(name)),
         Some("public") => ours(),
         Some("pg_catalog" | "information_schema") => rows::system_class_oid(name),
+        Some(TIDEMILL) => world.facts.known.tables().find(|(_, table)| table.name == *name).map(|(oid, _)| oid),
         Some(_) => None,
     }
 }
@@ -333,6 +345,9 @@ fn regclass(world: &World, arguments: &[ScalarValue]) -> Result<Option<i64>> {
 }
 
 fn relation_name(world: &World, oid: i64) -> String {
+    if let Some(table) = world.facts.known.table(oid) {
+        return format!("{TIDEMILL}.{}", table.name);
+    }
     match (world.object(oid), rows::system_class_name(oid)) {
         (Some(object), _) => quote_ident(&object.name),
         (None, Some(name)) => name.to_string(),
@@ -359,15 +374,10 @@ fn regtype(arguments: &[ScalarValue]) -> Result<Option<i64>> {
 }
 
 fn regnamespace(arguments: &[ScalarValue]) -> Result<Option<(i64, String)>> {
-    let all = [
-        (rows::PG_CATALOG_OID, "pg_catalog"),
-        (rows::PUBLIC_OID, "public"),
-        (rows::INFORMATION_SCHEMA_OID, "information_schema"),
-    ];
     let Some(given) = string(arguments, 0) else {
         return Ok(None);
     };
-    let known = all.iter().find(|(oid, name)| *name == given || oid.to_string() == given);
+    let known = rows::SCHEMAS.iter().find(|(oid, name)| *name == given || oid.to_string() == given);
     match (known, given.parse()) {
         (Some((oid, name)), _) => Ok(Some((*oid, (*name).to_string()))),
         (None, Ok(oid)) => Ok(Some((oid, given))),

@@ -2,25 +2,33 @@
 
 use super::definition::{INFORMATION_SCHEMA, PG_CATALOG, Row, Value};
 use super::functions::format_type;
+use super::known::TIDEMILL;
 use super::{World, columns, noun};
-use crate::catalog::{Object, ObjectKind};
+use crate::catalog::ObjectKind;
 use crate::types::{Column, SqlType};
 
 pub fn of(name: &str, world: &World) -> Vec<Row> {
     let relations = || world.objects.iter().filter(|o| !matches!(o.kind, ObjectKind::Job(_)));
     match name {
-        "tables" => relations().map(|o| table(world, o)).collect(),
-        "columns" => relations().flat_map(|o| table_columns(world, o)).collect(),
+        "tables" => {
+            let known = world.facts.known.tables.iter().map(|t| table(world, (TIDEMILL, t.name), "view"));
+            relations().map(|o| table(world, ("public", &o.name), noun(o))).chain(known).collect()
+        }
+        "columns" => {
+            let known = world.facts.known.tables.iter();
+            let known = known.flat_map(|t| table_columns(world, (TIDEMILL, t.name), &t.columns));
+            relations().flat_map(|o| table_columns(world, ("public", &o.name), columns(o))).chain(known).collect()
+        }
         "views" => relations()
             .filter(|o| matches!(o.kind, ObjectKind::View(_)))
             .map(|o| {
-                let mut row = place(world, o);
+                let mut row = place(world, ("public", &o.name));
                 row.push(("view_definition", o.definition.as_str().into()));
                 row.extend(["is_updatable", "is_insertable_into"].map(|c| (c, "NO".into())));
                 row
             })
             .collect(),
-        "schemata" => [PG_CATALOG, "public", INFORMATION_SCHEMA].map(|schema| schemata(world, schema)).into(),
+        "schemata" => [PG_CATALOG, "public", INFORMATION_SCHEMA, TIDEMILL].map(|schema| schemata(world, schema)).into(),
         "information_schema_catalog_name" => vec![vec![("catalog_name", database(world))]],
         "enabled_roles" | "applicable_roles" => vec![vec![("role_name", world.facts.user.as_str().into())]],
         "character_sets" => vec![vec![
@@ -37,17 +45,13 @@ fn database(world: &World) -> Value {
     world.facts.database.as_str().into()
 }
 
-fn place(world: &World, object: &Object) -> Row {
-    vec![
-        ("table_catalog", database(world)),
-        ("table_schema", "public".into()),
-        ("table_name", object.name.as_str().into()),
-    ]
+fn place(world: &World, (schema, name): (&str, &str)) -> Row {
+    vec![("table_catalog", database(world)), ("table_schema", schema.into()), ("table_name", name.into())]
 }
 
-fn table(world: &World, object: &Object) -> Row {
-    let mut row = place(world, object);
-    row.push(("table_type", noun(object).to_uppercase().into()));
+fn table(world: &World, name: (&str, &str), noun: &str) -> Row {
+    let mut row = place(world, name);
+    row.push(("table_type", noun.to_uppercase().into()));
     row.extend(["is_insertable_into", "is_typed"].map(|c| (c, "NO".into())));
     row
 }
@@ -60,9 +64,9 @@ fn schemata(world: &World, schema: &str) -> Row {
     ]
 }
 
-fn table_columns(world: &World, object: &Object) -> Vec<Row> {
+fn table_columns(world: &World, name: (&str, &str), columns: &[Column]) -> Vec<Row> {
     let row = |(index, column): (usize, &Column)| {
-        let mut row = place(world, object);
+        let mut row = place(world, name);
         let yes_no = |yes: bool| Value::from(if yes { "YES" } else { "NO" });
         let udt = super::rows::type_name(i64::from(column.ty.oid())).unwrap_or("record");
         row.extend([
@@ -82,7 +86,7 @@ fn table_columns(world: &World, object: &Object) -> Vec<Row> {
         row.extend(limits(&column.ty));
         row
     };
-    columns(object).iter().enumerate().map(row).collect()
+    columns.iter().enumerate().map(row).collect()
 }
 
 /// The type's name without its modifiers, and ARRAY for arrays: as the standard has it.

@@ -11,11 +11,15 @@
 //!
 //! How our objects appear: a source, a sink and a TABLE are ordinary tables (relkind `r`), so that `\d` and `\dt` list them
 //! without being asked for foreign tables; a view is a materialized view (`m`); a streaming job is a view (`v`) without
-//! columns, whose definition `\d+` shows. psql's column "Type" says what they are. Object ids are `pg_class.oid`.
+//! columns, whose definition `\d+` shows. psql's column "Type" says what they are. Object ids are `pg_class.oid`. What was
+//! [`declared`] besides columns `\d+` shows as options and descriptions. What is [`known`] to every session are views of schema
+//! `tidemill`, and the functions of `pg_proc`.
 
+mod declared;
 mod definition;
 mod functions;
 mod information_schema;
+mod known;
 mod rewrite;
 mod rows;
 
@@ -25,6 +29,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::logical_expr::ScalarUDF;
 
 pub use definition::{INFORMATION_SCHEMA, PG_CATALOG};
+pub use known::{Known, KnownFunction, KnownTable, TIDEMILL};
 pub use rewrite::rewrite;
 
 use super::{CatalogSnapshot, Object, ObjectKind};
@@ -40,6 +45,8 @@ pub struct Facts {
     /// The answer of `version()`.
     pub version: String,
     pub settings: Vec<Setting>,
+    /// The same for all sessions.
+    pub known: Arc<Known>,
 }
 
 #[derive(Debug, Clone)]

@@ -1,15 +1,22 @@
 //! Rows of `pg_catalog`'s tables. What is not named in [`FILLED`] has none, ever.
 
 use super::definition::{self, INFORMATION_SCHEMA, PG_CATALOG, Row, Value};
-use super::{World, columns, noun};
+use super::known::{KnownFunction, TIDEMILL, TIDEMILL_OID};
+use super::{World, columns, declared, noun};
 use crate::catalog::{Object, ObjectKind};
-use crate::types::SqlType;
+use crate::types::{Column, SqlType};
 
 /// Object ids of PostgreSQL's own things, as every PostgreSQL has them.
 pub const PG_CATALOG_OID: i64 = 11;
 pub const PUBLIC_OID: i64 = 2200;
 pub const INFORMATION_SCHEMA_OID: i64 = 13_000;
 pub const OWNER_OID: i64 = 10;
+pub const SCHEMAS: [(i64, &str); 4] = [
+    (PG_CATALOG_OID, PG_CATALOG),
+    (PUBLIC_OID, "public"),
+    (INFORMATION_SCHEMA_OID, INFORMATION_SCHEMA),
+    (TIDEMILL_OID, TIDEMILL),
+];
 const DATABASE_OID: i64 = 5;
 const DEFAULT_TABLESPACE_OID: i64 = 1663;
 const UTF8: i64 = 6;
@@ -22,7 +29,7 @@ const SYSTEM_CLASS_OID: i64 = 1_000;
 const TYPES: &str = include_str!("types.txt");
 
 /// The tables that can have rows.
-const FILLED: [&str; 20] = [
+const FILLED: [&str; 21] = [
     "pg_am",
     "pg_attribute",
     "pg_authid",
@@ -30,6 +37,7 @@ const FILLED: [&str; 20] = [
     "pg_database",
     "pg_matviews",
     "pg_namespace",
+    "pg_proc",
     "pg_roles",
     "pg_settings",
     "pg_shadow",
@@ -54,7 +62,10 @@ pub fn of(name: &str, world: &World) -> Vec<Row> {
     let user = || Value::from(world.facts.user.as_str());
     match name {
         "pg_am" => vec![vec![("oid", Value::Int(2)), ("amname", "tidemill".into()), ("amtype", "t".into())]],
-        "pg_attribute" => world.objects.iter().flat_map(|o| attributes(o)).collect(),
+        "pg_attribute" => {
+            let known = world.facts.known.tables().flat_map(|(oid, table)| attributes(oid.into(), &table.columns));
+            world.objects.iter().flat_map(|o| attributes(oid(o), columns(o))).chain(known).collect()
+        }
         "pg_authid" | "pg_roles" => vec![role(user())],
         "pg_user" | "pg_shadow" => vec![vec![
             ("usename", user()),
@@ -64,9 +75,12 @@ pub fn of(name: &str, world: &World) -> Vec<Row> {
             ("userepl", false.into()),
             ("usebypassrls", true.into()),
         ]],
-        "pg_class" => world.objects.iter().map(|o| class(o)).chain(system_classes()).collect(),
+        "pg_class" => {
+            world.objects.iter().map(|o| class(o)).chain(known_classes(world)).chain(system_classes()).collect()
+        }
         "pg_database" => vec![database(world)],
         "pg_namespace" => namespaces(),
+        "pg_proc" => functions(world),
         "pg_settings" => settings(world),
         "pg_stat_activity" => vec![vec![
             ("datid", DATABASE_OID.into()),
@@ -146,7 +160,8 @@ fn relkind(object: &Object) -> &'static str {
 }
 
 fn class(object: &Object) -> Row {
-    vec![
+    let options = declared::options(object);
+    let mut row = vec![
         ("oid", oid(object)),
         ("relname", object.name.as_str().into()),
         ("relnamespace", PUBLIC_OID.into()),
@@ -158,7 +173,43 @@ fn class(object: &Object) -> Row {
         ("relnatts", (columns(object).len() as i64).into()),
         ("relispopulated", true.into()),
         ("relreplident", "d".into()),
-    ]
+    ];
+    if !options.is_empty() {
+        row.push(("reloptions", options.into()));
+    }
+    row
+}
+
+fn known_classes(world: &World) -> impl Iterator<Item = Row> {
+    world.facts.known.tables().map(|(oid, table)| {
+        vec![
+            ("oid", oid.into()),
+            ("relname", table.name.into()),
+            ("relnamespace", TIDEMILL_OID.into()),
+            ("relowner", OWNER_OID.into()),
+            ("reltuples", Value::Int(-1)),
+            ("relpersistence", "p".into()),
+            ("relkind", "v".into()),
+            ("relnatts", (table.columns.len() as i64).into()),
+            ("relispopulated", true.into()),
+            ("relreplident", "n".into()),
+        ]
+    })
+}
+
+fn functions(world: &World) -> Vec<Row> {
+    let row = |(oid, function): (i64, &KnownFunction)| {
+        vec![
+            ("oid", oid.into()),
+            ("proname", function.name.as_str().into()),
+            ("pronamespace", PG_CATALOG_OID.into()),
+            ("proowner", OWNER_OID.into()),
+            ("prokind", function.kind.into()),
+            ("provolatile", "i".into()),
+            ("proparallel", "s".into()),
+        ]
+    };
+    world.facts.known.functions().map(row).collect()
 }
 
 /// The system catalogs, so that tools which look up `'pg_class'::regclass` find them.
@@ -192,9 +243,13 @@ pub fn system_class_name(oid: i64) -> Option<&'static str> {
     [PG_CATALOG, INFORMATION_SCHEMA].into_iter().flat_map(definition::tables).map(|t| t.name).nth(place)
 }
 
-fn attributes(object: &Object) -> Vec<Row> {
-    let relation = oid(object);
-    let attribute = |(place, column): (usize, &crate::types::Column)| {
+/// Whether it is the id of a system catalog that is found without its schema.
+pub fn is_searched(oid: i64) -> bool {
+    system_class_name(oid).is_some_and(|name| definition::table(PG_CATALOG, name).is_some())
+}
+
+fn attributes(relation: Value, columns: &[Column]) -> Vec<Row> {
+    let attribute = |(place, column): (usize, &Column)| {
         let line = type_line(i64::from(column.ty.oid()));
         let word = |n: usize| line.and_then(|l| l.split(' ').nth(n)).unwrap_or_default();
         vec![
@@ -215,7 +270,7 @@ fn attributes(object: &Object) -> Vec<Row> {
             ("attcollation", word(11).parse().unwrap_or(0i64).into()),
         ]
     };
-    columns(object).iter().enumerate().map(attribute).collect()
+    columns.iter().enumerate().map(attribute).collect()
 }
 
 /// `atttypmod`, as PostgreSQL packs it.
@@ -253,8 +308,9 @@ fn database(world: &World) -> Row {
 }
 
 fn namespaces() -> Vec<Row> {
-    let all = [(PG_CATALOG_OID, PG_CATALOG), (PUBLIC_OID, "public"), (INFORMATION_SCHEMA_OID, INFORMATION_SCHEMA)];
-    all.map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", OWNER_OID.into())]).into()
+    SCHEMAS
+        .map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", OWNER_OID.into())])
+        .into()
 }
 
 fn settings(world: &World) -> Vec<Row> {
@@ -337,6 +393,7 @@ fn types() -> Vec<Row> {
 pub fn kind_of(world: &World, oid: i64) -> Option<&'static str> {
     match world.object(oid) {
         Some(object) => Some(noun(object)),
+        None if world.facts.known.table(oid).is_some() => Some("view"),
         None => system_class_name(oid).map(|_| "table"),
     }
 }

@@ -62,8 +62,13 @@ fn objects() -> Vec<Arc<Object>> {
         plan: "".into(),
         starts: Default::default(),
     };
-    let job =
-        JobObject { plan: "".into(), options: Default::default(), starts: Default::default(), wanted: Wanted::Running };
+    let job = JobObject {
+        plan: "".into(),
+        options: Default::default(),
+        starts: Default::default(),
+        wanted: Wanted::Running,
+        ended: None,
+    };
     let kinds = [
         ("orders", ObjectKind::Source(source)),
         ("live", ObjectKind::View(view)),
@@ -75,6 +80,20 @@ fn objects() -> Vec<Arc<Object>> {
         Arc::new(Object { id: ObjectId(16_384 + n as u32), name: name.into(), definition, depends_on: vec![], kind })
     };
     kinds.into_iter().enumerate().map(object).collect()
+}
+
+fn known() -> Known {
+    let name = Column { name: "name".into(), ty: SqlType::Text, not_null: false };
+    let function = |name: &str, arguments: &str, result: &str, kind| KnownFunction {
+        name: name.into(),
+        arguments: arguments.into(),
+        result: result.into(),
+        kind,
+    };
+    Known {
+        tables: vec![KnownTable { name: "jobs", columns: vec![name] }],
+        functions: vec![function("sum", "integer", "bigint", "a"), function("upper", "text", "text", "f")],
+    }
 }
 
 fn context() -> SessionContext {
@@ -92,6 +111,7 @@ fn context() -> SessionContext {
         backend_pid: 7,
         version: "PostgreSQL 16.4 (Tidemill)".into(),
         settings: vec![setting("TimeZone", "Europe/Berlin")],
+        known: Arc::new(known()),
     };
     let world = Arc::new(World { objects: objects(), facts });
     functions(&world).for_each(|f| context.register_udf(f));
@@ -164,7 +184,7 @@ async fn lists() {
         ("\\dv", &["public|revenue|streaming job|ann"]),
         ("\\di", &[]),
         ("\\l", &["tidemill|ann|UTF8|C|C.UTF-8||libc|"]),
-        ("\\dn", &["public|ann"]),
+        ("\\dn", &["public|ann", "tidemill|ann"]),
     ];
     for (command, expected) in table {
         assert_eq!(rows_of(&context, question(command)).await, expected, "{command}");

@@ -37,7 +37,7 @@ use crate::types::{SqlType, uuid};
 pub use decode::leading_time;
 pub use encode::{TIME_WIDTH, encode_time};
 pub use hash::{KEY_GROUPS, groups_of, hash, key_group, shard_of, single_group};
-pub use order::{Direction, OrderCodec, SortKeys};
+pub use order::{Direction, OrderCodec, Prefix, SortKeys};
 
 /// Of both the encoding and the hash.
 pub const KEY_VERSION: u8 = 1;

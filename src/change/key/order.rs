@@ -14,8 +14,11 @@ use crate::error::Result;
 /// In front of a null that sorts before every value.
 const NULL_FIRST: u8 = 0;
 
-/// Bytes of a sort key that [`SortKeys::prefix`] sees: those of two numbers or times, nearly.
-const PREFIX_BYTES: usize = size_of::<u128>();
+/// Bytes of a sort key that [`SortKeys::prefix`] sees: those of two numbers or times with their tags.
+const PREFIX_BYTES: usize = 18;
+
+/// The first bytes of a sort key.
+pub type Prefix = [u64; PREFIX_BYTES.div_ceil(8)];
 
 /// How a column is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,9 +141,9 @@ impl SortKeys<'_> {
         }
     }
 
-    /// The first bytes of a row's sort key as a number, zeroes behind a shorter one: of two rows the lesser number has the
-    /// lesser sort key, and equal numbers say nothing.
-    pub fn prefix(&self, row: usize) -> u128 {
+    /// The first bytes of a row's sort key as numbers, zeroes behind a shorter one: of two rows the lesser prefix has the
+    /// lesser sort key, and equal ones say nothing.
+    pub fn prefix(&self, row: usize) -> Prefix {
         let mut prefix = [0; PREFIX_BYTES];
         let mut rest = &mut prefix[..];
         for (keys, direction) in &self.columns {
@@ -155,7 +158,11 @@ impl SortKeys<'_> {
             }
             rest = behind;
         }
-        u128::from_be_bytes(prefix)
+        let mut numbers = Prefix::default();
+        for (number, bytes) in numbers.iter_mut().zip(prefix.chunks(8)) {
+            *number = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)) << (8 * (8 - bytes.len()));
+        }
+        numbers
     }
 }
 
@@ -194,7 +201,7 @@ mod tests {
                     bytes
                 })
                 .collect();
-            let prefixes: Vec<u128> = order.iter().map(|row| keys.prefix(*row)).collect();
+            let prefixes: Vec<Prefix> = order.iter().map(|row| keys.prefix(*row)).collect();
             assert!(prefixes.is_sorted(), "{direction:?}: {prefixes:?}");
             for pair in encoded.windows(2) {
                 assert!(pair[0] < pair[1], "{direction:?}: {pair:?}");

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::folder::Folder;
 use super::outcome::{Committed, StepTimes};
-use super::{EpochError, OutboxPart};
+use super::{EpochContent, EpochError, OutboxPart};
 use crate::checkpoint::commit::{OutboxRef, Place, Run, Stored};
 use crate::checkpoint::delta::{Cursor, RunWriter};
 use crate::checkpoint::names::{self, FileKind};
@@ -20,6 +20,10 @@ use crate::store::Digest;
 
 /// What is smaller is carried by the commit itself: a file of its own costs a write and a sync, or a request.
 const CARRIED_BYTES: usize = 64 << 10;
+
+/// While so many parts wait for a sink, further ones have files: a commit stays as long as a part within it is needed,
+/// and a log is opened by reading all of its commits.
+const WAITING_PARTS: usize = 64;
 
 /// A commit carries at most this much, since it is read whole.
 const ALL_CARRIED_BYTES: usize = 512 << 10;
@@ -39,6 +43,7 @@ pub struct Epoch {
     /// What the commit carries.
     pub within: Vec<Bytes>,
     carried_bytes: usize,
+    carries_parts: bool,
     /// When the files were all written.
     files_at: Option<Micros>,
     pub commit_bytes: u64,
@@ -53,7 +58,9 @@ pub enum WriteError {
 }
 
 impl Epoch {
-    pub fn new(fingerprint: String, image: Bytes, delta: Box<dyn Cursor>, outbox: Vec<OutboxPart>) -> Self {
+    /// `waiting`: parts of earlier epochs that sinks are not known to have.
+    pub fn new(content: EpochContent, waiting: usize) -> Self {
+        let EpochContent { fingerprint, image, delta, outbox, delivered: _ } = content;
         Epoch {
             fingerprint,
             image,
@@ -65,6 +72,7 @@ impl Epoch {
             written: Written::default(),
             within: Vec::new(),
             carried_bytes: 0,
+            carries_parts: waiting < WAITING_PARTS,
             files_at: None,
             commit_bytes: 0,
         }
@@ -141,7 +149,8 @@ impl Epoch {
 
     /// Finds a place for bytes: in the commit if they are small.
     fn store(&mut self, kind: FileKind, bytes: Bytes, epoch: u64, generation: u64) -> Stored {
-        if bytes.len() > CARRIED_BYTES || self.carried_bytes + bytes.len() > ALL_CARRIED_BYTES {
+        let is_carried = kind != FileKind::Outbox || self.carries_parts;
+        if !is_carried || bytes.len() > CARRIED_BYTES || self.carried_bytes + bytes.len() > ALL_CARRIED_BYTES {
             return self.store_in_file(kind, bytes, epoch, generation);
         }
         self.carried_bytes += bytes.len();

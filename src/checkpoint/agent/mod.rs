@@ -70,6 +70,7 @@ pub struct Checkpoints {
     background: Background,
     /// The newest commit's.
     image: Bytes,
+    is_closed: bool,
 }
 
 impl Checkpoints {
@@ -94,6 +95,7 @@ impl Checkpoints {
             options,
             background: Background::default(),
             image: Bytes::new(),
+            is_closed: false,
         };
         let recovered = match checkpoints.drive(Event::Open, &mut None).await? {
             Reached::Opened(Some(commit)) => Some(checkpoints.recovered(*commit)),
@@ -107,26 +109,32 @@ impl Checkpoints {
     /// # Errors
     /// After any error the log is closed: what became of the epoch is found out by opening it anew, if at all.
     pub async fn commit(&mut self, content: EpochContent) -> Result<Committed, EpochError> {
+        if self.is_closed {
+            let closed = Error::new(SqlState::ObjectNotInPrerequisiteState, "the commit log is closed");
+            return Err(EpochError::Failed(closed.with_hint("An epoch has failed: the pipeline must be opened anew.")));
+        }
+        let committed = self.end_epoch(content).await;
+        self.is_closed = committed.is_err();
+        committed
+    }
+
+    async fn end_epoch(&mut self, content: EpochContent) -> Result<Committed, EpochError> {
         let begun = self.folder.timer.now();
-        for (sink, id) in content.delivered {
-            self.tell(Event::Delivered(sink, id)).await?;
+        for (sink, id) in &content.delivered {
+            self.tell(Event::Delivered(sink.clone(), *id)).await?;
         }
         while let Some(event) = self.background.done() {
             self.tell(event).await?;
         }
-        let epoch = Epoch::new(content.fingerprint, content.image, content.delta, content.outbox);
+        let epoch = Epoch::new(content, self.newest().map_or(0, |commit| commit.outbox.len()));
         let ended = epoch.ended();
         let mut work = Some(epoch);
         let reached = self.drive(Event::End(ended), &mut work).await?;
-        let (Reached::Committed, Some(done)) = (reached, work) else {
-            let closed = Error::new(SqlState::ObjectNotInPrerequisiteState, "the commit log is closed");
-            return Err(EpochError::Failed(
-                closed.with_hint("An earlier epoch failed: the pipeline must be opened anew."),
-            ));
+        let (Reached::Committed, Some(commit), Some(done)) = (reached, self.newest(), work) else {
+            return Err(EpochError::Failed(Error::internal("an epoch ended without a commit")));
         };
-        let total = self.newest().map_or(0, |commit| commit.base_bytes() + commit.delta_bytes());
-        let committed =
-            done.committed(self.protocol.newest().map_or(0, |known| known.commit.epoch), total, begun, &self.folder);
+        let total = commit.base_bytes() + commit.delta_bytes();
+        let committed = done.committed(commit.epoch, total, begun, &self.folder);
         self.image = done.into_image();
         Ok(committed)
     }

@@ -200,6 +200,24 @@ async fn large_deltas_and_parts_have_files() {
     assert_eq!(outbox, [part(2, 0, &text), part(2, 1, "small")]);
 }
 
+/// What waits long for its sink lies in files, so that old commits can go.
+#[tokio::test]
+async fn a_sink_that_is_away_does_not_keep_the_whole_log() {
+    let (_folder, store) = folder();
+    let (mut log, _) = open(&store, 1).await.unwrap();
+    for i in 0..200 {
+        let mut epoch = content("image", &[("a", Some("1"))]);
+        epoch.outbox = vec![part(log.next_epoch(), 0, &i.to_string())];
+        log.commit(epoch).await.unwrap();
+        settle(&mut log).await;
+    }
+    let commits = store.list(&format!("{PATH}/commit")).await.unwrap().len();
+    assert!(commits < 140, "{commits} commits");
+    let (_, _, outbox) = recover(&store, 2).await.unwrap();
+    let texts: Vec<String> = outbox.iter().map(|part| String::from_utf8_lossy(&part.bytes).into_owned()).collect();
+    assert_eq!(texts, (0..200).map(|i| i.to_string()).collect::<Vec<_>>());
+}
+
 /// A store that fails, and one that loses answers, for each operation in turn.
 #[tokio::test]
 async fn failures_of_the_store_are_got_over() {

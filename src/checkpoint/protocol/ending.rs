@@ -27,10 +27,12 @@ impl Protocol {
     }
 
     /// `None`: nothing was opened.
-    fn next_commit(&self, ended: Ended, written: Written) -> Option<Commit> {
+    fn next_commit(&mut self, ended: Ended, written: Written) -> Option<Commit> {
         let newest = self.log.newest()?;
         let mut commit = newest.commit.clone();
-        self.keeping.adopt(&mut commit, self.keeps(Rule::MergeReplacesItsInputs));
+        let previous = Some(newest.digest);
+        let only_inputs = self.keeps(Rule::MergeReplacesItsInputs);
+        self.keeping.adopt(&mut commit, only_inputs);
         commit.deltas.extend(written.delta);
         commit.delivered.extend(self.deliveries.all());
         if !self.keeps(Rule::HandedIsNotDelivered) {
@@ -46,7 +48,7 @@ impl Protocol {
             epoch: self.log.next_epoch() + u64::from(!self.keeps(Rule::NoEpochIsSkipped)),
             generation: self.generation,
             process: self.process,
-            previous: Some(newest.digest),
+            previous,
             fingerprint: ended.fingerprint,
             image: Some(ended.image),
             ..commit
@@ -58,7 +60,7 @@ impl Protocol {
         self.phase = Phase::Open;
         self.late = 0;
         self.last_error = None;
-        self.keeping.adopted();
+        self.keeping.committed();
         actions.push(Action::Committed(known.commit.epoch));
         self.log.push(known);
         self.ask_sinks(actions);

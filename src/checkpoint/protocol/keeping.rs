@@ -29,6 +29,8 @@ struct Merge {
     into_base: bool,
     deltas: Range<usize>,
     done: Option<Run>,
+    /// The commit that is being created names it.
+    is_adopted: bool,
 }
 
 impl Keeping {
@@ -39,8 +41,9 @@ impl Keeping {
     }
 
     /// Puts a merged run in the place of its inputs. Those are where they were: deltas only come behind them.
-    pub(super) fn adopt(&self, commit: &mut Commit, only_inputs: bool) {
-        let Some(Merge { into_base, deltas, done: Some(run) }) = &self.merge else { return };
+    pub(super) fn adopt(&mut self, commit: &mut Commit, only_inputs: bool) {
+        let Some(Merge { into_base, deltas, done: Some(run), is_adopted }) = &mut self.merge else { return };
+        *is_adopted = true;
         let until = if only_inputs { deltas.end } else { commit.deltas.len() };
         let inputs = deltas.start.min(commit.deltas.len())..until.min(commit.deltas.len());
         if *into_base {
@@ -51,9 +54,9 @@ impl Keeping {
         }
     }
 
-    /// A commit names what was merged.
-    pub(super) fn adopted(&mut self) {
-        self.merge.take_if(|merge| merge.done.is_some());
+    /// The commit that was being created is true.
+    pub(super) fn committed(&mut self) {
+        self.merge.take_if(|merge| merge.is_adopted);
     }
 }
 
@@ -80,7 +83,7 @@ impl Protocol {
         let runs = base.chain(commit.deltas.get(deltas.clone()).unwrap_or_default()).cloned().collect();
         let (epoch, generation) = (self.log.next_epoch(), self.generation);
         actions.push(Action::Merge { runs, epoch, generation, without_gone });
-        self.keeping.merge = Some(Merge { into_base, deltas, done: None });
+        self.keeping.merge = Some(Merge { into_base, deltas, done: None, is_adopted: false });
     }
 
     /// It is tried again after the next commit. What is damaged or missing may be so because a newer life has collected

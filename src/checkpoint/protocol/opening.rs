@@ -150,6 +150,6 @@ fn missing(epoch: u64) -> Error {
 fn broken_chain(newest: u64) -> Error {
     let before = newest.saturating_sub(1);
     Error::new(SqlState::DataCorrupted, format!("commit {newest} does not follow on commit {before} as it is now"))
-        .with_detail("One of the two was replaced after it was written: the digest by which the newer one names the older one is another.")
+        .with_detail("One of the two was replaced after it was written: the newer one names another digest.")
         .with_hint("Nothing is skipped: restore the store's folder from a copy, or start from a snapshot.")
 }

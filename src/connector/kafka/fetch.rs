@@ -69,6 +69,8 @@ pub(super) struct State {
     pub position: u64,
     /// The partition's end, if everything before it was fetched.
     pub end: Option<u64>,
+    /// Unbounded reading: the end when reading began, once the broker has told it.
+    pub first_end: Option<u64>,
     /// Bounded reading: the first offset that does not count.
     pub bound: Option<u64>,
     /// Bounded reading: everything before the bound was fetched.
@@ -80,7 +82,7 @@ pub(super) struct State {
 impl Partition {
     pub(super) fn new(number: i32, position: u64, wanted: Option<Arc<Wanted>>) -> Arc<Partition> {
         let buffer = Buffer::new(wanted, number);
-        let state = State { buffer, position, end: None, bound: None, complete: false, error: None };
+        let state = State { buffer, position, end: None, first_end: None, bound: None, complete: false, error: None };
         Arc::new(Partition { number, state: Mutex::new(state) })
     }
 }
@@ -173,6 +175,7 @@ impl Fetcher {
         if let Err(error) = self.assign(&partitions) {
             self.fail_all(&error);
         }
+        self.note_first_ends(&partitions);
         while !self.stopped() {
             let messages = self.fetch();
             self.serve_events(if messages > 0 { EVENTS_BETWEEN_BATCHES } else { EVENTS_IN_A_PAUSE });
@@ -215,6 +218,23 @@ impl Fetcher {
             }
             self.serve_events(EVENTS_IN_A_PAUSE);
             self.shared.signal.wait(PAUSE);
+        }
+    }
+
+    /// Where partitions end before anything was taken from them. A broker that does not tell is not asked again: then it is
+    /// their end that is waited for.
+    fn note_first_ends(&self, partitions: &[Arc<Partition>]) {
+        if self.options.bound.is_some() {
+            return;
+        }
+        let numbers = partitions.iter().map(|p| p.number).collect::<Vec<_>>();
+        match offsets::resolve_bound(&self.consumer, &self.options, &Bound::Latest, &numbers) {
+            Ok(ends) => {
+                for (partition, end) in partitions.iter().zip(ends) {
+                    partition.state.lock().first_end = Some(end);
+                }
+            }
+            Err(error) => tracing::debug!(target: "kafka", "where a topic ends is not known: {error}"),
         }
     }
 

@@ -202,6 +202,13 @@ impl Reader for KafkaReader {
         Ok(if state.end.is_some() { Taken::AtEnd } else { Taken::Pending })
     }
 
+    fn is_past_its_beginning(&self, partition: usize) -> bool {
+        self.partitions.get(partition).is_some_and(|partition| {
+            let state = partition.state.lock();
+            state.first_end.is_some_and(|end| state.position >= end)
+        })
+    }
+
     fn trouble(&self) -> Option<Error> {
         self.shared.trouble.lock().clone()
     }

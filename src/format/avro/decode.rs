@@ -6,26 +6,19 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
-use parking_lot::Mutex;
 
-use super::writer::{Run, Writer};
+use super::schemas::{Known, MAX_IN_CHUNK, Schemas};
+use super::writer::Run;
 use super::{AvroOptions, MAGIC, check_columns};
+use crate::clock::Micros;
 use crate::error::{Error, Result, SqlState};
-use crate::format::{BadMessage, Decoded, Decoder, RawChunk};
-
-/// Schemas kept: more than a topic has at a time.
-const MAX_SCHEMAS: usize = 64;
+use crate::format::{BadMessage, Decoded, Decoder, RawChunk, Waits, Waker};
 
 #[derive(Debug)]
 pub struct AvroDecoder {
-    options: AvroOptions,
     schema: SchemaRef,
-    /// By number, what was read from the registry. Numbers are never given to another schema.
-    writers: Mutex<HashMap<u32, Known>>,
+    schemas: Schemas,
 }
-
-/// A schema, or why its messages cannot be read.
-type Known = std::result::Result<Arc<Writer>, Error>;
 
 /// What stands in front of a message's value.
 const HEADER_BYTES: usize = 5;
@@ -37,30 +30,8 @@ impl AvroDecoder {
     /// `0A000` for a column whose type Avro has no form for.
     pub fn new(schema: SchemaRef, options: AvroOptions) -> Result<Self> {
         check_columns(&schema)?;
-        Ok(AvroDecoder { options, schema, writers: Mutex::default() })
-    }
-
-    /// # Errors
-    /// If the registry cannot be asked.
-    fn writer(&self, id: u32) -> Result<Known> {
-        if let Some(known) = self.writers.lock().get(&id) {
-            return Ok(known.clone());
-        }
-        // Not under the lock: whoever needs another schema goes on. Two may ask for the same one, once.
-        let Some(text) = self.options.registry.schema(id)? else {
-            let message = format!("the schema registry has no schema {id}");
-            let hint = "The message was written with another registry, or is not Avro in Confluent's form.";
-            // It may get one: this is not kept.
-            return Ok(Err(Error::new(SqlState::BadCopyFileFormat, message).with_hint(hint)));
-        };
-        let known: Known = Writer::new(id, text, &self.schema).map(Arc::new);
-        let mut writers = self.writers.lock();
-        if writers.len() >= MAX_SCHEMAS {
-            // Those in use are soon there again.
-            writers.clear();
-        }
-        writers.insert(id, known.clone());
-        Ok(known)
+        let schemas = Schemas::new(options.registry, Arc::clone(&schema));
+        Ok(AvroDecoder { schema, schemas })
     }
 }
 
@@ -72,7 +43,40 @@ fn schema_id(message: &[u8]) -> Option<u32> {
     }
 }
 
+/// The numbers of the chunk's schemas, if they are not too many to wait for.
+fn schema_ids(chunk: &RawChunk) -> Option<Vec<u32>> {
+    let mut ids: Vec<u32> = Vec::new();
+    for id in (0..chunk.len()).filter_map(|index| schema_id(chunk.message(index))) {
+        // Mostly the one before it.
+        if ids.iter().rev().all(|known| *known != id) {
+            if ids.len() == MAX_IN_CHUNK {
+                return None;
+            }
+            ids.push(id);
+        }
+    }
+    Some(ids)
+}
+
+impl Waits for AvroDecoder {
+    fn prepare(&self, chunk: &RawChunk, now: Micros, wake: &Waker) -> Result<bool> {
+        schema_ids(chunk).map_or(Ok(true), |ids| self.schemas.prepare(&ids, now, wake))
+    }
+
+    fn wake_at(&self) -> Option<Micros> {
+        self.schemas.wake_at()
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.schemas.trouble()
+    }
+}
+
 impl Decoder for AvroDecoder {
+    fn waits(&self) -> Option<&dyn Waits> {
+        Some(self)
+    }
+
     fn decode(&self, chunk: &RawChunk) -> Result<Decoded> {
         let mut bad: Vec<BadMessage> = Vec::new();
         // In the order in which they are met.
@@ -92,7 +96,7 @@ impl Decoder for AvroDecoder {
             let group = match group_of.get(&id) {
                 Some(group) => *group,
                 None => {
-                    groups.push((self.writer(id)?, Vec::new()));
+                    groups.push((self.schemas.get(id)?, Vec::new()));
                     group_of.insert(id, groups.len() - 1);
                     groups.len() - 1
                 }

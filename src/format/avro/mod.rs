@@ -4,9 +4,10 @@
 //!
 //! Reading, in the order of the data path:
 //!
-//! 1. [`decode`]: [`AvroDecoder`] asks its [`Registry`] for each schema that a chunk names, once, and sorts messages by it.
-//! 2. [`bounds`]: what a schema may be, since it comes from elsewhere.
-//! 3. [`writer`]: messages of one schema become columns of Avro's types, only the wanted ones; then
+//! 1. [`schemas`]: each schema that a chunk names is asked of the [`Registry`], once; the chunk waits meanwhile.
+//! 2. [`decode`]: [`AvroDecoder`] sorts messages by their schemas.
+//! 3. [`bounds`]: what a schema may be, since it comes from elsewhere.
+//! 4. [`writer`]: messages of one schema become columns of Avro's types, only the wanted ones; then
 //!    [`conform`](super::conform) brings these to the declared types.
 //!
 //! Writing: [`encode`] makes a schema of the columns ([`schema`]), registers it when the first row is written, and writes rows
@@ -26,6 +27,7 @@ mod bounds;
 mod decode;
 mod encode;
 mod schema;
+mod schemas;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 
 pub use decode::AvroDecoder;
 pub use encode::AvroEncoder;
+pub use schemas::Asker;
 
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -49,6 +52,9 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// # Errors
     /// 08006 if the registry is away or out of order; others if it refuses.
     fn schema(&self, id: u32) -> Result<Option<String>>;
+
+    /// Tells `asker` what [`Registry::schema`] gives, now or later, from any thread. Does not block.
+    fn ask(&self, asker: Asker);
 
     /// The number of `schema` under `subject`; a registry that does not know it yet takes it up. Blocks; bounded.
     ///

@@ -16,7 +16,7 @@ use crate::format::{Decoded, Decoder, Encoder, RawChunk};
 struct Known {
     schemas: Mutex<HashMap<u32, String>>,
     asked: Mutex<Vec<u32>>,
-    away: bool,
+    away: Mutex<bool>,
 }
 
 impl Known {
@@ -28,11 +28,16 @@ impl Known {
 
 impl Registry for Known {
     fn schema(&self, id: u32) -> Result<Option<String>> {
-        if self.away {
+        self.asked.lock().push(id);
+        if *self.away.lock() {
             return Err(Error::new(SqlState::ConnectionFailure, "away"));
         }
-        self.asked.lock().push(id);
         Ok(self.schemas.lock().get(&id).cloned())
+    }
+
+    fn ask(&self, asker: Asker) {
+        let answer = self.schema(asker.id());
+        asker.tell(answer);
     }
 
     fn register(&self, _subject: &str, schema: &str) -> Result<u32> {
@@ -235,11 +240,62 @@ fn damaged_messages_never_panic() {
 
 #[test]
 fn a_registry_that_is_away_is_no_bad_message() {
-    let registry = Arc::new(Known { away: true, ..Known::default() });
+    let registry = Arc::new(Known { away: Mutex::new(true), ..Known::default() });
     let schema = columns(&[("id", SqlType::BigInt)]);
     let decoder = AvroDecoder::new(schema, options(&registry)).unwrap();
     let error = decoder.decode(&chunk(&[message(1, &[2])])).expect_err("an error");
     assert_eq!(error.state(), SqlState::ConnectionFailure);
+}
+
+/// A chunk waits for its schemas. What the registry does not have is not asked for by each chunk anew, and one that is away
+/// is asked again after pauses that grow, and told as trouble meanwhile.
+#[test]
+fn chunks_wait_for_their_schemas() {
+    const SECOND: i64 = 1_000_000;
+    let registry = Known::with(&[(1, r#"{"type":"record","name":"R","fields":[{"name":"id","type":"int"}]}"#)]);
+    let decoder = AvroDecoder::new(columns(&[("id", SqlType::BigInt)]), options(&registry)).unwrap();
+    let waits = decoder.waits().unwrap();
+    let wake: crate::format::Waker = Arc::new(|| {});
+    let messages = chunk(&[message(1, &[2]), vec![7], message(1, &[4]), message(9, &[6])]);
+    let asked = || std::mem::take(&mut *registry.asked.lock());
+
+    *registry.away.lock() = true;
+    let mut pauses = Vec::new();
+    let mut now = 0;
+    while pauses.len() < 10 {
+        assert!(!waits.prepare(&messages, now, &wake).unwrap());
+        assert_eq!(asked(), [1]);
+        assert!(!waits.prepare(&messages, now, &wake).unwrap());
+        assert_eq!(asked(), [] as [u32; 0], "not before the pause is over");
+        assert_eq!(waits.trouble().unwrap().message(), "away");
+        let again = waits.wake_at().unwrap();
+        pauses.push(again - now);
+        now = again;
+    }
+    assert!(pauses.is_sorted() && pauses[1] == 2 * pauses[0] && pauses[9] == 10 * SECOND, "{pauses:?}");
+
+    *registry.away.lock() = false;
+    assert!(waits.prepare(&messages, now, &wake).unwrap());
+    assert_eq!((asked(), waits.trouble().is_none(), waits.wake_at()), (vec![1, 9], true, None));
+    let decoded = decoder.decode(&messages).unwrap();
+    assert_eq!(decoded.rows.num_rows(), 2);
+    assert_eq!(decoded.bad.iter().map(|bad| bad.index).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(decoded.bad[1].error.message(), "the schema registry has no schema 9");
+    assert!(waits.prepare(&messages, now + SECOND, &wake).unwrap());
+    assert_eq!(asked(), [] as [u32; 0], "what is not there is not asked for again");
+    let known = registry.schemas.lock()[&1].clone();
+    registry.schemas.lock().insert(9, known);
+    assert!(waits.prepare(&messages, now + 60 * SECOND, &wake).unwrap());
+    assert_eq!(asked(), [9], "but after a while, since it may be there");
+    assert_eq!(decoder.decode(&messages).unwrap().rows.num_rows(), 3);
+
+    // More schemas than are waited for: they are asked for as messages are decoded.
+    let many = chunk(&(10..100).map(|id| message(id, &[2])).collect::<Vec<_>>());
+    assert!(waits.prepare(&many, now, &wake).unwrap());
+    assert_eq!(decoder.decode(&many).unwrap().bad.len(), 90);
+    assert_eq!(asked().len(), 90);
+    assert_eq!(decoder.decode(&many).unwrap().bad.len(), 90);
+    assert_eq!(asked(), [] as [u32; 0]);
 }
 
 #[test]

@@ -20,9 +20,11 @@ use crate::change::key::{Direction, KeyCodec, Keys, OrderCodec};
 use crate::change::row::{decode_rows, encode_rows};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::AggregateCall;
+use crate::plan::functions::bounded::MAX_VALUE_BYTES;
 
-/// Bytes of the longest text: what PostgreSQL allows.
-const MAX_TEXT_BYTES: usize = (1 << 30) - 1;
+/// What the answers that are made at once may hold together, those of a chunk's groups: each alone may be
+/// [`MAX_VALUE_BYTES`] long, but not thousands of them.
+const MAX_ANSWERS_BYTES: usize = 1 << 30;
 
 /// Values that are put together at once: as many as the offsets of Arrow's lists can count.
 const MAX_VALUES: usize = i32::MAX as usize;
@@ -77,11 +79,28 @@ struct Collected<'a> {
 }
 
 impl Collect {
-    /// The values of each cell, in order, as often as they are there.
+    fn name(&self) -> &'static str {
+        match self.answer {
+            Answer::Text { .. } => "string_agg",
+            Answer::Array { .. } => "array_agg",
+        }
+    }
+
+    /// The values of each cell, in order, as often as they are there. What their answers would hold is reckoned before
+    /// anything is made of them.
+    ///
+    /// # Errors
+    /// 54000 if an answer would be too large, or all together.
     fn collect<'a>(&self, cells: impl Iterator<Item = &'a ValuesCell<Strings>>) -> Result<Collected<'a>> {
         let mut collected = Collected { values: Vec::new(), lengths: Vec::new() };
+        let separator = match &self.answer {
+            Answer::Text { separator } => separator.len(),
+            Answer::Array { .. } => 0,
+        };
+        let mut all_bytes = 0_usize;
         for cell in cells {
             let start = collected.values.len();
+            let mut bytes = 0_usize;
             let mut last: Option<&[u8]> = None;
             for (kept, count) in cell.iter().filter(|(_, count)| *count > 0) {
                 let (key, value) = cut(kept)?;
@@ -91,11 +110,22 @@ impl Collect {
                     true => usize::from(last.replace(peer) != Some(peer)),
                     false => usize::try_from(count).unwrap_or(usize::MAX),
                 };
-                if times > MAX_VALUES - collected.values.len() {
-                    return Err(too_large("array size exceeds the maximum allowed"));
+                // A kept value is not shorter than what it stands for.
+                bytes = bytes.saturating_add((value.len() + separator).saturating_mul(times));
+                if bytes > MAX_VALUE_BYTES {
+                    let message =
+                        format!("result of {} would be larger than {} MiB", self.name(), MAX_VALUE_BYTES >> 20);
+                    return Err(too_large(&message));
+                }
+                if times > MAX_VALUES - collected.values.len() || all_bytes.saturating_add(bytes) > MAX_ANSWERS_BYTES {
+                    let most = MAX_ANSWERS_BYTES >> 20;
+                    let message =
+                        format!("results of {} that change together would hold more than {most} MiB", self.name());
+                    return Err(too_large(&message));
                 }
                 collected.values.extend(std::iter::repeat_n(value, times));
             }
+            all_bytes += bytes;
             collected.lengths.push(collected.values.len() - start);
         }
         Ok(collected)
@@ -124,12 +154,8 @@ fn joined(texts: &ArrayRef, lengths: &[usize], separator: &str) -> Result<ArrayR
     for length in lengths {
         let mut answer = String::new();
         for (place, text) in texts.by_ref().take(*length).enumerate() {
-            let (between, text) = (if place > 0 { separator } else { "" }, text.unwrap_or_default());
-            if answer.len() + between.len() + text.len() > MAX_TEXT_BYTES {
-                return Err(too_large("string buffer exceeds maximum allowed length (1073741823 bytes)"));
-            }
-            answer.push_str(between);
-            answer.push_str(text);
+            answer.push_str(if place > 0 { separator } else { "" });
+            answer.push_str(text.unwrap_or_default());
         }
         answers.append_option((*length > 0).then_some(answer));
     }
@@ -210,5 +236,52 @@ impl Kind for Collect {
 
     fn heap_bytes(&self, cell: &Self::Cell) -> usize {
         cell.heap_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringViewArray;
+
+    use super::*;
+
+    /// Bytes of a value, about.
+    const VALUE: usize = 1000;
+
+    /// What is made of cells that hold one value so often: whether it is, or why not.
+    fn check(answer: Answer, times: &[usize], expected: std::result::Result<(), &str>) {
+        let codec = KeyCodec::new([&DataType::Utf8View]).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8View, true)]));
+        let collect = Collect { answer, distinct: false, directions: Vec::new(), schema, codec };
+        let value: ArrayRef = Arc::new(StringViewArray::from(vec!["x".repeat(VALUE)]));
+        let mut keys = Keys::new(None);
+        collect.codec.encode(&[value], 1, &mut keys).unwrap();
+        let kept = [keys.get(0), &0_u32.to_le_bytes()].concat();
+        let cells = times.iter().map(|times| {
+            let mut cell = ValuesCell::default();
+            cell.add(&kept[..], *times as i64);
+            cell
+        });
+        let cells: Vec<ValuesCell<Strings>> = cells.collect();
+        match (collect.finish(cells.iter()), expected) {
+            (Ok(answers), Ok(())) => assert_eq!(answers.len(), times.len()),
+            (Err(error), Err(message)) => {
+                assert_eq!((error.state(), error.message()), (SqlState::ProgramLimitExceeded, message));
+            }
+            (made, expected) => panic!("{made:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_has_a_bound_and_so_have_all_together() {
+        let text = || Answer::Text { separator: ", ".into() };
+        let array = || Answer::Array { item: Arc::new(Field::new("item", DataType::Utf8View, true)) };
+        check(text(), &[1, 10_000], Ok(()));
+        check(array(), &[1, 10_000], Ok(()));
+        check(text(), &[1, 70_000], Err("result of string_agg would be larger than 64 MiB"));
+        check(array(), &[70_000, 1], Err("result of array_agg would be larger than 64 MiB"));
+        let many = [60_000; 20];
+        check(text(), &many, Err("results of string_agg that change together would hold more than 1024 MiB"));
+        check(array(), &many, Err("results of array_agg that change together would hold more than 1024 MiB"));
     }
 }

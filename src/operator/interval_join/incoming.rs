@@ -62,6 +62,8 @@ pub enum Progress {
     Pending,
     Output(Output),
     More,
+    /// As many candidates as a chunk has rows were judged, and nothing comes out.
+    Judged,
     Done,
 }
 
@@ -153,8 +155,9 @@ impl Incoming {
             }
             Stage::Match(mut matching) => {
                 let output = matching.step(join, self.side, &mut self.rows, other)?;
+                let none = if matching.is_done() { Progress::More } else { Progress::Judged };
                 self.stage = if matching.is_done() { self.own_places(join) } else { Stage::Match(matching) };
-                return Ok(output.map_or(Progress::More, Progress::Output));
+                return Ok(output.map_or(none, Progress::Output));
             }
             Stage::Keep { places, own: rows } => {
                 let mut slots = Vec::new();

@@ -72,7 +72,7 @@ impl Matching {
         self.next >= self.probes.len()
     }
 
-    /// Meets the next rows, a chunk of pairs at most.
+    /// Meets the next rows, a chunk of pairs at most; none if no pair of them comes out.
     pub fn step(&mut self, join: &Join, side: Side, rows: &mut Rows, other: &mut Kept) -> Result<Option<Output>> {
         let candidates = self.gather(join, side, rows, other)?;
         if candidates.rows.is_empty() {
@@ -94,7 +94,7 @@ impl Matching {
         let found = candidates.passing(&passing, join.tells(side.other()));
         let judges = candidates.judges;
         let picks = settle(join, found, rows, other);
-        if join.kind == JoinKind::Anti {
+        if join.kind == JoinKind::Anti || picks.iter().all(|(_, times)| *times == 0) {
             return Ok(None);
         }
         let result = match (&kept, side) {

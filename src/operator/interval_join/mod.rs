@@ -244,8 +244,8 @@ impl IntervalJoin {
         }
     }
 
-    /// One step of the stage; false: state is being fetched.
-    fn step(&mut self, stage: Stage) -> Result<bool> {
+    /// One step of the stage; what to answer before the next one, if anything.
+    fn step(&mut self, stage: Stage) -> Result<Option<Pull>> {
         match stage {
             Stage::Open => {}
             Stage::Incoming(mut incoming) => {
@@ -255,21 +255,21 @@ impl IntervalJoin {
                     Side::Right => (right, left),
                 };
                 let progress = incoming.step(&self.join, own, other)?;
+                let mut answer = None;
                 match progress {
-                    incoming::Progress::Done => return Ok(true),
+                    incoming::Progress::Done => return Ok(None),
                     incoming::Progress::Output(output) => self.output = Some(output),
                     incoming::Progress::More => {}
-                    incoming::Progress::Pending => {
-                        self.stage = Stage::Incoming(incoming);
-                        return Ok(false);
-                    }
+                    incoming::Progress::Judged => answer = Some(Pull::More),
+                    incoming::Progress::Pending => answer = Some(Pull::Blocked),
                 }
                 self.stage = Stage::Incoming(incoming);
+                return Ok(answer);
             }
             Stage::Due { side, mut scan } => match self.kept(side).next_due(&mut scan, CHUNK_ROWS)? {
                 Poll::Pending => {
                     self.stage = Stage::Due { side, scan };
-                    return Ok(false);
+                    return Ok(Some(Pull::Blocked));
                 }
                 Poll::Ready(Some(due)) => {
                     let due = Box::new(DueRows { due, slots: None, next: 0, after: None });
@@ -280,7 +280,7 @@ impl IntervalJoin {
             Stage::DueRows { side, scan, mut due } => {
                 let Poll::Ready(more) = self.due_rows(side, &mut due)? else {
                     self.stage = Stage::DueRows { side, scan, due };
-                    return Ok(false);
+                    return Ok(Some(Pull::Blocked));
                 };
                 if more {
                     self.stage = Stage::DueRows { side, scan, due };
@@ -292,13 +292,16 @@ impl IntervalJoin {
             Stage::Sweep { side, mut scan } => match self.kept(side).sweep(&mut scan, CHUNK_ROWS)? {
                 Poll::Pending => {
                     self.stage = Stage::Sweep { side, scan };
-                    return Ok(false);
+                    return Ok(Some(Pull::Blocked));
                 }
-                Poll::Ready(true) => self.stage = Stage::Sweep { side, scan },
+                Poll::Ready(true) => {
+                    self.stage = Stage::Sweep { side, scan };
+                    return Ok(Some(Pull::More));
+                }
                 Poll::Ready(false) => self.begin_sweep(next_side(side)),
             },
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Looks for due rows from this side on; none: from here on buckets are swept.
@@ -408,8 +411,8 @@ impl Operator for IntervalJoin {
                     self.stage = Stage::Incoming(Box::new(incoming));
                 }
                 stage => {
-                    if !self.step(stage)? {
-                        return Ok(Pull::Blocked);
+                    if let Some(answer) = self.step(stage)? {
+                        return Ok(answer);
                     }
                 }
             }

@@ -194,18 +194,22 @@ impl Join {
 
     /// The next chunk of the tick's end.
     fn advance(&mut self, progress: &mut Progress) -> Result<Pull> {
+        let keys = self.keys.slots() as u32;
         loop {
             if let Some(unit) = &mut progress.unit {
-                if let Some(batch) = unit.next(&self.spec)? {
-                    return Ok(Pull::Batch(batch));
+                match unit.next(&self.spec)? {
+                    Pull::Done => {}
+                    given => return Ok(given),
                 }
                 for (at, side) in self.sides.iter_mut().enumerate() {
                     unit.apply(at, side, &self.keys)?;
                 }
                 progress.unit = None;
+                if progress.next < keys {
+                    return Ok(Pull::More);
+                }
             }
             if progress.next == progress.to {
-                let keys = self.keys.slots() as u32;
                 if progress.to == keys {
                     return Ok(Pull::Done);
                 }

@@ -8,13 +8,12 @@ use arrow::datatypes::DataType;
 use super::chunk::{Chunk, Decoder, Pair, record_batch};
 use super::side::Side;
 use super::{Alone, LEFT, RIGHT, Spec};
-use crate::change::ChangeBatch;
 use crate::change::key::Keys;
 use crate::error::{Error, Result, SqlState};
-use crate::operator::CHUNK_ROWS;
 use crate::operator::aggregate::retracted_too_often;
 use crate::operator::bags::Bags;
 use crate::operator::row_store::NOWHERE;
+use crate::operator::{CHUNK_ROWS, Pull};
 use crate::state::{KeyIndex, NO_SLOT};
 
 /// Rows of one side, of all keys of a unit, one key's behind the other's.
@@ -189,9 +188,10 @@ impl Unit {
         Ok(())
     }
 
-    /// The next chunk of output; none when all is out.
-    pub fn next(&mut self, spec: &Spec) -> Result<Option<ChangeBatch>> {
+    /// The next chunk of output; `More` once a chunk of pairs was looked at and few of them belong together.
+    pub fn next(&mut self, spec: &Spec) -> Result<Pull> {
         self.chunk.repay();
+        let mut has_matched = false;
         while !self.chunk.is_full() {
             if let Some(&[left, right]) = self.matched.get(self.put_out) {
                 self.put_out += 1;
@@ -201,6 +201,9 @@ impl Unit {
                     self.chunk.push([left, right], weight, spec.append_only)?;
                 }
             } else if let Stage::Pairs { .. } = self.stage {
+                if std::mem::replace(&mut has_matched, true) {
+                    return Ok(Pull::More);
+                }
                 self.match_pairs(spec)?;
             } else if let Some((pair, weight)) = self.next_alone(spec) {
                 self.chunk.push(pair, weight, spec.append_only)?;
@@ -209,13 +212,13 @@ impl Unit {
             }
         }
         if self.chunk.is_empty() {
-            return Ok(None);
+            return Ok(Pull::Done);
         }
         let mut columns = self.columns(spec, LEFT, None)?;
         if spec.kind.gives_pairs() {
             columns.extend(self.columns(spec, RIGHT, None)?);
         }
-        self.chunk.flush(&spec.output, columns, spec.append_only).map(Some)
+        self.chunk.flush(&spec.output, columns, spec.append_only).map(Pull::Batch)
     }
 
     /// The columns of one side's rows in the chunk, or in `pairs`.
@@ -227,21 +230,17 @@ impl Unit {
         }
     }
 
-    /// Takes the next pairs, at most a chunk of them, and keeps those that belong together.
+    /// Looks at the next pairs, at most a chunk of them, and keeps those that belong together.
     fn match_pairs(&mut self, spec: &Spec) -> Result<()> {
         let mut pairs = std::mem::take(&mut self.matched);
         pairs.clear();
         self.put_out = 0;
-        while pairs.len() < CHUNK_ROWS
-            && let Some(pair) = self.next_pair()
-        {
-            pairs.push(pair);
-        }
-        if pairs.is_empty() {
+        if !self.look_at_pairs(&mut pairs) {
             self.stage = Stage::Alone { key: 0, side: LEFT, row: 0 };
-            return Ok(());
         }
-        if let Some(condition) = &spec.condition {
+        if let Some(condition) = &spec.condition
+            && !pairs.is_empty()
+        {
             let mut columns = self.columns(spec, LEFT, Some(&pairs))?;
             columns.extend(self.columns(spec, RIGHT, Some(&pairs))?);
             let batch = record_batch(&spec.pair, columns, pairs.len())?;
@@ -263,10 +262,12 @@ impl Unit {
         Ok(())
     }
 
-    /// The next pair that was there before the tick or is behind it, and of which a row has changed.
-    fn next_pair(&mut self) -> Option<Pair> {
-        let Stage::Pairs { key, unchanged, left, right } = &mut self.stage else { return None };
-        while let Some(Key { spans: [l, r], has_pairs, .. }) = self.keys.get(*key) {
+    /// Takes those of the next pairs that were there before the tick or are behind it, and of which a row has changed. False:
+    /// all have been looked at.
+    fn look_at_pairs(&mut self, pairs: &mut Vec<Pair>) -> bool {
+        let Stage::Pairs { key, unchanged, left, right } = &mut self.stage else { return false };
+        for _ in 0..CHUNK_ROWS {
+            let Some(Key { spans: [l, r], has_pairs, .. }) = self.keys.get(*key) else { return false };
             let lefts = if *unchanged { l.rows.len() } else { l.changed.len() };
             let rights = if *unchanged { r.changed.len() } else { r.rows.len() };
             if !has_pairs || *left as usize >= lefts {
@@ -295,10 +296,10 @@ impl Unit {
             }
             *right += 1;
             if (l_old != 0 && r_old != 0) || (l_new != 0 && r_new != 0) {
-                return Some(pair);
+                pairs.push(pair);
             }
         }
-        None
+        true
     }
 
     /// The next row that comes out alone, or no longer does.

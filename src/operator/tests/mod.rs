@@ -50,6 +50,7 @@ struct Harness {
     /// All entries of state as of the last freeze, and the rows that were late in earlier lives.
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
     late_rows: u64,
+    budget: Arc<Budget>,
 }
 
 impl Harness {
@@ -74,14 +75,14 @@ impl Harness {
             unique_key: None,
         };
         let inputs: Vec<_> = inputs.iter().map(|(schema, changelog)| (Arc::clone(schema), *changelog)).collect();
-        let operator = Harness::build(&node, &inputs, way)?;
+        let budget = Budget::new();
+        let operator = Harness::build(&node, &inputs, way, &budget)?;
         let schema = Arc::clone(output.0);
-        Ok(Harness { operator, node, inputs, way, ticks: 0, schema, entries: BTreeMap::new(), late_rows: 0 })
+        Ok(Harness { operator, node, inputs, way, ticks: 0, schema, entries: BTreeMap::new(), late_rows: 0, budget })
     }
 
-    fn build(node: &Node, inputs: &[(SchemaRef, Changelog)], way: Way) -> Result<Checked> {
-        let budget = Budget::new();
-        let context = StateContext { backend: way.backend, tracked: way.restored, ..StateContext::in_memory(&budget) };
+    fn build(node: &Node, inputs: &[(SchemaRef, Changelog)], way: Way, budget: &Arc<Budget>) -> Result<Checked> {
+        let context = StateContext { backend: way.backend, tracked: way.restored, ..StateContext::in_memory(budget) };
         let (schemas, changelogs): (Vec<_>, Vec<_>) = inputs.iter().cloned().unzip();
         Ok(Checked::new(build(node, &schemas, &changelogs, &context)?, node.changelog))
     }
@@ -104,7 +105,7 @@ impl Harness {
             BackendKind::Evicting => BackendKind::Memory,
         };
         self.late_rows += self.operator.late_rows();
-        self.operator = Harness::build(&self.node, &self.inputs, self.way)?;
+        self.operator = Harness::build(&self.node, &self.inputs, self.way, &self.budget)?;
         for (key, value) in &self.entries {
             let (id, _) = TableId::split(key)?;
             let mut tables = self.operator.tables();
@@ -157,6 +158,7 @@ impl Harness {
                     out.push(batch);
                     blocked = 0;
                 }
+                Pull::More => blocked = 0,
                 Pull::Done => return Ok(()),
                 Pull::Blocked => blocked += 1,
             }

@@ -239,3 +239,35 @@ fn an_answer_larger_than_a_chunk_comes_in_several() {
         assert_eq!(out.iter().map(ChangeBatch::num_rows).sum::<usize>() as i64, 2 * rows);
     }
 }
+
+/// However many rows a tick brings, held is what can still rank, whether the first or the last of them do, and whether
+/// ORDER BY decides or the rows' bytes.
+#[test]
+fn what_a_tick_holds_is_bounded_by_what_can_rank() {
+    const BATCHES: i64 = 30;
+    const ROWS: i64 = CHUNK_ROWS as i64;
+    let ranks = Ranks { function: RankFunction::RowNumber, first: 1, last: 2 };
+    for (descending, column) in [(false, 1), (true, 1), (false, 2)] {
+        let order = vec![SortColumn { column, direction: Direction { descending, nulls_first: false } }];
+        let asked = Asked { by_key: true, order, ranks, ranked: false };
+        let ends = ((&input_schema(), Changelog::AppendOnly), (&asked.output(), Changelog::Changing));
+        let mut harness = Harness::new(asked.op(false), ends.0, ends.1, WAYS[0]).unwrap();
+        let (mut out, mut first, mut most) = (Vec::new(), 0, 0);
+        for at in 0..BATCHES {
+            let text = "as long a text as texts are";
+            let row = |n: i64| ((Some(n % 2), Some(at * ROWS + n), Some(text.to_string())), 1);
+            harness.push(&batch(&(0..ROWS).map(row).collect::<Vec<_>>()), &mut out).unwrap();
+            most = most.max(harness.budget.used_bytes());
+            first = if at == 0 { most } else { first };
+        }
+        assert!(most <= 4 * first, "{most} bytes of {BATCHES} batches of {first} bytes");
+        harness.end_tick(Watermark::NONE, &mut out).unwrap();
+        let mut shown = Answer::new();
+        apply(&mut shown, &harness.together(&out), asked.ranked);
+        let values: Vec<i64> = shown.keys().filter_map(|((_, value, _), _)| *value).collect();
+        let last = BATCHES * ROWS - 1;
+        let wanted = if descending { [last - 3, last - 1, last - 2, last] } else { [0, 2, 1, 3] };
+        // Among rows of one text bytes decide, in an order of their own.
+        assert!(values.len() == 4 && (column == 2 || values == wanted), "{values:?}");
+    }
+}

@@ -3,7 +3,8 @@
 //! allocated on its own.
 //!
 //! 1. A pushed batch's rows are numbered ([`numbered_rows`](super::numbered_rows)), and each partition keeps the numbers of its first
-//!    few of the tick.
+//!    few of the tick. Once most of the tick's rows are none of these, they go: what a tick holds is bounded by what can
+//!    still rank.
 //! 2. At the tick's end partitions are looked up in runs. What is [`kept`](super::kept) of them is numbered like the tick's
 //!    rows, each partition's two short lists are merged, and what entered, left or changed its rank goes out.
 //!
@@ -51,6 +52,8 @@ pub struct FirstRows {
     tick: NumberedRows,
     /// `most` numbers of the tick's rows for each partition, first rank first, [`NOWHERE`] behind the last.
     candidates: Vec<u32>,
+    /// How many numbers these are.
+    candidate_rows: usize,
     account: Account,
     table: KeyedTable<KeptRows>,
     slots: Vec<u32>,
@@ -89,6 +92,7 @@ impl FirstRows {
             index: KeyIndex::new(codec.stride()),
             tick: NumberedRows::new(input, ranking.order, order_columns),
             candidates: Vec::new(),
+            candidate_rows: 0,
             account: context.budget.account(),
             table: KeyedTable::open(context, id, codec.stride(), false, KeptRows::new(input, most)),
             codec,
@@ -106,6 +110,7 @@ impl FirstRows {
             self.candidates.resize(from + self.most, NOWHERE);
         }
         let places = self.candidates.get_mut(from..from + self.most).unwrap_or_default();
+        self.candidate_rows += usize::from(places.last() == Some(&NOWHERE));
         let mut at = places.len();
         while let Some(before) = at.checked_sub(1).and_then(|before| places.get(before))
             && (*before == NOWHERE || self.tick.compare(row, *before)?.is_lt())
@@ -118,6 +123,14 @@ impl FirstRows {
             *place = row;
         }
         Ok(())
+    }
+
+    /// Drops the tick's rows that are no candidates, if they are most: each row that came pays for moving at most one other.
+    fn compact(&mut self) -> Result<()> {
+        if self.tick.store.len() as usize <= 2 * self.candidate_rows + CHUNK_ROWS {
+            return Ok(());
+        }
+        self.tick.retain(self.candidates.iter_mut().filter(|row| **row != NOWHERE))
     }
 
     /// Brings partitions `from..to` of the tick, whose slots are looked up, to the tick's end.
@@ -255,6 +268,7 @@ impl Operator for FirstRows {
             self.offer(partition, row)?;
         }
         self.hashes = hashes;
+        self.compact()?;
         self.settle();
         Ok(())
     }
@@ -287,6 +301,7 @@ impl Operator for FirstRows {
             self.index.clear(PARTITIONS_KEPT);
             self.tick.clear();
             self.candidates.clear();
+            self.candidate_rows = 0;
             self.settle();
         }
         Ok(Pull::Done)

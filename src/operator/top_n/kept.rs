@@ -63,20 +63,8 @@ impl KeptRows {
             return Ok(());
         }
         let mut together = RowStore::new(self.store.schema());
-        let mut numbers = Vec::with_capacity(CHUNK_ROWS);
-        let mut places = self.rows.iter_mut().filter(|row| **row != NOWHERE);
-        loop {
-            numbers.clear();
-            let next = together.len();
-            for (place, number) in places.by_ref().zip(next..).take(CHUNK_ROWS) {
-                numbers.push(std::mem::replace(place, number));
-            }
-            if numbers.is_empty() {
-                break;
-            }
-            let rows = ChangeBatch::append_only(self.store.batch(&numbers)?);
-            together.push(rows.compacted()?.rows())?;
-        }
+        let rows = self.rows.iter_mut().filter(|row| **row != NOWHERE);
+        self.store.move_to(rows, |rows| together.push(rows))?;
         self.store = together;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A tick's rows, numbered, and how two of them compare: by ORDER BY, and then by their bytes, as every Top-N does.
 //!
-//! Most comparisons are of one number: the first bytes of the sort keys. Only where these are equal are rows encoded, once a
+//! Most comparisons are of a few numbers: the first bytes of the sort keys. Only where these are equal are rows encoded, once a
 //! batch.
 
 use std::cell::OnceCell;
@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use crate::change::key::{Keys, OrderCodec};
+use crate::change::key::{Keys, OrderCodec, Prefix};
 use crate::change::row::encode_rows;
 use crate::error::{Error, Result};
 use crate::operator::ranks::no_such_column;
@@ -22,15 +22,15 @@ pub struct NumberedRows {
     order_columns: Vec<usize>,
     pub store: RowStore,
     /// By number, the first bytes of each sort key.
-    prefixes: Vec<u128>,
+    prefixes: Vec<Prefix>,
     pushed: Vec<Pushed>,
 }
 
 /// A batch as it was pushed.
 struct Pushed {
-    /// The number of its first row.
+    /// The number of its first row, and the one behind its last.
     from: u32,
-    rows: RecordBatch,
+    to: u32,
     /// Of each row the sort key and then its bytes.
     encoded: OnceCell<Keys>,
 }
@@ -54,7 +54,7 @@ impl NumberedRows {
         let keys = self.leading.encode(&columns, rows.num_rows())?;
         self.prefixes.extend((0..rows.num_rows()).map(|row| keys.prefix(row)));
         self.store.push(rows)?;
-        self.pushed.push(Pushed { from, rows: rows.clone(), encoded: OnceCell::new() });
+        self.pushed.push(Pushed { from, to: self.store.len(), encoded: OnceCell::new() });
         Ok(from)
     }
 
@@ -79,17 +79,18 @@ impl NumberedRows {
         let encoded = match pushed.encoded.get() {
             Some(encoded) => encoded,
             None => {
-                let encoded = self.encode(&pushed.rows)?;
+                let encoded = self.encode(pushed)?;
                 pushed.encoded.get_or_init(|| encoded)
             }
         };
         Ok(encoded.get((row - pushed.from) as usize))
     }
 
-    fn encode(&self, rows: &RecordBatch) -> Result<Keys> {
-        let sort_keys = self.order.encode(&self.ordered_by(rows)?, rows.num_rows())?;
+    fn encode(&self, pushed: &Pushed) -> Result<Keys> {
+        let rows = self.store.batch(&(pushed.from..pushed.to).collect::<Vec<u32>>())?;
+        let sort_keys = self.order.encode(&self.ordered_by(&rows)?, rows.num_rows())?;
         let (mut all, mut bytes) = (Keys::new(None), Vec::new());
-        for (row, encoded) in encode_rows(rows)?.iter().enumerate() {
+        for (row, encoded) in encode_rows(&rows)?.iter().enumerate() {
             bytes.clear();
             sort_keys.write(row, &mut bytes);
             bytes.extend_from_slice(encoded);
@@ -100,7 +101,17 @@ impl NumberedRows {
 
     pub fn bytes_held(&self) -> usize {
         let encoded: usize = self.pushed.iter().filter_map(|pushed| pushed.encoded.get()).map(Keys::bytes).sum();
-        self.store.bytes() + size_of::<u128>() * self.prefixes.capacity() + encoded
+        let pushed = size_of::<Pushed>() * self.pushed.capacity();
+        self.store.bytes() + size_of::<Prefix>() * self.prefixes.capacity() + pushed + encoded
+    }
+
+    /// Keeps these rows alone, and numbers them anew, in this order.
+    pub fn retain<'a>(&mut self, rows: impl Iterator<Item = &'a mut u32>) -> Result<()> {
+        let empty = RowStore::new(self.store.schema());
+        let before = std::mem::replace(&mut self.store, empty);
+        self.prefixes.clear();
+        self.pushed.clear();
+        before.move_to(rows, |rows| self.push(rows).map(drop))
     }
 
     /// The tick is over.

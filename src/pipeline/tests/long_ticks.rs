@@ -76,6 +76,44 @@ fn a_tick_stops_between_turns_although_it_gives_nothing() {
     assert!(bench.core.is_in_tick());
 }
 
+/// A thousand rows of one key on either side of a join, each another than the rest, of which no pair belongs together.
+#[test]
+fn a_tick_stops_between_turns_although_a_joins_condition_rejects_every_pair() {
+    let at = "'2024-01-01 00:00:00'::timestamp";
+    let time = "time 2/1000";
+    let same_time = format!("interval_join inner {time} within 0 to 0 of {time}");
+    let rows = |changelog: &str| {
+        format!(
+            "#0 scan s [0] -> (n bigint) append_only
+#1 project [1::bigint, n, {at}] <- #0 -> (k bigint, n bigint, t timestamp(3)) {changelog}"
+        )
+    };
+    for (join, only_if, rows, changelog) in [
+        ("join inner", "condition", rows("append_only"), "append_only"),
+        ("join inner", "condition", rows("changing"), "changing"),
+        (same_time.as_str(), "where", rows(&format!("append_only {time}")), "append_only time 2/1000"),
+    ] {
+        let plan = format!(
+            "{rows}
+#2 {join} on [0 = 0] {only_if} ((n + n_1) < 0::bigint) <- #1 by [0], #1 by [0] -> (k bigint, n bigint, t timestamp(3), \
+             k_1 bigint, n_1 bigint, t_1 timestamp(3)) {changelog}
+output #2 sink out"
+        );
+        let mut bench = Bench::new(WHOLE);
+        let numbers: Vec<i64> = (0..1000).collect();
+        bench.source("s", numbers.len(), &[&numbers]);
+        bench.add(1, &plan, None, &[0]);
+        let mut result = bench.begin_tick().unwrap();
+        assert!(!result.over, "{plan}");
+        let mut turns = 1;
+        while !result.over {
+            result = bench.core.go_on();
+            turns += 1;
+        }
+        assert_eq!((turns, bench.core.members()[0].failed.as_ref()), (3, None), "{plan}");
+    }
+}
+
 #[test]
 fn who_is_removed_within_its_tick_is_gone_at_once() {
     let mut bench = bench();

@@ -1,10 +1,11 @@
 //! The core over a source made of vectors: cuts, readings that meet, failures that stay where they happened. `long_ticks`:
 //! ticks that give more than may be held; `partitions`: how the partitions of a source are read; `recovery`: pipelines that are
-//! taken down and gone on with.
+//! taken down and gone on with; `waiting`: chunks that wait for what decoding them takes.
 
 mod long_ticks;
 mod partitions;
 mod recovery;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,13 +26,15 @@ struct Seconds {
     takes: Vec<usize>,
     /// Behind their last row there will never be another.
     bounded: bool,
+    /// Rows of each that were there at first.
+    first: Option<usize>,
 }
 
 impl Seconds {
     fn new(partitions: &[(usize, usize)]) -> Self {
         let ids: Vec<_> = (0..partitions.len()).map(id).collect();
         let zeros = vec![0; ids.len()];
-        Seconds { partitions: partitions.to_vec(), next: zeros.clone(), takes: zeros, ids, bounded: false }
+        Seconds { partitions: partitions.to_vec(), next: zeros.clone(), takes: zeros, ids, bounded: false, first: None }
     }
 }
 
@@ -72,6 +74,10 @@ impl Reader for Seconds {
         let time = TimestampMicrosecondArray::from(vec![next as i64 * MICROS_PER_SECOND]);
         let rows = RecordBatch::try_new(schema_of(&times()), vec![Arc::new(time)])?;
         Ok(Taken::Chunk(Chunk { payload: Payload::Rows(rows), next: at(next + 1) }))
+    }
+
+    fn is_past_its_beginning(&self, partition: usize) -> bool {
+        self.first.is_some_and(|first| self.next[partition] >= first)
     }
 }
 
@@ -173,6 +179,19 @@ fn a_view_is_filled_once_each_partition_was_read_to_an_end() {
         bench.tick();
     }
     assert_eq!(rows(&bench), 14);
+}
+
+#[test]
+fn a_view_is_filled_although_a_partition_never_runs_dry() {
+    const WRITTEN_ON_AND_ON: usize = 1_000_000;
+    let source = Seconds { first: Some(7), ..Seconds::new(&[(WRITTEN_ON_AND_ON, 1)]) };
+    let mut bench = bench_of(source, MICROS_PER_SECOND);
+    let filled = |bench: &Bench| bench.core.is_filled(&bench.core.members()[0]);
+    let rows = |bench: &Bench| bench.core.members()[0].stats.counters.input_rows;
+    while !filled(&bench) && rows(&bench) < 100 {
+        bench.tick();
+    }
+    assert_eq!(rows(&bench), 7, "what was there at first, and nothing more is waited for");
 }
 
 /// Who is decoding now, and the most that ever did.

@@ -56,6 +56,19 @@ pub fn check_overflow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
     expr.transform_up(|expr| check(expr, schema))
 }
 
+/// The operator that was replaced, for whoever shows a plan.
+pub fn as_operator(function: ScalarFunction) -> Expr {
+    let operator = function.func.inner().downcast_ref::<Checked>().map(|checked| checked.operator);
+    match (operator, <[Expr; 2]>::try_from(function.args)) {
+        (Some(operator), Ok([left, right])) => {
+            let (left, right) = (Box::new(left), Box::new(right));
+            Expr::BinaryExpr(datafusion::logical_expr::BinaryExpr::new(left, operator, right))
+        }
+        (_, Ok(args)) => Expr::ScalarFunction(ScalarFunction { func: function.func, args: args.into() }),
+        (_, Err(args)) => Expr::ScalarFunction(ScalarFunction { func: function.func, args }),
+    }
+}
+
 fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(binary) = &expr else { return Ok(Transformed::no(expr)) };
     let Some(function) = function_of(binary.op) else { return Ok(Transformed::no(expr)) };

@@ -1,8 +1,10 @@
 //! Functions that make more of their arguments than these hold. What a call would make is reckoned before it is made: one
 //! value has a bound, and so has a batch of them.
 //!
-//! A batch that would become too large is computed in smaller parts by whoever makes columns of it ([`is_too_much`]), so
-//! that whether a row fails depends on that row alone.
+//! A batch that would become too large is computed in smaller parts where the columns of a SELECT list are made of it, and
+//! by the filters of views and jobs ([`is_too_much`]): there, whether a row fails depends on that row alone. A source's
+//! computed columns, conditions of joins, and whatever DataFusion's executor evaluates are computed over batches as they
+//! come, so there many rows may fail together though each alone would not.
 
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use crate::types::cells::item_range;
 
 /// The longest value that a function makes. PostgreSQL's is 1 GiB, one at a time in a process; here every core may hold
 /// several at once, beside all that runs.
-const MAX_VALUE_BYTES: usize = 64 << 20;
+pub const MAX_VALUE_BYTES: usize = 64 << 20;
 
 /// What the columns made of one batch may hold. Far above what rows of usual length need (8,192 of 32 KiB), far below a
 /// machine's memory.

@@ -80,6 +80,14 @@ impl Parameter {
         }
     }
 
+    fn name(self) -> String {
+        match self {
+            Parameter::Any => "any".into(),
+            Parameter::Array => "anyarray".into(),
+            other => type_name(&other.data_type()),
+        }
+    }
+
     /// How far a value of a type is from this place: 0 if it fits, more for an implicit cast; `None`: there is none.
     fn distance(self, ty: &DataType) -> Option<u32> {
         use DataType as D;
@@ -198,6 +206,20 @@ impl Defined {
     pub fn function(definition: &'static Definition) -> Arc<ScalarUDF> {
         let signature = Signature::variadic_any(Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(Defined { definition, signature }))
+    }
+
+    /// The arguments and the result of each form.
+    pub fn forms(&self) -> impl Iterator<Item = (String, String)> {
+        self.definition.forms.iter().map(|form| {
+            let types: Vec<DataType> = form.parameters.iter().map(|parameter| parameter.data_type()).collect();
+            let last = form.parameters.len().saturating_sub(1);
+            let argument = |(place, parameter): (usize, &Parameter)| match form.variadic && place == last {
+                true => format!("VARIADIC {}", parameter.name()),
+                false => parameter.name(),
+            };
+            let arguments: Vec<String> = form.parameters.iter().enumerate().map(argument).collect();
+            (arguments.join(", "), type_name(&(form.result)(&types)))
+        })
     }
 
     fn form(&self, types: &[DataType]) -> Result<&'static Form> {

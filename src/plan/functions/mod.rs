@@ -13,6 +13,7 @@
 //! 7. [`bounded`], over [`arguments`]: how much a function may make of its arguments; [`domain`]: where a function of numbers
 //!    has no value. Both stand [`around`] functions of DataFusion's.
 //! 8. [`clock`]: the one function that asks for the time.
+//! 9. [`mod@listing`]: all of them, as `\df` shows them.
 //!
 //! Stored plans name functions; a name that was ever stored must stay here with its meaning.
 
@@ -30,6 +31,7 @@ pub mod define;
 mod domain;
 pub mod jsonb;
 pub mod jsonb_edit;
+mod listing;
 mod number_format;
 mod pattern;
 mod quote;
@@ -42,6 +44,8 @@ mod time_format;
 mod time_parse;
 mod time_template;
 pub mod window;
+
+pub use listing::listing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

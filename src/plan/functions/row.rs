@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 
 use super::define::{Call, Definition, Form, Parameter as P, other_arguments};
 use super::results::first;
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 
 /// `ROW(a, b)`: its fields are called f1, f2, ....
@@ -33,8 +33,17 @@ fn row(call: Call<'_>) -> Result<ArrayRef> {
 }
 
 fn row_of(call: Call<'_>) -> Result<ArrayRef> {
-    let [null, row, values @ ..] = call.columns() else { return Err(other_arguments()) };
-    made(null.data_type(), values, Some(row))
+    // Whoever calls it by name may give it anything.
+    match call.columns() {
+        [null, row, values @ ..] if matches!(null.data_type(), DataType::Struct(f) if f.len() == values.len()) => {
+            made(null.data_type(), values, Some(row))
+        }
+        _ => Err(Error::new(
+            SqlState::DatatypeMismatch,
+            "row_of() takes a row, a row, and a value for each field of the first",
+        )
+        .with_hint("ROW(value, ...) makes a row.")),
+    }
 }
 
 /// Rows of a type, null where `like` is.

@@ -256,7 +256,8 @@ impl Lowering<'_> {
         };
         let mut node = self.builder.add(op, vec![(inputs.node, distribution)], facts());
         if let Some(every) = self.every {
-            node = self.early_firing(node, every, event_time, (3..first_result).collect(), facts());
+            let keys = (3..first_result).collect();
+            node = self.early_firing(node, every, event_time, keys, Distribution::Any, facts());
         }
         self.has_window = true;
         let slots = keys.iter().map(|key| match key {
@@ -268,16 +269,17 @@ impl Lowering<'_> {
     }
 
     /// Behind what answers open windows at every tick: lets that out every `every` microseconds. `keys` name a group, or a
-    /// partition, besides its last instant; `facts` are those of `node`.
+    /// partition, besides its last instant; they come from `node` by `distribution`. `facts` are those of `node`.
     pub(super) fn early_firing(
         &mut self,
         node: NodeIndex,
         every: i64,
         time: EventTime,
         keys: Vec<usize>,
+        distribution: Distribution,
         facts: Facts,
     ) -> NodeIndex {
-        self.builder.add(Op::EarlyFiring { every, time, keys }, vec![(node, Distribution::Any)], facts)
+        self.builder.add(Op::EarlyFiring { every, time, keys }, vec![(node, distribution)], facts)
     }
 }
 

@@ -298,11 +298,14 @@ impl Lowering<'_> {
             Emit::OnClose | Emit::OnUpdate => Changelog::Changing,
         };
         let facts = || self.ranked_facts(node, &partition, top_n, changelog, Some(time));
+        // All windows of a key meet on one shard, where state keeps them: its key groups do not look at times.
+        let keys: Vec<usize> =
+            partition.iter().copied().filter(|column| !window.columns.contains(&Some(*column))).collect();
         let op = Op::WindowTopN(WindowTopN {
             window: window.spec,
             time,
             assigned: Assigned { end, start: start.filter(|_| window.spec.shares_borders()) },
-            partition: partition.iter().copied().filter(|column| !window.columns.contains(&Some(*column))).collect(),
+            partition: keys.clone(),
             order,
             ranks: top_n.ranks,
             ranked: top_n.ranked,
@@ -310,9 +313,17 @@ impl Lowering<'_> {
             lateness: self.lateness,
         });
         let (ranked, fired) = (facts(), facts());
-        let mut node = self.builder.add(op, vec![(node, Distribution::Hash(partition.clone()))], ranked);
+        let mut node = self.builder.add(op, vec![(node, Distribution::Hash(keys.clone()))], ranked);
         if let Some(every) = self.every {
-            node = self.early_firing(node, every, time, partition, fired);
+            // Where windows share borders, their start tells them apart, too: then keys are dealt anew.
+            let (keys, distribution) = match start.filter(|_| window.spec.shares_borders()) {
+                None => (keys, Distribution::Any),
+                Some(start) => {
+                    let keys: Vec<usize> = keys.into_iter().chain([start]).collect();
+                    (keys.clone(), Distribution::Hash(keys))
+                }
+            };
+            node = self.early_firing(node, every, time, keys, distribution, fired);
         }
         self.has_window = true;
         let window = Window { time, partition: Vec::new(), position: None, ..window };

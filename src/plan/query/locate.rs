@@ -75,6 +75,9 @@ fn wanted(error: &Error) -> Option<Wanted> {
         SqlState::InvalidRowCountInLimitClause | SqlState::InvalidRowCountInResultOffsetClause => {
             message.split(' ').next().map(|clause| Wanted::Clause(clause.into()))
         }
+        SqlState::FeatureNotSupported if message.starts_with("type ") => {
+            message.split(' ').nth(1).map(|name| Wanted::Type(name.into()))
+        }
         SqlState::UndefinedFunction | SqlState::FeatureNotSupported => {
             let kind = ["aggregate ", "window "].into_iter().find_map(|kind| message.strip_prefix(kind));
             let rest = kind.unwrap_or(message);

@@ -98,7 +98,8 @@ fn ordered_by_one(query: &Query) -> Result<(), Error> {
     Ok(())
 }
 
-fn repeats_a_name(error: &DataFusionError) -> bool {
+/// Whether DataFusion has found two columns of one name.
+pub fn repeats_a_name(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::SchemaError(error, _) => !matches!(error.as_ref(), SchemaError::FieldNotFound { .. }),
         DataFusionError::Plan(message) => message.contains("unique expression names"),
@@ -134,9 +135,8 @@ impl VisitorMut for Namer {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
-        if let SetExpr::Select(select) = query.body.as_mut() {
-            name_select(select, self.beside_wildcards, self.queries == 0);
-        }
+        let (wildcards, outermost) = (self.beside_wildcards, self.queries == 0);
+        each_branch(&mut query.body, &mut |select| name_select(select, wildcards, outermost));
         self.queries += 1;
         fetch_as_limit(query);
         ControlFlow::Continue(())
@@ -167,6 +167,18 @@ impl VisitorMut for Namer {
         }
         chains::balance(expr);
         ControlFlow::Continue(())
+    }
+}
+
+/// The SELECTs of a query, which are several under UNION and its like: the first one's names are the query's.
+fn each_branch(body: &mut SetExpr, change: &mut impl FnMut(&mut Select)) {
+    match body {
+        SetExpr::Select(select) => change(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            each_branch(left, change);
+            each_branch(right, change);
+        }
+        _ => {}
     }
 }
 

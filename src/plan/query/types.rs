@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
+use crate::sql::column_type::unknown;
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
 /// The type that a type's name in SQL stands for.
@@ -45,10 +46,7 @@ pub fn sql_type(ast: &Ast) -> Result<SqlType, Error> {
         Ast::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::SquareBracket(item, None)) => {
             T::Array(Box::new(sql_type(item)?))
         }
-        other => {
-            let message = format!("type \"{}\" does not exist", other.to_string().to_lowercase());
-            return Err(Error::new(SqlState::UndefinedObject, message));
-        }
+        other => return Err(unknown(&other.to_string().to_lowercase())),
     })
 }
 

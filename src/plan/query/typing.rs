@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::containers;
 use super::rows;
 use super::settle::{of_one_type, settle, text_of};
+use super::zoned;
 use crate::error::{Error, SqlState};
 use crate::plan::errors::{no_operator, through, type_name};
 use crate::plan::functions::{array, calendar, functions, jsonb, results, scalar, temporal};
@@ -510,9 +511,12 @@ pub(super) fn operand_type(expr: &Expr, ty: &DataType) -> String {
     if unknown(expr).is_some() { "unknown".into() } else { type_name(ty) }
 }
 
-/// The literal that a text stands for, in a type.
+/// The literal that a text stands for, in a type. A time with time zone that names none is marked: [`super::zoned`] knows
+/// whose clocks it goes by.
 pub fn literal_as(text: &str, ty: &DataType) -> Result<Expr> {
-    value::read_as(text, ty).map(lit).map_err(through)
+    let value = value::read_as(text, ty).map_err(through)?;
+    let marked = matches!(ty, DataType::Timestamp(_, Some(_))) && value::goes_by_clocks(text);
+    Ok(Expr::Literal(value, marked.then(|| zoned::by_clocks(text))))
 }
 
 pub fn binary(left: Expr, op: Operator, right: Expr) -> Expr {

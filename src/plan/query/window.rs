@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::late_rows::LATE_ROWS;
-use super::settle::fold;
+use super::settle::{fold, settle};
 use super::typing::{literal_as, unknown};
 use crate::error::{Error, SqlState};
 use crate::plan::errors::through;
@@ -540,7 +540,7 @@ fn micros(expr: Expr, what: &str, shown: &str) -> Result<i64, Error> {
         |why: &str| Error::new(SqlState::InvalidParameterValue, format!("the {what} of a window {why}: {shown}"));
     let expr = match unknown(&expr) {
         Some(text) => literal_as(&text, &SqlType::Interval.to_arrow()).map_err(Error::from)?,
-        None => fold(expr).map_err(Error::from)?,
+        None => settle(expr, &DFSchema::empty()).and_then(fold).map_err(Error::from)?,
     };
     let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) = expr else {
         return Err(not_constant(what, shown));

@@ -116,6 +116,11 @@ impl Printer {
     fn kind(&mut self, expr: &Expr) -> Result<()> {
         match expr {
             Expr::Column(Column { relation: None, name: column, .. }) => self.out.push_str(&name(column)),
+            Expr::Column(Column { relation: Some(relation), name: column, .. }) if !self.typed => {
+                let _ = write!(self.out, "{}.{}", name(relation.table()), name(column));
+            }
+            Expr::Placeholder(placeholder) if !self.typed => self.out.push_str(&placeholder.id),
+            Expr::Alias(alias) if !self.typed => self.kind(&alias.expr)?,
             Expr::Literal(value, _) => {
                 let (text, ty) = literal(value)?;
                 match value {

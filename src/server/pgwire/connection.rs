@@ -228,7 +228,10 @@ impl<C: Conversation> Connection<C> {
     async fn extended(&mut self, message: Message) -> Result<(), Failure> {
         match message {
             Message::Parse { name, text, types } => {
-                self.prepares.parse(&self.session, name, &text, &types)?;
+                let guard = self.key.statement();
+                let guards = Guards { cancel: guard.token.clone(), shutdown: self.context.shutdown.clone() };
+                let parse = self.prepares.parse(&self.session, name, &text, &types);
+                guards.run(&mut self.socket, parse).await?;
                 self.plain(Plain::ParseComplete)
             }
             Message::Bind(bind) => self.bind(bind),

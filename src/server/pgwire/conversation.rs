@@ -18,14 +18,19 @@ pub enum Deallocated<'a> {
 }
 
 /// One session; dropped with its connection.
-pub trait Conversation: Send + 'static {
+pub trait Conversation: Send + Sync + 'static {
     type Statement: Send + Sync + 'static;
 
     /// The statements of a text; none if it is empty.
     fn parse(&self, text: &str) -> Result<Vec<Self::Statement>>;
 
-    /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns.
-    fn describe(&self, statement: &Self::Statement, types: &[Option<SqlType>]) -> Result<Description>;
+    /// Types of the statement's parameters ($1 first; `types` are those that the client names) and its columns. May be
+    /// dropped as `execute` may.
+    fn describe(
+        &self,
+        statement: &Self::Statement,
+        types: &[Option<SqlType>],
+    ) -> impl Future<Output = Result<Description>> + Send;
 
     /// Runs a statement. May be dropped at any await, when it is cancelled or its client goes away.
     fn execute(

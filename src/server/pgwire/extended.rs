@@ -62,7 +62,7 @@ impl<S> Default for Prepares<S> {
 }
 
 impl<S: Send + Sync + 'static> Prepares<S> {
-    pub fn parse<C>(&mut self, session: &C, name: String, text: &str, oids: &[u32]) -> Result<()>
+    pub async fn parse<C>(&mut self, session: &C, name: String, text: &str, oids: &[u32]) -> Result<()>
     where
         C: Conversation<Statement = S>,
     {
@@ -83,8 +83,8 @@ impl<S: Send + Sync + 'static> Prepares<S> {
             }
             (Some(statement), None) => {
                 let named: Vec<_> = oids.iter().map(|oid| parameter_type(*oid)).collect();
-                let description =
-                    session.describe(&statement, &named).map_err(|e| in_text(e, C::offset(&statement)))?;
+                let description = session.describe(&statement, &named).await;
+                let description = description.map_err(|e| in_text(e, C::offset(&statement)))?;
                 let types = description.parameters.iter().enumerate();
                 let oids = types
                     .map(|(i, ty)| oids.get(i).copied().filter(|o| parameter_type(*o).is_some()).unwrap_or(ty.oid()));

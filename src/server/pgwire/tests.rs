@@ -16,6 +16,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client as PgClient, NoTls, SimpleQueryMessage};
 
 mod mutated;
+mod planning;
 
 use super::conversation::Deallocated;
 use super::*;
@@ -118,11 +119,15 @@ impl Conversation for Fake {
         Ok(text.split(';').map(str::trim).filter(|s| !s.is_empty()).map(str::to_string).collect())
     }
 
-    fn describe(&self, statement: &String, types: &[Option<SqlType>]) -> Result<Description> {
+    async fn describe(&self, statement: &String, types: &[Option<SqlType>]) -> Result<Description> {
+        if statement.starts_with("HANG IN PARSE") {
+            self.seen.hanging.store(true, Ordering::SeqCst);
+            return std::future::pending().await;
+        }
         if !statement.starts_with("SELECT") {
             return Ok(Description { parameters: Vec::new(), columns: None });
         }
-        let plan = futures::executor::block_on(self.context.state().create_logical_plan(statement))?;
+        let plan = self.context.state().create_logical_plan(statement).await?;
         let mut parameters: Vec<_> = plan.get_parameter_types()?.into_iter().collect();
         parameters.sort();
         let types = parameters.iter().enumerate().map(|(i, (_, ty))| {

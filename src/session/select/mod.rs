@@ -8,6 +8,8 @@
 //! 4. DataFusion's optimizer and executor run it, on threads of its own ([`computing`]), its SELECT lists in
 //!    batches cut to fit ([`projecting`]); [`output`] gives the rows the types and names that the client was told.
 //!
+//! [`explain`] shows what will be run.
+//!
 //! What does not live here: streaming queries. Everything DataFusion can compute over finite tables is allowed here.
 //!
 //! Invariants: one SELECT sees one tick of all views. Rows are decoded and computed as the client takes them; nothing
@@ -15,6 +17,7 @@
 
 mod aggregate;
 mod computing;
+mod explain;
 mod functions;
 pub(super) mod output;
 mod parameters;
@@ -36,7 +39,7 @@ use super::settings::Settings;
 use crate::catalog::pg;
 use crate::error::{Error, Result, SqlState};
 use crate::pipeline::Engine;
-use crate::plan::on_large_stack;
+use crate::plan::query::locate::locate;
 use crate::sql::ast::Query;
 use crate::types::SqlType;
 use computing::{Abandoned, Computing};
@@ -53,7 +56,7 @@ pub struct Select<'a> {
     /// What the transaction block sees, if it has looked already.
     pub instant: Option<Instant>,
     /// The statement's text: what places refer to.
-    pub text: &'a str,
+    pub text: &'a Arc<str>,
     pub query: &'a Query,
 }
 
@@ -66,21 +69,26 @@ pub struct Selected {
 
 impl Select<'_> {
     /// Types of the parameters and the rows' schema. `types` are those that the client names.
-    pub fn describe(&self, types: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SchemaRef)> {
+    pub async fn describe(&self, types: &[Option<SqlType>]) -> Result<(Vec<SqlType>, SchemaRef)> {
         let query = self.rewritten();
-        let tables = self.tables(&query)?;
-        on_large_stack(|| {
-            let types = parameters::infer(&tables, self.text, &query, types)?;
-            let planned = Planned::new(&tables, self.text, &query, &types, None)?;
+        let (tables, text, types) = (self.tables(&query)?, Arc::clone(self.text), types.to_vec());
+        let describe = move || {
+            let types = parameters::infer(&tables, &text, &query, &types)?;
+            let planned = Planned::new(&tables, &text, &query, &types, None)?;
             Ok((types, output::schema(&planned.schema())))
-        })
+        };
+        self.engine.queries().plan(describe).await
     }
 
     pub async fn run(&self, values: &[ScalarValue]) -> Result<Selected> {
         let query = self.rewritten();
-        let tables = self.tables(&query)?;
+        let (tables, text, values) = (self.tables(&query)?, Arc::clone(self.text), values.to_vec());
         let types: Vec<SqlType> = values.iter().map(|value| SqlType::from_arrow(&value.data_type())).collect();
-        let planned = on_large_stack(|| Planned::new(&tables, self.text, &query, &types, Some(values)))?;
+        let plan = move || {
+            let planned = Planned::new(&tables, &text, &query, &types, Some(&values))?;
+            Ok((tables, query, planned))
+        };
+        let (tables, query, planned) = self.engine.queries().plan(plan).await?;
         let instant = match &self.instant {
             Some(instant) => instant.clone(),
             None => {
@@ -95,21 +103,23 @@ impl Select<'_> {
             }
         };
         tables.show(&instant.database)?;
-        let threads = self.engine.queries();
-        let (schema, stream) = on_large_stack(|| {
+        let (threads, text) = (self.engine.queries().handle().clone(), Arc::clone(self.text));
+        let start = move || {
             let (schema, abandoned) = (output::schema(&planned.schema()), Abandoned::default());
-            let rows = threads.block_on(planned.execute(self.text, &abandoned))?;
-            let rows = output::adapt(rows, Arc::clone(&schema), self.text);
-            Ok((schema, Computing::start(rows, threads, abandoned)))
-        })?;
+            let rows = threads.block_on(planned.execute(&text, &abandoned)).map_err(|e| locate(e, &query, &text))?;
+            let rows = output::adapt(rows, Arc::clone(&schema), &text);
+            Ok((schema, Computing::start(rows, &threads, abandoned)))
+        };
+        let (schema, stream) = self.engine.queries().plan(start).await?;
         Ok(Selected { schema, stream, instant })
     }
 
     /// The plan's text.
-    pub fn explain(&self, verbose: bool) -> Result<String> {
+    pub async fn explain(&self, verbose: bool) -> Result<String> {
         let query = self.rewritten();
-        let tables = self.tables(&query)?;
-        on_large_stack(|| Planned::new(&tables, self.text, &query, &[], Some(&[]))?.explain(self.text, verbose))
+        let (tables, text) = (self.tables(&query)?, Arc::clone(self.text));
+        let explain = move || Planned::new(&tables, &text, &query, &[], Some(&[]))?.explain(&text, verbose);
+        self.engine.queries().plan(explain).await
     }
 
     /// The query in forms that DataFusion knows.

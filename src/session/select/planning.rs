@@ -8,7 +8,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::utils::merge_schema;
@@ -20,6 +20,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
 
 use super::computing::{Abandoned, interruptible};
+use super::explain::explain;
 use super::tables::Tables;
 use super::{aggregate, no_parameter, parameters};
 use crate::error::Result;
@@ -28,7 +29,7 @@ use crate::plan::functions::{SETS, arithmetic, bounded, functions};
 use crate::plan::query::average::exact_averages;
 use crate::plan::query::grouping;
 use crate::plan::query::locate::locate;
-use crate::plan::query::naming::{Functions, with_names};
+use crate::plan::query::naming::{Functions, repeats_a_name, with_names};
 use crate::plan::query::types::PostgresTypes;
 use crate::plan::query::typing::{PostgresOperators, interval_length};
 use crate::plan::query::{outer, settle, subquery, zoned};
@@ -39,7 +40,7 @@ use crate::types::SqlType;
 /// A query with its types settled, ready to be optimised and run.
 pub struct Planned {
     plan: LogicalPlan,
-    state: datafusion::execution::SessionState,
+    state: SessionState,
 }
 
 impl Planned {
@@ -97,18 +98,27 @@ impl Planned {
         run().await.map_err(|e| planning_error(e, text))
     }
 
-    /// The optimised plan; `verbose`: also before optimisation.
+    /// The optimised plan; `verbose`: in DataFusion's own words, and also before optimisation.
     pub fn explain(&self, text: &str, verbose: bool) -> Result<String> {
         let optimized = self.optimized().map_err(|e| planning_error(e, text))?;
-        let optimized = optimized.display_indent().to_string();
         if !verbose {
-            return Ok(optimized);
+            return Ok(explain(&optimized));
         }
-        Ok(format!("{}\n\noptimized:\n{optimized}", self.plan.display_indent_schema()))
+        Ok(format!("{}\n\noptimized:\n{}", self.plan.display_indent_schema(), optimized.display_indent()))
     }
 
     fn optimized(&self) -> DfResult<LogicalPlan> {
-        self.state.optimizer().optimize(self.plan.clone(), &self.state, |_, _| {}).map_err(subquery::lost)
+        let optimize = |state: &SessionState| state.optimizer().optimize(self.plan.clone(), state, |_, _| {});
+        match optimize(&self.state) {
+            // A rule puts into one list what differs in a cast alone, which DataFusion calls the same: it is left out.
+            Err(error) if repeats_a_name(&error) => {
+                let mut state = self.state.clone();
+                state.config_mut().options_mut().optimizer.skip_failed_rules = true;
+                optimize(&state)
+            }
+            optimized => optimized,
+        }
+        .map_err(subquery::lost)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::super::{Action, Ended, Event, Leave, Limits, Marker, Phase, Protocol, Rule, Written};
+use super::super::{Action, Ended, Event, Image, Leave, Limits, Marker, Phase, Protocol, Rule, Written};
 use super::world::{
     AT_LEAST_ONCE, Content, EXACTLY_ONCE, Entry, StoredCommit, World, change, digest, digest_of_numbers, state_after,
 };
@@ -46,6 +46,17 @@ pub struct Pending {
     owner: u64,
 }
 
+/// An epoch that is being ended.
+#[derive(Debug)]
+struct Work {
+    /// Read so far, in all.
+    inputs: u64,
+    files: Vec<(String, Content)>,
+    written: Written,
+    /// What the commit carries.
+    within: Vec<Content>,
+}
+
 #[derive(Debug)]
 pub struct Life {
     pub number: usize,
@@ -61,8 +72,9 @@ pub struct Life {
     inputs: u64,
     dirty: BTreeMap<u8, Option<u64>>,
     records: Vec<u64>,
-    /// The epoch that is being ended: inputs, what is written, what the commit carries.
-    work: Option<(u64, Vec<(String, Content)>, Written, Vec<Content>)>,
+    /// The epoch that is being ended.
+    work: Option<Work>,
+    /// What it changes, and its records, until there is [`Work`].
     work_changes: (Vec<Entry>, Vec<u64>),
     /// Parts as they were written by this life.
     parts: BTreeMap<(String, PartId), Vec<u64>>,
@@ -148,8 +160,8 @@ impl Life {
                 if self.work.is_none() {
                     self.prepare(epoch, generation, chance);
                 }
-                if let Some((_, files, written, _)) = &self.work {
-                    let request = Request::Write(files.clone(), written.clone());
+                if let Some(work) = &self.work {
+                    let request = Request::Write(work.files.clone(), work.written.clone());
                     self.ask(request);
                 }
             }
@@ -166,8 +178,8 @@ impl Life {
             Action::Deliver(sink, id) => self.to_deliver.entry(known_sink(&sink)).or_default().push_back(id),
             Action::Opened(commit) => self.open(commit, world),
             Action::Committed(epoch) => {
-                if let Some((inputs, ..)) = self.work.take() {
-                    self.acknowledged.push((epoch, inputs));
+                if let Some(work) = self.work.take() {
+                    self.acknowledged.push((epoch, work.inputs));
                 }
             }
             Action::Leave(why) => self.left = Some(why),
@@ -206,13 +218,13 @@ impl Life {
                 self.parts.insert((sink.to_string(), id), records.clone());
             }
         }
-        self.work = Some((self.inputs, files, written, within));
+        self.work = Some(Work { inputs: self.inputs, files, written, within });
     }
 
-    fn create(&mut self, commit: Commit, image: super::super::Image, world: &World) {
+    fn create(&mut self, commit: Commit, image: Image, world: &World) {
         let (image, within) = match (image, &self.work) {
-            (super::super::Image::OfThisEpoch, Some((inputs, _, _, within))) => (*inputs, within.clone()),
-            (super::super::Image::Of(epoch), _) => (world.commit(epoch).map_or(0, |c| c.image), Vec::new()),
+            (Image::OfThisEpoch, Some(work)) => (work.inputs, work.within.clone()),
+            (Image::Of(epoch), _) => (world.commit(epoch).map_or(0, |c| c.image), Vec::new()),
             _ => return,
         };
         let numbers = [commit.epoch, commit.generation, commit.process.0 as u64, image];
@@ -337,7 +349,7 @@ impl Pending {
                 if let Some(name) = files.get(step - 1) {
                     world.delete(name);
                 }
-                (step >= files.len()).then(|| Event::Collected(files.len()))
+                (step >= files.len()).then_some(Event::Collected(files.len()))
             }
             Request::ListFiles => Some(Event::FilesListed(world.files.keys().cloned().collect())),
             Request::ReadMarker(sink) => {

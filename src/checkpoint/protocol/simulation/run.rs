@@ -31,9 +31,9 @@ pub struct Plan {
 /// What becomes of the requests of a life that crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
-    AreNotDone,
-    AreDone,
-    AreDoneLate,
+    Undone,
+    Done,
+    DoneLate,
 }
 
 /// What a run came to.
@@ -116,7 +116,7 @@ impl Run {
         let at = self.chance.below(self.alive.len());
         let life = self.alive[at];
         if self.lives[life].left.is_some() || self.chance.percent(1) {
-            let kind = [Crash::AreNotDone, Crash::AreDone, Crash::AreDoneLate][self.chance.below(3)];
+            let kind = [Crash::Undone, Crash::Done, Crash::DoneLate][self.chance.below(3)];
             return self.crash(at, kind);
         }
         if self.chance.percent(1) {
@@ -141,13 +141,13 @@ impl Run {
         let pending = std::mem::take(&mut self.lives[life].pending);
         for mut request in pending.into_iter().filter(|request| request.answer.is_none()) {
             match kind {
-                Crash::AreNotDone => {}
-                Crash::AreDone => {
+                Crash::Undone => {}
+                Crash::Done => {
                     while request.answer.is_none() {
                         request.step(&mut self.world);
                     }
                 }
-                Crash::AreDoneLate => self.ghosts.push(request),
+                Crash::DoneLate => self.ghosts.push(request),
             }
         }
     }

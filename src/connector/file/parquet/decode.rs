@@ -9,7 +9,8 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Encoding, Type};
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use crate::connector::declared::Declared;
 use crate::connector::options::nearest;
@@ -33,6 +34,12 @@ enum Origin {
 
 /// What a file's METADATA columns can be.
 const METADATA: &[(&str, &str)] = &[("path", "text"), ("offset", "bigint: the row's number in its file")];
+
+/// Rows decoded at once of columns whose values may hold more than their footer tells.
+const ROWS_THAT_SWELL: usize = 1024;
+
+/// What the rows of one chunk may hold of such columns once decoded. A chunk is cut to be about a MiB.
+const MAX_DECODED_BYTES: usize = 1 << 30;
 
 /// A row group of a file.
 #[derive(Debug, Clone)]
@@ -91,6 +98,30 @@ impl Wanted {
         Ok(places)
     }
 
+    /// Those of a row group's columns, with their indices among its leaves, that are wanted.
+    fn leaves<'a>(
+        &self,
+        metadata: &'a ArrowReaderMetadata,
+        group: usize,
+    ) -> Result<impl Iterator<Item = &'a ColumnChunkMetaData>> {
+        let places = self.places(metadata)?;
+        let schema = metadata.metadata().file_metadata().schema_descr();
+        let leaves = metadata.metadata().row_groups().get(group).map_or(&[][..], |group| group.columns()).iter();
+        let is_wanted =
+            move |leaf: usize| leaf < schema.num_columns() && places.contains(&schema.get_column_root_idx(leaf));
+        Ok(leaves.enumerate().filter(move |(leaf, _)| is_wanted(*leaf)).map(|(_, leaf)| leaf))
+    }
+
+    /// What the wanted columns of a row group hold once decoded, about: more than their encoded size, which says a value of
+    /// a dictionary once however often it is there.
+    ///
+    /// # Errors
+    /// As [`Wanted::check`].
+    pub fn bytes(&self, metadata: &ArrowReaderMetadata, group: usize) -> Result<usize> {
+        let bytes = self.leaves(metadata, group)?.map(decoded_bytes);
+        Ok(bytes.fold(0, usize::saturating_add))
+    }
+
     /// Whether the file has the columns, of types that can become the declared ones, packed in a way that we can unpack.
     ///
     /// # Errors
@@ -114,6 +145,30 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// What a column of a row group holds once decoded.
+fn decoded_bytes(column: &ColumnChunkMetaData) -> usize {
+    let size = |bytes: i64| usize::try_from(bytes).unwrap_or(0);
+    let width = match column.column_type() {
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 | Type::BYTE_ARRAY => 16,
+        Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.column_descr().type_length()).unwrap_or(0),
+    };
+    let texts = match column.column_type() {
+        // Writers have not always said it.
+        Type::BYTE_ARRAY => column.unencoded_byte_array_data_bytes().unwrap_or(column.uncompressed_size()),
+        _ => 0,
+    };
+    size(column.num_values()).saturating_mul(width).saturating_add(size(texts))
+}
+
+/// Whether rows of the column can hold much more than their share of what the column holds, or than its footer says.
+fn may_swell(column: &ColumnChunkMetaData) -> bool {
+    let has_prefixes = column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY);
+    has_prefixes || column.column_descr().max_rep_level() > 0
 }
 
 /// The name of what packs a column, if we cannot unpack it.
@@ -140,14 +195,29 @@ impl Group {
         decoded.map_err(|e| e.context(format!("file \"{}\"", self.file)))
     }
 
-    /// The reader of those rows: it yields the wanted columns that are the file's, in the file's order.
-    pub(super) fn open(&self, places: &[usize], from: usize, to: usize) -> Result<ParquetRecordBatchReader> {
+    /// The reader of those rows, so many at a time: it yields the wanted columns that are the file's, in the file's order.
+    pub(super) fn open(
+        &self,
+        places: &[usize],
+        (from, to): (usize, usize),
+        at_once: usize,
+    ) -> Result<ParquetRecordBatchReader> {
         let file = File::open(&*self.file)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
         let rows = to.saturating_sub(from);
         let builder = builder.with_projection(mask).with_row_groups(vec![self.index]);
-        builder.with_offset(from).with_limit(rows).with_batch_size(rows.max(1)).build().map_err(damaged)
+        builder.with_offset(from).with_limit(rows).with_batch_size(at_once.max(1)).build().map_err(damaged)
+    }
+
+    #[cold]
+    fn too_large(&self, from: usize, to: usize) -> Error {
+        let row = |row: usize| self.first_row + row as u64;
+        let most = MAX_DECODED_BYTES >> 20;
+        let message = format!("rows {} to {} hold more than {most} MiB once unpacked", row(from), row(to));
+        Error::new(SqlState::ProgramLimitExceeded, message).with_hint(
+            "Write the file anew, with shorter arrays or texts, or by a writer that says how large they are.",
+        )
     }
 
     fn decode_range(&self, wanted: &Wanted, from: usize, to: usize) -> Result<RecordBatch> {
@@ -158,9 +228,18 @@ impl Group {
         let read = if places.is_empty() {
             None
         } else {
-            let reader = self.open(&places, from, to)?;
+            let swells = wanted.leaves(&self.metadata, self.index)?.any(may_swell);
+            let reader = self.open(&places, (from, to), if swells { ROWS_THAT_SWELL } else { rows })?;
             let schema = arrow::array::RecordBatchReader::schema(&reader);
-            let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+            let (mut batches, mut bytes) = (Vec::new(), 0_usize);
+            for batch in reader {
+                let batch = batch?;
+                bytes = bytes.saturating_add(batch.get_array_memory_size());
+                if swells && bytes > MAX_DECODED_BYTES {
+                    return Err(self.too_large(from, to));
+                }
+                batches.push(batch);
+            }
             let read = concat_batches(&schema, &batches)?;
             if read.num_rows() != rows {
                 return Err(Error::new(SqlState::DataCorrupted, "a row group has fewer rows than the footer says"));

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use super::super::files::{Files, Mode};
@@ -40,6 +41,7 @@ pub struct Chunk {
     wanted: Arc<Wanted>,
     /// Where reading begins within the group.
     skipped: usize,
+    /// Of the wanted columns, once decoded, on average.
     row_bytes: usize,
 }
 
@@ -60,7 +62,7 @@ impl GroupScan {
             let rows = usize::try_from(group.num_rows()).unwrap_or(0);
             let skipped = usize::try_from(from.saturating_sub(first_row)).unwrap_or(usize::MAX).min(rows);
             if rows > skipped {
-                let row_bytes = usize::try_from(group.total_byte_size()).unwrap_or(0) / rows + 1;
+                let row_bytes = self.wanted.bytes(&metadata, index)? / rows + 1;
                 let group = Group { file: Arc::clone(name), metadata: metadata.clone(), index, first_row, rows };
                 let wanted = Arc::clone(&self.wanted);
                 chunks.push_back(Chunk { group: Arc::new(group), wanted, skipped, row_bytes });
@@ -76,16 +78,39 @@ impl GroupScan {
     }
 }
 
-/// Where everything is in a file. Of types only Parquet's own count, not what its writer remembers of Arrow's.
+/// Where everything is in a file. Of types only Parquet's own count, not what its writer remembers of Arrow's. Texts are views:
+/// those of a dictionary are there once, however many rows show them.
 fn footer(name: &str) -> Result<ArrowReaderMetadata> {
     let file = File::open(name)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     // What a damaged footer leads the library to must not end the reader's thread, which nobody would notice.
-    let loaded = catch_unwind(AssertUnwindSafe(|| ArrowReaderMetadata::load(&file, options)));
+    let loaded = catch_unwind(AssertUnwindSafe(|| {
+        let plain = ArrowReaderMetadata::load(&file, options.clone())?;
+        let views = with_views(plain.schema().fields());
+        ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(Arc::new(Schema::new(views))))
+    }));
     match loaded {
         Ok(loaded) => loaded.map_err(damaged),
         Err(_) => Err(Error::new(SqlState::DataCorrupted, "not a readable Parquet file: its footer is damaged")),
     }
+}
+
+/// The same fields with views of texts and bytes.
+fn with_views(fields: &Fields) -> Fields {
+    let field = |field: &FieldRef| -> FieldRef {
+        let ty = match field.data_type() {
+            DataType::Utf8 => DataType::Utf8View,
+            DataType::Binary => DataType::BinaryView,
+            DataType::List(item) => match with_views(&Fields::from(vec![Arc::clone(item)])).first() {
+                Some(item) => DataType::List(Arc::clone(item)),
+                None => return Arc::clone(field),
+            },
+            DataType::Struct(fields) => DataType::Struct(with_views(fields)),
+            _ => return Arc::clone(field),
+        };
+        Arc::new(field.as_ref().clone().with_data_type(ty))
+    };
+    fields.iter().map(field).collect()
 }
 
 /// Whether the end of the file is there. Whoever writes it in place is done then, or at least with its last bytes.

@@ -1,7 +1,7 @@
 use std::fs;
 
-use arrow::array::{AsArray, Int64Array, RecordBatch, RecordBatchReader, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::{AsArray, DictionaryArray, Int64Array, RecordBatch, RecordBatchReader, StringArray};
+use arrow::datatypes::{Int32Type, Int64Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::properties::WriterProperties;
@@ -182,7 +182,7 @@ fn only_wanted_columns_are_decoded() {
     let file = fs::File::open(&path).expect("a file");
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).expect("a footer");
     let group = decode::Group { file: path.into(), metadata, index: 0, first_row: 0, rows: 3 };
-    let reader = group.open(&[2, 0], 1, 3).expect("a reader");
+    let reader = group.open(&[2, 0], (1, 3), 2).expect("a reader");
     let names = reader.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     assert_eq!(names, ["id", "name"]);
     let wanted = Wanted::new(Declared::from(&columns())).expect("columns");
@@ -329,4 +329,34 @@ fn what_is_written_reads_back() {
     ] {
         assert!(shown.contains(line), "{shown}");
     }
+}
+
+/// Chunks are cut by what rows of the wanted columns hold once decoded, whatever their encoded size.
+#[test]
+fn chunks_are_cut_by_what_wanted_columns_hold() {
+    const ROWS: usize = 20_000;
+    const TEXT_BYTES: usize = 10_000;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("long.parquet");
+    let texts = StringArray::from(vec!["x".repeat(TEXT_BYTES)]);
+    let names = DictionaryArray::<Int32Type>::new(vec![0; ROWS].into(), Arc::new(texts));
+    let ids = Int64Array::from_iter_values(0..ROWS as i64);
+    let rows = RecordBatch::try_from_iter([("id", Arc::new(ids) as _), ("name", Arc::new(names) as _)]).expect("rows");
+    let file = fs::File::create(&path).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), None).expect("a writer");
+    writer.write(&rows).expect("written");
+    writer.close().expect("closed");
+    let path = path.to_str().expect("UTF-8");
+    let chunk = |columns: &[usize], max_bytes: usize| -> RecordBatch {
+        let mut reader = open(path, columns, None).expect("a reader");
+        loop {
+            match reader.take(0, max_bytes, None).expect("rows") {
+                Taken::Chunk(Chunk { payload: Payload::Deferred(rows), .. }) => return rows.make().expect("rows"),
+                _ => std::thread::yield_now(),
+            }
+        }
+    };
+    let few = chunk(&[0, 1], 1 << 20);
+    assert!((50..=(1 << 20) / TEXT_BYTES).contains(&few.num_rows()), "{} rows", few.num_rows());
+    assert_eq!(chunk(&[1], 1 << 20).num_rows(), ROWS, "columns that are not wanted do not count");
 }

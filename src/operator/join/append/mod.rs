@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::memory::Account;
 use crate::operator::chunks::Chunks;
 use crate::operator::row_store::{NOWHERE, RowStore};
-use crate::operator::{Operator, Pull, TickEnd};
+use crate::operator::{CHUNK_ROWS, Operator, Pull, TickEnd};
 use crate::plan::Scalar;
 use crate::state::{BackendKind, KeyIndex, KeyedTable, StateContext, StateTable, TableId};
 
@@ -146,11 +146,15 @@ impl AppendJoin {
             }
             progress.is_linked = true;
         }
+        let mut judged = 0;
         while !self.picked.is_full()
             && let Some(emission) = EMISSIONS.get(progress.emission)
         {
+            if judged >= CHUNK_ROWS {
+                return Ok(Pull::More);
+            }
             let done = match *emission {
-                Emission::Pairs(side) if self.spec.kind.gives_pairs() => self.meet(side, progress)?,
+                Emission::Pairs(side) if self.spec.kind.gives_pairs() => self.meet(side, progress, &mut judged)?,
                 Emission::NewAlone(side) => self.new_alone(side, progress),
                 Emission::OldAlone(side) => self.old_alone(side, progress),
                 Emission::Pairs(_) => true,
@@ -165,8 +169,8 @@ impl AppendJoin {
         }
     }
 
-    /// Picks the next pairs of a side's new rows; true when there are no more.
-    fn meet(&mut self, side: usize, progress: &mut Progress) -> Result<bool> {
+    /// Picks the next pairs of a side's new rows; true when there are no more. `judged`: candidates so far.
+    fn meet(&mut self, side: usize, progress: &mut Progress, judged: &mut usize) -> Result<bool> {
         let (own, other) = (&self.sides[side], &self.sides[1 - side]);
         let lists = other.table.values();
         let mut done = true;
@@ -189,6 +193,7 @@ impl AppendJoin {
             _ if self.candidates.len() == 0 => {}
             None => self.candidates.move_all(&mut self.picked),
             Some(condition) => {
+                *judged += self.candidates.len();
                 let stores = [LEFT, RIGHT].map(|side| self.sides[side].table.values().store());
                 condition.judge(&mut self.candidates, stores, &mut self.picked)?;
             }
