@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::tally::Tally;
+use crate::variant::Rng;
 
 /// The binary that cargo has built beside this one.
 const TIDEMILL: &str = env!("CARGO_BIN_EXE_tidemill");
@@ -106,7 +107,7 @@ pub fn run(seed: u64, tally: &mut Tally) {
 async fn answers_outlive_kills(seed: u64) -> Result<(), String> {
     let kills = std::env::var("TIDEMILL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
     let expected = uninterrupted().await?;
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let mut landed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut done = 0;
     while done < kills {
@@ -144,13 +145,13 @@ enum Kill {
 
 impl Kill {
     /// Each failpoint has its turn, and every third kill comes at random.
-    fn choose(number: usize, random: &mut Random) -> Kill {
+    fn choose(number: usize, random: &mut Rng) -> Kill {
         if number % 3 == 2 {
-            return Kill::After(random.below(600));
+            return Kill::After(random.below(600) as u64);
         }
         let name = FAILPOINTS[(number - number / 3) % FAILPOINTS.len()];
         // A server opens its logs once.
-        let skip = if name.contains("::open::") { 0 } else { random.below(4) };
+        let skip = if name.contains("::open::") { 0 } else { random.below(4) as u64 };
         Kill::At { name, skip }
     }
 
@@ -159,7 +160,7 @@ impl Kill {
         match self {
             Kill::At { name, skip } => {
                 let began = *created;
-                let mut server = Server::start(dir, true, Some(format!("{name}={skip}")))?;
+                let mut server = Server::start(dir, Some(format!("{name}={skip}")))?;
                 // The end may come while objects are made, or before anybody listens.
                 if let Ok(client) = server.connect().await
                     && !*created
@@ -175,7 +176,7 @@ impl Kill {
                 Ok(hit)
             }
             Kill::After(millis) => {
-                let server = Server::start(dir, true, None)?;
+                let server = Server::start(dir, None)?;
                 let client = server.connect().await?;
                 if !*created {
                     create(&client, dir, true).await?;
@@ -215,7 +216,7 @@ async fn last_life(dir: &Path, created: &mut bool) -> Result<Answers, String> {
 }
 
 async fn last_life_of(dir: &Path, created: &mut bool, paced: bool) -> Result<Answers, String> {
-    let server = Server::start(dir, paced, None)?;
+    let server = Server::start(dir, None)?;
     let client = server.connect().await?;
     if !*created {
         create(&client, dir, paced).await?;
@@ -319,7 +320,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(dir: &Path, _paced: bool, failpoint: Option<String>) -> Result<Server, String> {
+    fn start(dir: &Path, failpoint: Option<String>) -> Result<Server, String> {
         let mut command = Command::new(TIDEMILL);
         command.args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--parallelism", "2"]);
         command.args(["--epoch-interval", "40ms", "--data"]).arg(dir.join("data"));
@@ -367,19 +368,5 @@ impl Drop for Server {
         // SIGKILL; one that has ended needs none.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A small generator of numbers: the same seed, the same kills.
-struct Random(u64);
-
-impl Random {
-    /// Below `limit`, by SplitMix64.
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit.max(1)
     }
 }

@@ -27,7 +27,7 @@ use super::durability::restore;
 use super::epochs::{Epochs, Outgoing};
 use super::follow::{Follower, JobTick, JobTicks};
 use super::image::Fingerprint;
-use super::job::{Deliveries, outgoing_of_job};
+use super::job::Deliveries;
 use super::member::{Member, NewPlan};
 use super::status::{Counts, Running, ViewStatus};
 use super::subscribe::{self, MAX_SUBSCRIPTIONS, Publisher, Subscription, subscription_id};
@@ -499,7 +499,7 @@ fn handed_on(jobs: &[(ObjectId, JobTicks, Deliveries)], covered: u64) -> Result<
         if ticks.is_busy() {
             return Ok(None);
         }
-        outgoing_of_job(&mut outgoing, *job, deliveries, covered)?;
+        outgoing.add(*job, deliveries, covered)?;
     }
     Ok(Some(outgoing))
 }

@@ -22,9 +22,9 @@ use crate::error::{Error, Result, SqlState};
 use crate::store::{Store, StoreUrl};
 
 use super::core::Core;
+use super::delivery::Delivery;
 use super::epochs::{Epochs, Outgoing};
 use super::image::{CoreImage, Life};
-use super::outbox::Outbox;
 
 /// The database pipeline's log.
 pub const DATABASE: &str = "pipelines/database";
@@ -131,19 +131,31 @@ pub fn job_path(id: ObjectId) -> String {
 }
 
 /// How commits name a job's output on its way into a sink.
-pub fn sink_id(job: ObjectId, output: usize) -> String {
+fn sink_id(job: ObjectId, output: usize) -> String {
     format!("{}/{output}", job.0)
 }
 
-/// What an outbox holds that no epoch up to tick `covered` has, and what is delivered.
-pub fn outgoing_of(outgoing: &mut Outgoing, sink: String, outbox: &Outbox, covered: u64) -> Result<()> {
-    for part in outbox.undelivered().into_iter().filter(|part| part.id.epoch > covered) {
-        let bytes = Bytes::from(stored::encode(&part.batches)?);
-        outgoing.parts.push(OutboxPart { sink: sink.clone(), id: part.id, bytes });
+impl Outgoing {
+    /// What the sinks of `job` have, and what no epoch up to tick `covered` holds for them.
+    pub fn of(job: ObjectId, deliveries: &[Arc<Delivery>], covered: u64) -> Result<Self> {
+        let mut outgoing = Outgoing::default();
+        outgoing.add(job, deliveries, covered)?;
+        Ok(outgoing)
     }
-    outgoing.waiting |= !outbox.is_empty();
-    outgoing.delivered.extend(outbox.last_delivered().map(|id| (sink, id)));
-    Ok(())
+
+    /// The same of one more job.
+    pub fn add(&mut self, job: ObjectId, deliveries: &[Arc<Delivery>], covered: u64) -> Result<()> {
+        for (output, delivery) in deliveries.iter().enumerate() {
+            let (sink, outbox) = (sink_id(job, output), &delivery.outbox);
+            for part in outbox.undelivered().into_iter().filter(|part| part.id.epoch > covered) {
+                let bytes = Bytes::from(stored::encode(&part.batches)?);
+                self.parts.push(OutboxPart { sink: sink.clone(), id: part.id, bytes });
+            }
+            self.waiting |= !outbox.is_empty();
+            self.delivered.extend(outbox.last_delivered().map(|id| (sink, id)));
+        }
+        Ok(())
+    }
 }
 
 /// Puts the stored state in place and opens the readings. From a thread that may block.

@@ -81,9 +81,9 @@ impl Engine {
         };
         let durability = config.open_store().await?;
         let reopened = reopen_database(durability.clone(), Arc::clone(&wake)).await?;
-        let (epochs, reopened) = reopened.map_or((None, None), |(epochs, reopened)| (Some(epochs), reopened));
+        let (epochs, reopened) = reopened.unzip();
         let (cuts, open) = (config.cuts, opener.into_open());
-        let (core, state, owed) = match reopened {
+        let (core, state, owed) = match reopened.flatten() {
             Some(Reopened { image, state, owed }) => (Core::resumed(image, cuts, open), Some(state), owed),
             None => (Core::new(cuts, open), None, BTreeMap::new()),
         };
@@ -455,9 +455,9 @@ impl Engine {
         let start = move || {
             let opened =
                 durability.map(|d| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake))).transpose()?;
-            let (epochs, reopened) = opened.map_or((None, None), |(epochs, reopened)| (Some(epochs), reopened));
+            let (epochs, reopened) = opened.unzip();
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
-            let (core, owed) = match reopened {
+            let (core, owed) = match reopened.flatten() {
                 Some(Reopened { image, state, mut owed }) => {
                     let mut core = Core::resumed(image, cuts, opener.into_open());
                     core.add(new(fragment))?;

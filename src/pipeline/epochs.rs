@@ -58,7 +58,6 @@ pub struct Epochs {
     /// When the last epoch ended, and when the one before it became true.
     ended_at: Option<Micros>,
     true_at: Option<Micros>,
-    history: SharedHistory,
 }
 
 /// The commit log, here or with the task that writes.
@@ -74,7 +73,7 @@ enum Stage {
     /// Frozen, being handed out.
     Draining(Draft),
     /// With the task that writes.
-    Writing(EpochRecord),
+    Writing,
 }
 
 /// An epoch that has ended and is not written yet.
@@ -84,29 +83,7 @@ struct Draft {
     outgoing: Outgoing,
     /// Whether what could not be decoded in its ticks is delivered.
     letters: BoxFuture<'static, bool>,
-    record: EpochRecord,
 }
-
-/// An epoch as SHOW EPOCHS tells of it.
-#[derive(Debug, Clone)]
-pub struct EpochRecord {
-    /// Its number in the commit log; none before it is true.
-    pub epoch: Option<u64>,
-    pub tick: u64,
-    pub ended: Micros,
-    /// For how long ticks stood still for it.
-    pub stall: Duration,
-    pub entries: u64,
-    pub committed: Option<Committed>,
-    /// From its end until it was true.
-    pub took: Duration,
-}
-
-/// Epochs that SHOW EPOCHS tells of, at most.
-const HISTORY: usize = 20;
-
-/// The last epochs, newest last.
-pub type SharedHistory = Arc<parking_lot::Mutex<Vec<EpochRecord>>>;
 
 impl Epochs {
     /// `covered`: the tick that the log's newest epoch holds. `wake`: the tick loop's.
@@ -129,12 +106,7 @@ impl Epochs {
             owes: true,
             ended_at: None,
             true_at: None,
-            history: SharedHistory::default(),
         }
-    }
-
-    pub fn history(&self) -> SharedHistory {
-        Arc::clone(&self.history)
     }
 
     /// Between two ticks: ends an epoch if it is time, or goes on with the one that has ended. `outgoing` is asked when one
@@ -197,7 +169,7 @@ impl Epochs {
         match self.stage {
             Stage::Rest => self.due_at(tick),
             Stage::Draining(_) => Some(Micros::MIN),
-            Stage::Writing(_) => None,
+            Stage::Writing => None,
         }
     }
 
@@ -205,25 +177,20 @@ impl Epochs {
         let now = ticks.clock().now();
         let letters = ticks.core().letters_delivered().boxed();
         let (image, tick) = (ticks.core_mut().freeze()?.to_bytes()?, ticks.core().tick());
-        let stall = since(now, ticks.clock().now());
         self.ended_at = Some(now);
         self.covered = tick;
         self.noted.clone_from(&outgoing.delivered);
         self.owes = outgoing.waiting;
-        let record =
-            EpochRecord { epoch: None, tick, ended: now, stall, entries: 0, committed: None, took: Duration::ZERO };
-        self.stage = Stage::Draining(Draft { image: image.into(), entries: Entries::new(), outgoing, letters, record });
+        self.stage = Stage::Draining(Draft { image: image.into(), entries: Entries::new(), outgoing, letters });
         Ok(())
     }
 
     /// Takes a piece of what is frozen; the last one sends it all on its way.
     async fn drain(&mut self, ticks: &mut TickLoop) -> Result<()> {
         let Stage::Draining(draft) = &mut self.stage else { return Ok(()) };
-        let began = ticks.clock().now();
         let entries = std::mem::take(&mut draft.entries);
         let (entries, all) = ticks.drain_frozen(DRAIN_BYTES, entries, take).await?;
         draft.entries = entries;
-        draft.record.stall += since(began, ticks.clock().now());
         if !all {
             return Ok(());
         }
@@ -231,8 +198,7 @@ impl Epochs {
         let Log::Here(mut log) = std::mem::replace(&mut self.log, Log::Lost) else {
             return Err(Error::internal("an epoch ended while another was being written"));
         };
-        let Draft { image, entries, outgoing, letters, mut record } = draft;
-        record.entries = entries.len() as u64;
+        let Draft { image, entries, outgoing, letters } = draft;
         let (fingerprint, wake) = (self.fingerprint.clone(), Arc::clone(&self.wake));
         self.log = Log::Away(tokio::spawn(async move {
             let sorted = tokio::task::spawn_blocking(move || SortedEntries::sort(entries)).await;
@@ -250,7 +216,7 @@ impl Epochs {
             wake.notify_one();
             (log, outcome)
         }));
-        self.stage = Stage::Writing(record);
+        self.stage = Stage::Writing;
         Ok(())
     }
 
@@ -263,19 +229,10 @@ impl Epochs {
         let joined = task.await;
         self.log = Log::Lost;
         let (log, outcome) = joined.map_err(|e| Error::internal(format!("the commit log panicked: {e}")))?;
-        let committed = outcome?;
+        outcome?;
         self.log = Log::Here(log);
         self.true_at = Some(now);
-        if let Stage::Writing(mut record) = std::mem::replace(&mut self.stage, Stage::Rest) {
-            record.epoch = Some(committed.epoch);
-            record.took = since(record.ended, now);
-            record.committed = Some(committed);
-            let mut history = self.history.lock();
-            if history.len() == HISTORY {
-                history.remove(0);
-            }
-            history.push(record);
-        }
+        self.stage = Stage::Rest;
         Ok(())
     }
 }
@@ -287,8 +244,4 @@ fn take(entries: &mut Entries, life: Life, state_key: &[u8], value: Option<&[u8]
     key.extend_from_slice(state_key);
     entries.push((key, value.map(<[u8]>::to_vec)));
     Ok(())
-}
-
-fn since(before: Micros, now: Micros) -> Duration {
-    Duration::from_micros(u64::try_from(now.saturating_sub(before)).unwrap_or_default())
 }

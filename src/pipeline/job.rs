@@ -16,7 +16,7 @@ use crate::memory::Budget;
 use crate::metrics::JobMetrics;
 
 use super::delivery::Delivery;
-use super::durability::{Owed, outgoing_of, sink_id};
+use super::durability::Owed;
 use super::epochs::{Epochs, Outgoing};
 use super::follow::{Follower, InHand, Standing};
 use super::status::{JobState, JobStatus};
@@ -39,12 +39,6 @@ pub struct Started {
     pub ticks: Ticks,
     /// What an earlier life owes the sink of each output.
     pub owed: Vec<Owed>,
-}
-
-impl Started {
-    pub fn anew(ticks: Ticks) -> Self {
-        Started { ticks, owed: Vec::new() }
-    }
 }
 
 /// Where a job's ticks come from.
@@ -112,7 +106,7 @@ impl Ticks {
     async fn turn_epochs(&mut self, job: ObjectId, deliveries: &[Arc<Delivery>]) -> Result<()> {
         match self {
             Ticks::Own(tick_loop, Some(epochs)) if !tick_loop.core().is_in_tick() => {
-                epochs.turn(tick_loop, |covered| outgoing(job, deliveries, covered).map(Some)).await
+                epochs.turn(tick_loop, |covered| Outgoing::of(job, deliveries, covered).map(Some)).await
             }
             _ => Ok(()),
         }
@@ -122,7 +116,7 @@ impl Ticks {
     async fn finish_epochs(&mut self, job: ObjectId, deliveries: &[Arc<Delivery>]) -> Result<()> {
         match self {
             Ticks::Own(tick_loop, Some(epochs)) if !tick_loop.core().is_in_tick() => {
-                epochs.finish(tick_loop, |covered| outgoing(job, deliveries, covered)).await
+                epochs.finish(tick_loop, |covered| Outgoing::of(job, deliveries, covered)).await
             }
             _ => Ok(()),
         }
@@ -473,21 +467,4 @@ async fn canceled(orders: &mut watch::Receiver<Order>) {
 
 fn joined(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     ended.map_err(|e| Error::internal(format!("a delivery agent panicked: {e}")))?
-}
-
-/// What the sinks of `job` have, and what no epoch up to tick `covered` holds for them.
-pub fn outgoing_of_job(
-    outgoing: &mut Outgoing,
-    job: ObjectId,
-    deliveries: &[Arc<Delivery>],
-    covered: u64,
-) -> Result<()> {
-    let mut outboxes = deliveries.iter().map(|delivery| &delivery.outbox).enumerate();
-    outboxes.try_for_each(|(output, outbox)| outgoing_of(outgoing, sink_id(job, output), outbox, covered))
-}
-
-fn outgoing(job: ObjectId, deliveries: &[Arc<Delivery>], covered: u64) -> Result<Outgoing> {
-    let mut outgoing = Outgoing::default();
-    outgoing_of_job(&mut outgoing, job, deliveries, covered)?;
-    Ok(outgoing)
 }
