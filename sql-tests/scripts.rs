@@ -104,7 +104,9 @@ fn runs_differ(runs: &[(Variant, Seen)]) -> Result<(), String> {
         }
     }
     let ticks = |small: bool| {
-        let of_kind = runs.iter().filter(move |(way, _)| (way.cuts == Cuts::Small) == small && small_or_natural(way));
+        let cuts = if small { Cuts::Small } else { Cuts::Natural };
+        // Where recovery is rehearsed a restart reads rows again: its ticks say nothing of the cuts.
+        let of_kind = runs.iter().filter(move |(way, _)| way.cuts == cuts && way.rehearsed.is_none());
         of_kind.map(|(_, seen)| seen.ticks)
     };
     match (ticks(false).max(), ticks(true).min()) {
@@ -113,10 +115,6 @@ fn runs_differ(runs: &[(Variant, Seen)]) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-fn small_or_natural(way: &Variant) -> bool {
-    matches!(way.cuts, Cuts::Small | Cuts::Natural)
 }
 
 /// What should stand in the script for the record to pass, if that can be written there.
