@@ -3,19 +3,16 @@
 #![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::root;
+use crate::server::{LOOK_AGAIN, Running, TIDEMILL};
 use crate::tally::Tally;
 
-/// The binary that cargo has built beside this one.
-const TIDEMILL: &str = env!("CARGO_BIN_EXE_tidemill");
-
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 type Check = fn() -> Result<(), String>;
 
@@ -137,20 +134,9 @@ fn interrupted(script: &str, line: &str) -> Result<(Option<i32>, String, String)
         }
         std::thread::sleep(LOOK_AGAIN);
     }
-    let pid = running.0.id().to_string();
-    Command::new("kill").args(["-INT", &pid]).status().map_err(problem)?;
+    running.signal("INT")?;
     let status = running.0.wait().map_err(problem)?;
     Ok((status.code(), text(&shown)?, text(&said)?))
-}
-
-/// A process that a test which failed does not leave behind.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn unreadable_scripts() -> Result<(), String> {

@@ -7,19 +7,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::Client;
 
+use crate::server::{LOOK_AGAIN, Row, Server, query, told};
 use crate::tally::Tally;
 use crate::variant::Rng;
-
-/// The binary that cargo has built beside this one.
-const TIDEMILL: &str = env!("CARGO_BIN_EXE_tidemill");
 
 const NAME: &str = "kills::answers_outlive_them";
 
@@ -33,7 +28,6 @@ const KILLS_A_RUN: usize = 12;
 const LANDED_PERCENT: usize = 80;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where the commit log can be interrupted.
 const FAILPOINTS: &[&str] = &[
@@ -160,14 +154,14 @@ impl Kill {
         match self {
             Kill::At { name, skip } => {
                 let began = *created;
-                let mut server = Server::start(dir, Some(format!("{name}={skip}")))?;
+                let mut server = Server::start(&dir.join("data"), &[], Some(format!("{name}={skip}")))?;
                 // The end may come while objects are made, or before anybody listens.
                 if let Ok(client) = server.connect().await
                     && !*created
                 {
                     *created = create(&client, dir, true).await.is_ok();
                 }
-                let hit = server.ended_within(PATIENCE / 12).await?;
+                let hit = server.ended_within(PATIENCE / 12).await?.is_some();
                 drop(server);
                 if !began && !*created {
                     // Nothing of the half-made objects is wanted.
@@ -176,7 +170,7 @@ impl Kill {
                 Ok(hit)
             }
             Kill::After(millis) => {
-                let server = Server::start(dir, None)?;
+                let server = Server::start(&dir.join("data"), &[], None)?;
                 let client = server.connect().await?;
                 if !*created {
                     create(&client, dir, true).await?;
@@ -202,7 +196,7 @@ fn clear(dir: &Path) -> Result<(), String> {
 /// What views hold at the end of all input, and what reached the sink.
 #[derive(Debug, Default, PartialEq)]
 struct Answers {
-    views: BTreeMap<&'static str, BTreeSet<Vec<Option<String>>>>,
+    views: BTreeMap<&'static str, BTreeSet<Row>>,
     sunk: BTreeSet<String>,
 }
 
@@ -216,7 +210,7 @@ async fn last_life(dir: &Path, created: &mut bool) -> Result<Answers, String> {
 }
 
 async fn last_life_of(dir: &Path, created: &mut bool, paced: bool) -> Result<Answers, String> {
-    let server = Server::start(dir, None)?;
+    let server = Server::start(&dir.join("data"), &[], None)?;
     let client = server.connect().await?;
     if !*created {
         create(&client, dir, paced).await?;
@@ -298,75 +292,4 @@ async fn create(client: &Client, dir: &Path, paced: bool) -> Result<(), String> 
         client.batch_execute(&statement).await.map_err(|e| format!("{statement}: {}", told(&e)))?;
     }
     Ok(())
-}
-
-fn told(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |error| error.to_string())
-}
-
-async fn query(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-    let messages = client.simple_query(sql).await.map_err(|e| format!("{sql}: {}", told(&e)))?;
-    let row = |message: SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(str::to_string)).collect()),
-        _ => None,
-    };
-    Ok(messages.into_iter().filter_map(row).collect())
-}
-
-/// A server that ends when this is dropped, by `kill -9`.
-struct Server {
-    child: Child,
-    address: Option<SocketAddr>,
-}
-
-impl Server {
-    fn start(dir: &Path, failpoint: Option<String>) -> Result<Server, String> {
-        let mut command = Command::new(TIDEMILL);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--parallelism", "2"]);
-        command.args(["--epoch-interval", "40ms", "--data"]).arg(dir.join("data"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.envs(failpoint.map(|place| ("TIDEMILL_FAILPOINT", place)));
-        let child = command.spawn().map_err(|e| e.to_string())?;
-        let mut server = Server { address: None, child };
-        let stderr = server.child.stderr.take().ok_or("no stderr")?;
-        let mut lines = BufReader::new(stderr).lines();
-        for line in lines.by_ref().map_while(Result::ok) {
-            let port = line.trim().strip_prefix("SQL").and_then(|line| line.rsplit(' ').next()?.parse::<u16>().ok());
-            if let Some(port) = port {
-                server.address = Some(SocketAddr::from(([127, 0, 0, 1], port)));
-                break;
-            }
-        }
-        // Whatever else it says must not block it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(server)
-    }
-
-    async fn connect(&self) -> Result<Client, String> {
-        let address = self.address.ok_or("the server ended before it listened")?;
-        let config = format!("host={} port={} user=tidemill", address.ip(), address.port());
-        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.map_err(|e| told(&e))?;
-        tokio::spawn(connection);
-        Ok(client)
-    }
-
-    /// Waits until the process has ended by itself.
-    async fn ended_within(&mut self, patience: Duration) -> Result<bool, String> {
-        let began = Instant::now();
-        while began.elapsed() < patience {
-            if self.child.try_wait().map_err(|e| e.to_string())?.is_some() {
-                return Ok(true);
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(false)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGKILL; one that has ended needs none.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -7,9 +7,10 @@
 //! 5. [`clients`]: other people's drivers; [`busy`]: what goes on beside SELECTs that take all they can get.
 //! 6. [`docs`]: what the README and `examples/` show works when pasted.
 //! 7. [`long_ticks`]: ticks that would take for ever.
-//! 8. [`nexmark`]: the benchmark's queries over the same events in two ways.
-//! 9. [`flink_oracle`]: the answers of a real Flink.
-//! 10. [`generated`]: statements that nobody wrote.
+//! 8. [`kills`]: `kill -9`, anywhere; [`faults`]: stored files that are damaged, and servers that are not alone.
+//! 9. [`nexmark`]: the benchmark's queries over the same events in two ways.
+//! 10. [`flink_oracle`]: the answers of a real Flink.
+//! 11. [`generated`]: statements that nobody wrote.
 //!
 //! It closes with `N passed, N failed` and fails if anything did. An argument runs only the tests whose names contain
 //! it; `--all` runs every script in every way instead of a sample; `TIDEMILL_SEED` repeats a sample; `--scripts` leaves it
@@ -21,6 +22,7 @@ mod busy;
 mod clients;
 mod database;
 mod docs;
+mod faults;
 mod flink_oracle;
 mod generated;
 mod host;
@@ -32,6 +34,7 @@ mod nexmark;
 mod psql;
 mod script;
 mod scripts;
+mod server;
 mod tally;
 mod tidy;
 mod variant;
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
     docs::run(&mut tally);
     long_ticks::run(&mut tally);
     kills::run(request.seed, &mut tally);
+    faults::run(&mut tally);
     nexmark::run(&mut tally);
     flink_oracle::run(&mut tally);
     generated::run(request.seed, &mut tally);

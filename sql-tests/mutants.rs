@@ -211,8 +211,11 @@ fn plant(mutants: &[Mutant], copy: &Path) -> Result<(), String> {
             content = mutate(String::from_utf8_lossy(&content).into_owned(), &of_file)?.into_bytes();
             planted += of_file.len();
         }
-        if shown == "src/lib.rs" {
-            content = [LENIENCE.as_bytes(), &content, CHOICE.as_bytes()].concat();
+        match shown.as_str() {
+            "src/lib.rs" => content = [LENIENCE.as_bytes(), &content, CHOICE.as_bytes()].concat(),
+            // Cargo tells what it built by name and version: of one version, the copy's binary would be taken for the real one.
+            "Cargo.toml" | "Cargo.lock" => content = renumbered(&String::from_utf8_lossy(&content))?.into_bytes(),
+            _ => {}
         }
         if fs::read(&to).ok().as_ref() != Some(&content) {
             fs::write(&to, content).map_err(problem)?;
@@ -222,6 +225,15 @@ fn plant(mutants: &[Mutant], copy: &Path) -> Result<(), String> {
         return Err("sql-tests/mutants.txt names a file that is not there".into());
     }
     Ok(())
+}
+
+/// Cargo.toml or Cargo.lock, with another version of our own crate.
+fn renumbered(manifest: &str) -> Result<String, String> {
+    let own = concat!("name = \"tidemill\"\nversion = \"", env!("CARGO_PKG_VERSION"));
+    if !manifest.contains(own) {
+        return Err("Cargo.toml or Cargo.lock does not begin our crate with its name and version".into());
+    }
+    Ok(manifest.replacen(own, &format!("{own}-mutants"), 1))
 }
 
 /// The file's text, with choices.

@@ -539,6 +539,15 @@ impl Core {
         Ok(())
     }
 
+    /// The pipeline is over: nobody goes on.
+    pub fn fail(&mut self, error: &Error) {
+        self.restoring = None;
+        for member in &mut self.members {
+            member.failed.get_or_insert_with(|| error.clone());
+        }
+        self.drop_unread();
+    }
+
     /// An error of a reading stops all that it feeds, and nobody else.
     pub(super) fn fail_readers(&mut self, reading: ReadingId, error: &Error) {
         for member in &mut self.members {

@@ -53,7 +53,7 @@ pub enum NewKind {
 enum Order {
     Add(Box<NewMember>, oneshot::Sender<Result<()>>),
     /// Everything that is wanted was added: what is stored of it is put in place, and ticks begin.
-    Begin(Box<StateReader>, oneshot::Sender<Result<()>>),
+    Begin(Box<StateReader>, oneshot::Sender<()>),
     Remove(ObjectId, oneshot::Sender<()>),
     Shutdown,
 }
@@ -84,14 +84,17 @@ pub struct Progress {
 }
 
 impl DatabasePipeline {
-    /// One that goes on from an image waits for [`DatabasePipeline::begin`].
-    pub fn spawn(tick_loop: TickLoop, epochs: Option<Epochs>, wake: Arc<Notify>) -> Self {
+    /// One that goes on from an image waits for [`DatabasePipeline::begin`]. One whose log could not be opened does nothing but
+    /// tell everybody so.
+    pub fn spawn(tick_loop: TickLoop, epochs: Result<Option<Epochs>>, wake: Arc<Notify>) -> Self {
         let (orders, receive) = mpsc::channel(ORDERS);
         let (tell, progress) = watch::channel(Progress::default());
         let shared = Arc::new(Shared { database: Database::default(), statuses: Mutex::default() });
+        let (epochs, broken) = epochs.map_or_else(|error| (None, Some(error)), |epochs| (epochs, None));
         let runner = Runner {
             tick_loop,
             epochs,
+            broken,
             orders: receive,
             put_off: VecDeque::new(),
             shared: Arc::clone(&shared),
@@ -120,14 +123,11 @@ impl DatabasePipeline {
         added.await.map_err(|_| gone())?
     }
 
-    /// Puts stored state in place once all members are there.
-    ///
-    /// # Errors
-    /// If what is stored is damaged, or a source no longer has what is needed.
+    /// Puts stored state in place once all members are there. They fail if it is damaged.
     pub async fn begin(&self, state: StateReader) -> Result<()> {
         let (answer, begun) = oneshot::channel();
         self.order(Order::Begin(Box::new(state), answer)).await?;
-        begun.await.map_err(|_| gone())?
+        begun.await.map_err(|_| gone())
     }
 
     /// For a job that will be added: where it takes its results, and the end that [`NewKind::Job`] wants.
@@ -215,6 +215,14 @@ impl DatabasePipeline {
     }
 }
 
+/// Why views cannot go on from what is stored.
+pub fn stored_views(error: Error) -> Error {
+    let remedy = "Stop the server and move the folder pipelines/database of its store away: then views are computed anew from their \
+                  sources, and the jobs that read them begin anew.";
+    let error = error.context("what is stored of views");
+    if error.state() == SqlState::DataCorrupted { error.with_hint(remedy) } else { error }
+}
+
 fn gone() -> Error {
     Error::new(SqlState::AdminShutdown, "the server is shutting down")
 }
@@ -222,6 +230,8 @@ fn gone() -> Error {
 struct Runner {
     tick_loop: TickLoop,
     epochs: Option<Epochs>,
+    /// Why nothing can go on: all members have failed with it, and whoever comes does.
+    broken: Option<Error>,
     orders: mpsc::Receiver<Order>,
     /// Those that wait for the tick's end: at most [`ORDERS`].
     put_off: VecDeque<Order>,
@@ -249,9 +259,7 @@ impl Runner {
             }
             self.forget_subscriptions();
             if let Err(error) = self.turn_epochs().await {
-                tracing::error!(?error, "the database pipeline has stopped");
-                self.tell.send_replace(Progress { settled: true, read_to_end: true, over: true });
-                return;
+                self.fail(error).await;
             }
             match self.tick_loop.tick().await {
                 Ok(Some(mut result)) => {
@@ -277,6 +285,25 @@ impl Runner {
                     return;
                 }
             }
+        }
+    }
+
+    /// Nothing here goes on. Views keep no answer that is not true any more, and everybody is told.
+    async fn fail(&mut self, error: Error) {
+        tracing::error!(?error, "the database pipeline has stopped");
+        self.epochs = None;
+        self.broken = Some(error);
+        self.fail_members().await;
+    }
+
+    async fn fail_members(&mut self) {
+        let Some(error) = &self.broken else { return };
+        self.tick_loop.core_mut().fail(error);
+        let tick = self.tick_loop.core().tick();
+        self.publish(tick, &[]);
+        self.tell_subscribers(tick, &mut []);
+        for (ticks, message) in self.messages(TickResult { tick, over: true, ..TickResult::default() }) {
+            ticks.send(message).await;
         }
     }
 
@@ -337,12 +364,15 @@ impl Runner {
         match order {
             Order::Add(new, answer) => {
                 let added = self.add(*new);
+                self.fail_members().await;
                 // A session that went away does not undo its statement.
                 let _ = answer.send(added);
             }
             Order::Begin(state, answer) => {
-                let begun = self.begin(*state).await;
-                let _ = answer.send(begun);
+                if let Err(error) = self.begin(*state).await {
+                    self.fail(stored_views(error)).await;
+                }
+                let _ = answer.send(());
             }
             Order::Remove(id, answer) => {
                 // What waits to be added is not to come either.

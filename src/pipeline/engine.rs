@@ -25,7 +25,7 @@ use crate::types::schema_of;
 
 use super::config::{EngineConfig, Work, cores};
 use super::core::Core;
-use super::database::{DatabasePipeline, NewKind, NewMember};
+use super::database::{DatabasePipeline, NewKind, NewMember, stored_views};
 use super::delivery::blocking;
 use super::durability::{self, Durability, Owed, Reopened, job_path, owed_to, restore};
 use super::epochs::Epochs;
@@ -80,8 +80,13 @@ impl Engine {
             waker: waker(&wake),
         };
         let durability = config.open_store().await?;
-        let reopened = reopen_database(durability.clone(), Arc::clone(&wake)).await?;
-        let (epochs, reopened) = reopened.unzip();
+        let (epochs, reopened) = match reopen_database(durability.clone(), Arc::clone(&wake)).await {
+            Ok(opened) => {
+                let (epochs, reopened) = opened.unzip();
+                (Ok(epochs), reopened)
+            }
+            Err(error) => (Err(error), None),
+        };
         let (cuts, open) = (config.cuts, opener.into_open());
         let (core, state, owed) = match reopened.flatten() {
             Some(Reopened { image, state, owed }) => (Core::resumed(image, cuts, open), Some(state), owed),
@@ -528,7 +533,7 @@ async fn reopen_database(
     let Some(durability) = durability else { return Ok(None) };
     let settings = EpochSettings::default();
     let opened = blocking(move || durability.open(durability::DATABASE, DATABASE.to_string(), &settings, wake)).await?;
-    opened.map(Some).map_err(|e| e.context("what is stored of views"))
+    opened.map(Some).map_err(stored_views)
 }
 
 /// A job's plan, given its fragment.

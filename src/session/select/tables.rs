@@ -16,6 +16,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ScalarUDF, TableSource, TableType};
 use datafusion::optimizer::Optimizer;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -76,8 +77,12 @@ static BASE: LazyLock<SessionState> = LazyLock::new(|| {
     // It makes sums of sums, whose type is another where sums are wider than what they add up.
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by").collect();
-    let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
-    builder.with_default_features().with_optimizer_rules(rules).build()
+    // It finds columns by name where two tables of a join share one, and so asks the wrong one. What can be pushed down was
+    // before, by the rules above.
+    let physical_rules = PhysicalOptimizer::new().rules.into_iter();
+    let physical_rules = physical_rules.filter(|rule| !rule.name().starts_with("FilterPushdown")).collect();
+    let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+    builder.with_optimizer_rules(rules).with_physical_optimizer_rules(physical_rules).build()
 });
 
 impl Tables {
