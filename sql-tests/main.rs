@@ -7,7 +7,8 @@
 //! 5. [`clients`]: other people's drivers; [`busy`]: what goes on beside SELECTs that take all they can get.
 //! 6. [`docs`]: what the README and `examples/` show works when pasted.
 //! 7. [`long_ticks`]: ticks that would take for ever.
-//! 8. [`kills`]: `kill -9`, anywhere; [`faults`]: stored files that are damaged, and servers that are not alone.
+//! 8. [`operations`]: jobs as whoever runs them sees them, over restarts; [`kills`]: `kill -9`, anywhere; [`faults`]: stored
+//!    files that are damaged, and servers that are not alone.
 //! 9. [`nexmark`]: the benchmark's queries over the same events in two ways.
 //! 10. [`flink_oracle`]: the answers of a real Flink.
 //! 11. [`generated`]: statements that nobody wrote.
@@ -31,6 +32,7 @@ mod kills;
 mod long_ticks;
 mod mutants;
 mod nexmark;
+mod operations;
 mod psql;
 mod script;
 mod scripts;
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
     busy::run(&mut tally);
     docs::run(&mut tally);
     long_ticks::run(&mut tally);
+    operations::run(&mut tally);
     kills::run(request.seed, &mut tally);
     faults::run(&mut tally);
     nexmark::run(&mut tally);

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -52,12 +53,24 @@ struct SinkLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EpochLabels {
+    job: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabels {
+    job: String,
+    step: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatementLabels {
     kind: String,
     outcome: String,
 }
 
-/// A histogram of tick durations; a function, because a family wants to be handed one.
+/// A histogram of the durations of ticks, and of epochs' steps; a function, because a family wants to be handed one.
 fn tick_histogram() -> Histogram {
     let (start, factor, length) = TICK_BUCKETS;
     Histogram::new(exponential_buckets(start, factor, length))
@@ -76,6 +89,11 @@ struct Families {
     ticks: Family<JobLabels, Counter>,
     tick_duration: Family<JobLabels, Histogram, fn() -> Histogram>,
     outbox_bytes: Family<SinkLabels, Gauge>,
+    epochs: Family<EpochLabels, Counter>,
+    epoch_step: Family<StepLabels, Histogram, fn() -> Histogram>,
+    epoch_bytes: Family<JobLabels, Counter>,
+    epoch_total_bytes: Family<JobLabels, Gauge>,
+    last_epoch: Family<JobLabels, Seconds>,
     statements: Family<StatementLabels, Counter>,
     sessions: Gauge,
     subscriptions: Gauge,
@@ -97,6 +115,11 @@ impl Families {
             ticks: Family::default(),
             tick_duration: Family::new_with_constructor(tick_histogram as fn() -> Histogram),
             outbox_bytes: Family::default(),
+            epochs: Family::default(),
+            epoch_step: Family::new_with_constructor(tick_histogram as fn() -> Histogram),
+            epoch_bytes: Family::default(),
+            epoch_total_bytes: Family::default(),
+            last_epoch: Family::default(),
             statements: Family::default(),
             sessions: Gauge::default(),
             subscriptions: Gauge::default(),
@@ -118,6 +141,13 @@ impl Families {
         registry.register("ticks", "Ticks run", self.ticks.clone());
         registry.register("tick_duration_seconds", "How long a tick took", self.tick_duration.clone());
         registry.register("outbox_bytes", "Bytes of results not yet delivered", self.outbox_bytes.clone());
+        registry.register("epochs", "Epochs that ended, by outcome", self.epochs.clone());
+        registry.register("epoch_step_duration_seconds", "How long a step of an epoch took", self.epoch_step.clone());
+        registry.register("epoch_bytes", "Bytes that epochs have written of changed state", self.epoch_bytes.clone());
+        let total = "Bytes of all state as the last complete epoch holds it";
+        registry.register("epoch_total_bytes", total, self.epoch_total_bytes.clone());
+        let last = "When the last epoch became complete, in seconds since 1970";
+        registry.register("last_epoch_timestamp_seconds", last, self.last_epoch.clone());
         registry.register("statements", "Statements run, by kind and outcome", self.statements.clone());
         registry.register("sessions", "Sessions connected", self.sessions.clone());
         registry.register("subscriptions", "Subscriptions open", self.subscriptions.clone());
@@ -199,6 +229,15 @@ impl Metrics {
         let labels = JobLabels { job: job.to_string() };
         families.ticks.remove(&labels);
         families.tick_duration.remove(&labels);
+        families.epoch_bytes.remove(&labels);
+        families.epoch_total_bytes.remove(&labels);
+        families.last_epoch.remove(&labels);
+        for outcome in [COMPLETE, FAILED] {
+            families.epochs.remove(&EpochLabels { job: job.to_string(), outcome });
+        }
+        for step in STEPS {
+            families.epoch_step.remove(&StepLabels { job: job.to_string(), step });
+        }
     }
 
     /// Counts a session until the answer is dropped.
@@ -348,6 +387,22 @@ impl JobMetrics {
         handle
     }
 
+    /// Counters of the pipeline's epochs.
+    pub fn epochs(&self) -> EpochMetrics {
+        let job = JobLabels { job: self.job.clone() };
+        let families = &self.metrics.families;
+        let ended = |outcome| families.epochs.get_or_create_owned(&EpochLabels { job: self.job.clone(), outcome });
+        let step = |step| families.epoch_step.get_or_create_owned(&StepLabels { job: self.job.clone(), step });
+        EpochMetrics {
+            complete: ended(COMPLETE),
+            failed: ended(FAILED),
+            steps: STEPS.map(step),
+            bytes: families.epoch_bytes.get_or_create_owned(&job),
+            total_bytes: families.epoch_total_bytes.get_or_create_owned(&job),
+            last: families.last_epoch.get_or_create_owned(&job),
+        }
+    }
+
     /// Counters of a sink's outbox.
     pub fn sink(&self, sink: &str) -> SinkMetrics {
         let labels = SinkLabels { job: self.job.clone(), sink: sink.to_string() };
@@ -393,6 +448,58 @@ pub struct SinkMetrics {
 impl SinkMetrics {
     pub fn set_outbox_bytes(&self, bytes: usize) {
         self.outbox_bytes.set(gauge_value(bytes));
+    }
+}
+
+/// How epochs end.
+const COMPLETE: &str = "complete";
+const FAILED: &str = "failed";
+
+/// What an epoch's time goes into. `stall` is part of freeze and drain: ticks stand still.
+const STEPS: [&str; 6] = ["stall", "freeze", "drain", "upload", "commit", "total"];
+
+/// Counters of a pipeline's epochs.
+#[derive(Debug, Clone)]
+pub struct EpochMetrics {
+    complete: Counter,
+    failed: Counter,
+    steps: [Histogram; STEPS.len()],
+    bytes: Counter,
+    total_bytes: Gauge,
+    last: Seconds,
+}
+
+/// How long an epoch's steps took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EpochSteps {
+    /// Ticks stood still, all in all.
+    pub stall: Duration,
+    /// State was frozen by a swap, and the image taken.
+    pub freeze: Duration,
+    /// From then until all that was frozen was handed out, in pieces between ticks.
+    pub drain: Duration,
+    /// Entries were sorted and written, and results that wait for sinks.
+    pub upload: Duration,
+    /// The commit was created, and seen to be the newest.
+    pub commit: Duration,
+    /// From the end of its last tick until it was true.
+    pub total: Duration,
+}
+
+impl EpochMetrics {
+    /// An epoch became true at `now`.
+    pub fn complete(&self, now: Micros, steps: &EpochSteps, bytes: u64, total_bytes: u64) {
+        self.complete.inc();
+        let EpochSteps { stall, freeze, drain, upload, commit, total } = steps;
+        let times = [stall, freeze, drain, upload, commit, total];
+        self.steps.iter().zip(times).for_each(|(step, time)| step.observe(time.as_secs_f64()));
+        self.bytes.inc_by(bytes);
+        self.total_bytes.set(gauge_value(usize::try_from(total_bytes).unwrap_or(usize::MAX)));
+        self.last.set(now as f64 / MICROS_PER_SECOND as f64);
+    }
+
+    pub fn failed(&self) {
+        self.failed.inc();
     }
 }
 

@@ -24,6 +24,7 @@ use crate::store::{Store, StoreUrl};
 use super::core::Core;
 use super::delivery::Delivery;
 use super::epochs::{Epochs, Outgoing};
+use super::history::EpochHistory;
 use super::image::{CoreImage, Life};
 
 /// The database pipeline's log.
@@ -91,13 +92,14 @@ impl Durability {
         fingerprint: String,
         settings: &EpochSettings,
         wake: Arc<Notify>,
+        history: EpochHistory,
     ) -> Result<(Epochs, Option<Reopened>)> {
         let (options, runtime) = (with(&self.options, settings), Handle::current());
         let (store, timer) = (self.store.clone(), Arc::clone(&self.timer));
         let opening = Checkpoints::open(store, path, fresh_process(), options.clone(), timer);
         let (log, recovered) = runtime.block_on(opening)?;
         let Some(mut recovered) = recovered else {
-            return Ok((Epochs::new(log, fingerprint, options, 0, BTreeMap::new(), wake), None));
+            return Ok((Epochs::new(log, fingerprint, options, 0, BTreeMap::new(), wake, history), None));
         };
         let image = CoreImage::from_bytes(&recovered.image)?;
         let mut owed: BTreeMap<String, Owed> = BTreeMap::new();
@@ -107,7 +109,7 @@ impl Durability {
         for (sink, id) in &recovered.delivered {
             owed.entry(sink.clone()).or_default().delivered = Some(*id);
         }
-        let epochs = Epochs::new(log, fingerprint, options, image.tick, recovered.delivered, wake);
+        let epochs = Epochs::new(log, fingerprint, options, image.tick, recovered.delivered, wake, history);
         Ok((epochs, Some(Reopened { image, state: recovered.state, owed })))
     }
 

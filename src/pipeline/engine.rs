@@ -30,6 +30,7 @@ use super::delivery::blocking;
 use super::durability::{self, Durability, Owed, Reopened, job_path, owed_to, restore};
 use super::epochs::Epochs;
 use super::follow::InHand;
+use super::history::{EpochHistory, EpochRecord};
 use super::image::Fingerprint;
 use super::job::{Job, JobSink, OnEnd, Started, Ticks};
 use super::member::{NewPlan, rows_of};
@@ -57,6 +58,9 @@ pub struct Engine {
     /// What earlier lives of jobs over views owe their sinks, until these jobs are started.
     owed: Mutex<BTreeMap<String, Owed>>,
     jobs: Mutex<BTreeMap<ObjectId, Arc<Job>>>,
+    /// Of the database pipeline's epochs, and of each job's that has a pipeline of its own and was started here.
+    history: EpochHistory,
+    job_histories: Mutex<BTreeMap<ObjectId, EpochHistory>>,
 }
 
 impl Engine {
@@ -80,7 +84,9 @@ impl Engine {
             waker: waker(&wake),
         };
         let durability = config.open_store().await?;
-        let (epochs, reopened) = match reopen_database(durability.clone(), Arc::clone(&wake)).await {
+        let history = EpochHistory::new(metrics.job(DATABASE).epochs());
+        let opened = reopen_database(durability.clone(), Arc::clone(&wake), history.clone()).await;
+        let (epochs, reopened) = match opened {
             Ok(opened) => {
                 let (epochs, reopened) = opened.unzip();
                 (Ok(epochs), reopened)
@@ -106,6 +112,8 @@ impl Engine {
             durability,
             owed: Mutex::new(owed),
             jobs: Mutex::default(),
+            history,
+            job_histories: Mutex::default(),
         });
         engine.start_all().await;
         if let Some(state) = state {
@@ -169,6 +177,26 @@ impl Engine {
         match self.is_paused() {
             false => self.database.statuses(),
             true => self.catalog.snapshot().of_class(ObjectClass::View).map(|view| ViewStatus::paused(view)).collect(),
+        }
+    }
+
+    /// The last epochs of the pipeline that a job or view runs in, oldest first.
+    ///
+    /// # Errors
+    /// 55000 if there are none, since nothing is stored.
+    pub fn epochs(&self, id: ObjectId) -> Result<Vec<EpochRecord>> {
+        if self.durability.is_none() {
+            let error = Error::new(SqlState::ObjectNotInPrerequisiteState, "there are no epochs: nothing is stored");
+            return Err(
+                error.with_hint("Views and jobs are durable where a server has a data directory: serve --data DIR.")
+            );
+        }
+        let catalog = self.catalog.snapshot();
+        let is_view = |id: ObjectId| catalog.get(id).is_some_and(|object| object.class() == ObjectClass::View);
+        let reads_views = |object: &Arc<Object>| object.depends_on.iter().any(|read| is_view(*read));
+        match is_view(id) || catalog.get(id).is_some_and(reads_views) {
+            true => Ok(self.history.records()),
+            false => Ok(self.job_histories.lock().get(&id).map(EpochHistory::records).unwrap_or_default()),
         }
     }
 
@@ -244,6 +272,7 @@ impl Engine {
                 durability.forget(&job_path(*id)).await;
             }
             self.metrics.remove_job(&object.name);
+            self.job_histories.lock().remove(id);
         }
         self.forget(ids).await
     }
@@ -454,12 +483,13 @@ impl Engine {
         let parallelism = status.parallelism;
         let (to_wake, account) = (Arc::clone(&wake), self.budget.account());
         let (meter, metrics) = (Meter::new(&self.metrics, &name), self.metrics.job(&name));
-        let durability = self.durability.clone();
+        let durability = self.durability.clone().map(|d| (d, self.history_of(object)));
         let (id, outputs, settings) = (object.id, sinks.len(), job.options.epochs);
         let print = format!("{:?}", Fingerprint::of(&job.plan));
         let start = move || {
             let opened =
-                durability.map(|d| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake))).transpose()?;
+                durability.map(|(d, history)| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake), history));
+            let opened = opened.transpose()?;
             let (epochs, reopened) = opened.unzip();
             let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
             let (core, owed) = match reopened.flatten() {
@@ -513,6 +543,11 @@ impl Engine {
         })
     }
 
+    fn history_of(&self, job: &Object) -> EpochHistory {
+        let new = || EpochHistory::new(self.metrics.job(&job.name).epochs());
+        self.job_histories.lock().entry(job.id).or_insert_with(new).clone()
+    }
+
     fn opener(&self, pipeline: &str, waker: Waker) -> Opener {
         Opener {
             pipeline: pipeline.to_string(),
@@ -529,11 +564,12 @@ impl Engine {
 async fn reopen_database(
     durability: Option<Durability>,
     wake: Arc<Notify>,
+    history: EpochHistory,
 ) -> Result<Option<(Epochs, Option<Reopened>)>> {
     let Some(durability) = durability else { return Ok(None) };
     let settings = EpochSettings::default();
-    let opened = blocking(move || durability.open(durability::DATABASE, DATABASE.to_string(), &settings, wake)).await?;
-    opened.map(Some).map_err(stored_views)
+    let open = move || durability.open(durability::DATABASE, DATABASE.to_string(), &settings, wake, history);
+    blocking(open).await?.map(Some).map_err(stored_views)
 }
 
 /// A job's plan, given its fragment.

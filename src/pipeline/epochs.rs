@@ -18,8 +18,10 @@ use crate::checkpoint::{Checkpoints, Committed, EpochContent, EpochError, EpochO
 use crate::clock::Micros;
 use crate::connector::PartId;
 use crate::error::{Error, Result};
+use crate::metrics::EpochSteps;
 
 use super::durability::LIFE_WIDTH;
+use super::history::{EpochHistory, EpochRecord};
 use super::image::Life;
 use super::tick_loop::TickLoop;
 
@@ -58,6 +60,7 @@ pub struct Epochs {
     /// When the last epoch ended, and when the one before it became true.
     ended_at: Option<Micros>,
     true_at: Option<Micros>,
+    history: EpochHistory,
 }
 
 /// The commit log, here or with the task that writes.
@@ -71,13 +74,16 @@ enum Log {
 enum Stage {
     Rest,
     /// Frozen, being handed out.
-    Draining(Draft),
+    Draining(Box<Draft>),
     /// With the task that writes.
     Writing,
 }
 
 /// An epoch that has ended and is not written yet.
 struct Draft {
+    ended: Micros,
+    /// As far as they are over.
+    steps: EpochSteps,
     image: Bytes,
     entries: Entries,
     outgoing: Outgoing,
@@ -94,6 +100,7 @@ impl Epochs {
         covered: u64,
         noted: BTreeMap<String, PartId>,
         wake: Arc<Notify>,
+        history: EpochHistory,
     ) -> Self {
         Epochs {
             log: Log::Here(Box::new(log)),
@@ -106,6 +113,7 @@ impl Epochs {
             owes: true,
             ended_at: None,
             true_at: None,
+            history,
         }
     }
 
@@ -177,20 +185,26 @@ impl Epochs {
         let now = ticks.clock().now();
         let letters = ticks.core().letters_delivered().boxed();
         let (image, tick) = (ticks.core_mut().freeze()?.to_bytes()?, ticks.core().tick());
+        let freeze = span(now, ticks.clock().now());
         self.ended_at = Some(now);
         self.covered = tick;
         self.noted.clone_from(&outgoing.delivered);
         self.owes = outgoing.waiting;
-        self.stage = Stage::Draining(Draft { image: image.into(), entries: Entries::new(), outgoing, letters });
+        let (entries, steps) = (Entries::new(), EpochSteps { freeze, stall: freeze, ..EpochSteps::default() });
+        let draft = Draft { ended: now, steps, image: image.into(), entries, outgoing, letters };
+        self.stage = Stage::Draining(Box::new(draft));
         Ok(())
     }
 
     /// Takes a piece of what is frozen; the last one sends it all on its way.
     async fn drain(&mut self, ticks: &mut TickLoop) -> Result<()> {
         let Stage::Draining(draft) = &mut self.stage else { return Ok(()) };
-        let entries = std::mem::take(&mut draft.entries);
+        let (entries, began) = (std::mem::take(&mut draft.entries), ticks.clock().now());
         let (entries, all) = ticks.drain_frozen(DRAIN_BYTES, entries, take).await?;
+        let now = ticks.clock().now();
         draft.entries = entries;
+        draft.steps.stall += span(began, now);
+        draft.steps.drain = span(draft.ended, now).saturating_sub(draft.steps.freeze);
         if !all {
             return Ok(());
         }
@@ -198,8 +212,10 @@ impl Epochs {
         let Log::Here(mut log) = std::mem::replace(&mut self.log, Log::Lost) else {
             return Err(Error::internal("an epoch ended while another was being written"));
         };
-        let Draft { image, entries, outgoing, letters } = draft;
+        let Draft { ended, steps, image, entries, outgoing, letters } = *draft;
         let (fingerprint, wake) = (self.fingerprint.clone(), Arc::clone(&self.wake));
+        let (epoch, history, clock) = (log.next_epoch(), self.history.clone(), Arc::clone(ticks.clock()));
+        history.writes(EpochRecord::writing(epoch, ended, steps, entries.len() as u64));
         self.log = Log::Away(tokio::spawn(async move {
             let sorted = tokio::task::spawn_blocking(move || SortedEntries::sort(entries)).await;
             let outcome = match sorted {
@@ -213,6 +229,7 @@ impl Epochs {
                 }
                 Err(panic) => Err(EpochError::Failed(Error::internal(format!("state could not be sorted: {panic}")))),
             };
+            history.wrote(epoch, &outcome, clock.now());
             wake.notify_one();
             (log, outcome)
         }));
@@ -244,4 +261,9 @@ fn take(entries: &mut Entries, life: Life, state_key: &[u8], value: Option<&[u8]
     key.extend_from_slice(state_key);
     entries.push((key, value.map(<[u8]>::to_vec)));
     Ok(())
+}
+
+/// From one instant to another.
+pub(super) fn span(from: Micros, to: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or_default())
 }

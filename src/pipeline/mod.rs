@@ -12,7 +12,8 @@
 //! 8. [`status`] and [`meter`]: what SHOW JOBS and the metrics tell.
 //! 9. [`image`] and [`recovery`]: a pipeline is taken down between two ticks, and gone on with; [`rehearsal`]: for tests, now and
 //!    then.
-//! 10. [`durability`] and [`epochs`]: where pipelines are stored, when an epoch ends, and bringing one back.
+//! 10. [`durability`] and [`epochs`]: where pipelines are stored, when an epoch ends, and bringing one back; [`history`]: what
+//!     SHOW EPOCHS tells of them.
 //! 11. [`queries`]: the threads that SELECTs are computed on, apart from all of these.
 //!
 //! What does not live here: SQL text, names in statements (`session/`), and how a tick goes through operators (`dataflow/`).
@@ -30,6 +31,7 @@ pub mod durability;
 pub mod engine;
 pub mod epochs;
 pub mod follow;
+pub mod history;
 pub mod image;
 mod input;
 pub mod job;

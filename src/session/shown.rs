@@ -1,6 +1,7 @@
 //! What SHOW answers, and what the tables of schema `tidemill` hold: the same rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -14,6 +15,7 @@ use crate::clock::Micros;
 use crate::connector::Takes;
 use crate::error::Result;
 use crate::pipeline::Engine;
+use crate::pipeline::history::{EpochRecord, EpochState};
 use crate::pipeline::status::{Counts, JobStatus};
 use crate::sql::ast::ObjectClass;
 use crate::sql::names::quoted;
@@ -169,6 +171,61 @@ fn sinks(catalog: &CatalogSnapshot) -> Result<RecordBatch> {
         vec![text(object.name.as_str()), text(columns(object.columns())), ScalarValue::Boolean(Some(changes))]
     };
     table(SINK_COLUMNS, by_name(catalog, ObjectClass::Sink).iter().map(row).collect())
+}
+
+const EPOCH_COLUMNS: &[(&str, SqlType)] = &[
+    ("epoch", SqlType::BigInt),
+    ("state", SqlType::Text),
+    ("reason", SqlType::Text),
+    ("started", SqlType::TimestampTz(6)),
+    ("duration_ms", SqlType::Double),
+    ("stall_ms", SqlType::Double),
+    ("freeze_ms", SqlType::Double),
+    ("drain_ms", SqlType::Double),
+    ("upload_ms", SqlType::Double),
+    ("commit_ms", SqlType::Double),
+    ("entries", SqlType::BigInt),
+    ("new_bytes", SqlType::BigInt),
+    ("outbox_bytes", SqlType::BigInt),
+    ("total_bytes", SqlType::BigInt),
+];
+
+pub fn schema_of_epochs() -> SchemaRef {
+    schema(EPOCH_COLUMNS)
+}
+
+/// SHOW EPOCHS: the newest first.
+pub fn epochs(epochs: Vec<EpochRecord>) -> Result<RecordBatch> {
+    let row = |record: EpochRecord| -> Row {
+        let EpochRecord { epoch, state, ended, steps, entries, state_bytes, outbox_bytes, total_bytes } = record;
+        let is_complete = matches!(state, EpochState::Complete);
+        let if_complete = |value: ScalarValue, none: ScalarValue| if is_complete { value } else { none };
+        let millis = |time: Duration| ScalarValue::Float64(Some(time.as_micros() as f64 / 1000.0));
+        let later = |time| if_complete(millis(time), ScalarValue::Float64(None));
+        let stored = |bytes| if_complete(count(bytes), ScalarValue::Int64(None));
+        let (state, reason) = match state {
+            EpochState::Writing => ("WRITING", None),
+            EpochState::Complete => ("COMPLETE", None),
+            EpochState::Failed(error) => ("FAILED", Some(error.message().to_string())),
+        };
+        vec![
+            count(epoch),
+            text(state),
+            optional_text(reason),
+            ScalarValue::TimestampMicrosecond(Some(ended), Some(UTC.into())),
+            later(steps.total),
+            millis(steps.stall),
+            millis(steps.freeze),
+            millis(steps.drain),
+            later(steps.upload),
+            later(steps.commit),
+            count(entries),
+            stored(state_bytes),
+            stored(outbox_bytes),
+            stored(total_bytes),
+        ]
+    };
+    table(EPOCH_COLUMNS, epochs.into_iter().rev().map(row).collect())
 }
 
 /// One column of that name, one value.

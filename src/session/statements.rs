@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+
 use super::Session;
 use super::response::{Notice, Response};
-use super::running;
 use super::select::Select;
+use super::{running, shown};
 use crate::catalog::{CatalogSnapshot, JobObject, NewObject, ObjectId, ObjectKind, Starts, ViewObject, Wanted, define};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{self, Op, StreamPlan, Target};
@@ -202,6 +204,12 @@ impl Session {
             _ => running::view(&self.engine, id),
         }
         .map_err(|e| e.at(name.position))
+    }
+
+    /// Of the pipeline that a job or view runs in.
+    pub(super) fn show_epochs(&self, class: ObjectClass, name: &Name) -> Result<RecordBatch> {
+        let id = self.engine.catalog().resolve(name, class)?.id;
+        shown::epochs(self.engine.epochs(id).map_err(|e| e.at(name.position))?)
     }
 
     pub(super) fn select<'a>(&'a self, text: &'a Arc<str>, query: &'a Query) -> Select<'a> {

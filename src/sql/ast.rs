@@ -338,6 +338,8 @@ pub struct Explain {
 pub enum Show {
     /// SHOW JOBS, SHOW SOURCES, ...
     Objects(ObjectClass),
+    /// SHOW EPOCHS FOR a job or a materialized view.
+    Epochs(ObjectClass, Name),
     /// A setting by its lower-cased name.
     Setting(String),
     /// Every setting.

@@ -380,14 +380,19 @@ impl Cursor<'_> {
     fn explain_analyze(&mut self) -> Result<StatementKind> {
         let unsupported = explain_analyze(self);
         self.next();
-        let class = if self.take(&["STREAMING", "JOB"]) || self.take(&["JOB"]) {
-            ObjectClass::Job
-        } else if self.take(&["MATERIALIZED", "VIEW"]) {
-            ObjectClass::View
-        } else {
-            return Err(unsupported);
-        };
+        let class = self.class_that_runs().ok_or(unsupported)?;
         Ok(StatementKind::ExplainAnalyze(class, self.object_name()?))
+    }
+
+    /// `[STREAMING] JOB` or `MATERIALIZED VIEW`, in front of a name.
+    pub(super) fn class_that_runs(&mut self) -> Option<ObjectClass> {
+        if self.take(&["STREAMING", "JOB"]) || self.take(&["JOB"]) {
+            Some(ObjectClass::Job)
+        } else if self.take(&["MATERIALIZED", "VIEW"]) {
+            Some(ObjectClass::View)
+        } else {
+            None
+        }
     }
 
     fn explain_option(&mut self, verbose: &mut bool) -> Result<()> {

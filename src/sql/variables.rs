@@ -60,6 +60,14 @@ impl Cursor<'_> {
                 return Ok(StatementKind::Show(Show::Objects(class)));
             }
         }
+        if self.take(&["EPOCHS"]) {
+            self.expect(&["FOR"])?;
+            let Some(class) = self.class_that_runs() else {
+                let hint = "Write SHOW EPOCHS FOR JOB name, or SHOW EPOCHS FOR MATERIALIZED VIEW name.";
+                return Err(self.unexpected().with_hint(hint));
+            };
+            return Ok(StatementKind::Show(Show::Epochs(class, self.object_name()?)));
+        }
         let position = self.position();
         for what in ["TABLES", "VIEWS", "DATABASES", "CATALOGS", "FUNCTIONS", "CREATE", "COLUMNS"] {
             if self.at(&[what]) {
