@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::EpochError;
+use crate::checkpoint::NOTHING_IS_SKIPPED;
 use crate::checkpoint::commit::{Place, Stored};
 use crate::checkpoint::frame::{self, Frame};
 use crate::checkpoint::names::{self, COMMITS, FileKind};
@@ -184,5 +185,5 @@ impl Folder {
 
 fn damaged(message: String) -> Error {
     Error::new(SqlState::DataCorrupted, message)
-        .with_hint("Nothing is skipped: restore the store's folder from a copy, or start from a snapshot.")
+        .with_hint(NOTHING_IS_SKIPPED)
 }

@@ -7,6 +7,7 @@ use super::creating::Creating;
 use super::log::{Known, Log};
 use super::vocabulary::{Action, Found, Image, Leave};
 use super::{Phase, Protocol, Rule};
+use crate::checkpoint::NOTHING_IS_SKIPPED;
 use crate::checkpoint::commit::{Commit, ProcessId};
 use crate::error::{Error, SqlState};
 
@@ -144,12 +145,12 @@ fn first_commit(process: ProcessId) -> Commit {
 
 fn missing(epoch: u64) -> Error {
     Error::new(SqlState::DataCorrupted, format!("commit {epoch} is missing"))
-        .with_hint("Nothing is skipped: restore the store's folder from a copy, or start from a snapshot.")
+        .with_hint(NOTHING_IS_SKIPPED)
 }
 
 fn broken_chain(newest: u64) -> Error {
     let before = newest.saturating_sub(1);
     Error::new(SqlState::DataCorrupted, format!("commit {newest} does not follow on commit {before} as it is now"))
         .with_detail("One of the two was replaced after it was written: the newer one names another digest.")
-        .with_hint("Nothing is skipped: restore the store's folder from a copy, or start from a snapshot.")
+        .with_hint(NOTHING_IS_SKIPPED)
 }
