@@ -3,6 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests have patience, which ends by the clock")]
 
 mod epochs;
+mod pauses;
+mod restarts;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -27,7 +30,7 @@ type Outcome<T = ()> = Result<T, String>;
 type Test = (&'static str, fn(&mut Bench) -> Outcome);
 
 pub fn run(tally: &mut Tally) {
-    for (name, test) in epochs::TESTS {
+    for (name, test) in [epochs::TESTS, pauses::TESTS, restarts::TESTS, shards::TESTS].concat() {
         let name = format!("operations::{name}");
         if tally.wants(&name) {
             tally.count(&name, Bench::open().and_then(|mut bench| test(&mut bench)));
@@ -58,9 +61,7 @@ impl Bench {
 
     /// Shuts the engine down, if there is one, and opens it on its data.
     fn restart(&mut self) -> Outcome {
-        if let Some(engine) = self.engine.take() {
-            self.runtime.block_on(engine.shutdown());
-        }
+        self.close();
         let config = EngineConfig {
             data_dir: Some(self.data.path().join("data")),
             parallelism: NonZeroUsize::new(2).ok_or("no shards")?,
@@ -70,6 +71,12 @@ impl Bench {
         let engine = self.runtime.block_on(Engine::open(config)).map_err(|e| format!("{e:?}"))?;
         self.engine = Some(engine);
         Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            self.runtime.block_on(engine.shutdown());
+        }
     }
 
     /// A folder for whatever a test reads and writes.
@@ -119,6 +126,13 @@ impl Bench {
         }
     }
 
+    /// What stands in a column of the job's row in SHOW JOBS.
+    fn of_job(&self, job: &str, column: &str) -> Outcome<String> {
+        let rows = self.sql("SHOW JOBS")?;
+        let row = rows.into_iter().find(|row| row.get("name").is_some_and(|name| name == job));
+        Ok(row.ok_or("no such job")?.remove(column).unwrap_or_default())
+    }
+
     fn wait_for_state(&self, job: &str, state: &str) -> Outcome {
         let is_it =
             |row: &Row| row.get("name").is_some_and(|n| n == job) && row.get("state").is_some_and(|s| s == state);
@@ -129,6 +143,14 @@ impl Bench {
 fn number(row: &Row, column: &str) -> Outcome<f64> {
     let text = row.get(column).ok_or_else(|| format!("no {column} in {row:?}"))?;
     text.parse().map_err(|_| format!("{column} is {text}"))
+}
+
+/// The lines of a file in the test's folder, sorted.
+fn lines(bench: &Bench, file: &str) -> Outcome<Vec<String>> {
+    let text = std::fs::read_to_string(bench.dir().join(file)).map_err(|e| e.to_string())?;
+    let mut lines: Vec<_> = text.lines().map(str::to_string).collect();
+    lines.sort();
+    Ok(lines)
 }
 
 /// Checks a condition; what it is about is shown if it does not hold.

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::file::CatalogFile;
-use super::object::{Ended, NewObject, Object, ObjectId, ObjectKind, Wanted};
+use super::object::{Ended, JobObject, NewObject, Object, ObjectId, ObjectKind, Wanted};
 use super::snapshot::CatalogSnapshot;
 use crate::error::{Error, Result, SqlState};
 
@@ -77,18 +77,29 @@ impl Catalog {
 
     /// Remembers what the user last asked of a job, or that it came to its end, and what it had done.
     pub fn set_wanted(&self, id: ObjectId, wanted: Wanted, ended: Option<Ended>) -> Result<()> {
+        self.change_job(id, |job| {
+            let differs = job.wanted != wanted;
+            (job.wanted, job.ended) = if differs { (wanted, ended) } else { (wanted, job.ended) };
+            differs
+        })
+    }
+
+    /// Remembers how many shards a job is to have, whatever stands in its statement.
+    pub fn set_parallelism(&self, id: ObjectId, parallelism: usize) -> Result<()> {
+        self.change_job(id, |job| job.options.altered_parallelism.replace(parallelism) != Some(parallelism))
+    }
+
+    /// `change` says whether there is anything to be kept.
+    fn change_job(&self, id: ObjectId, change: impl FnOnce(&mut JobObject) -> bool) -> Result<()> {
         self.change(|catalog| {
-            let Some(Object { kind: ObjectKind::Job(job), .. }) = catalog.get(id).map(|object| &**object) else {
-                return Err(Error::new(SqlState::UndefinedTable, "the streaming job was dropped meanwhile"));
-            };
-            if job.wanted == wanted {
+            let Some(object) = catalog.get(id) else { return Err(dropped()) };
+            let ObjectKind::Job(job) = &object.kind else { return Err(dropped()) };
+            let mut job = job.clone();
+            if !change(&mut job) {
                 return Ok((None, ()));
             }
             let mut next = catalog.clone();
-            if let Some(object) = catalog.get(id) {
-                let job = ObjectKind::Job(super::JobObject { wanted, ended, ..job.clone() });
-                next.insert(Object { kind: job, ..Object::clone(object) });
-            }
+            next.insert(Object { kind: ObjectKind::Job(job), ..Object::clone(object) });
             Ok((Some(next), ()))
         })
     }
@@ -107,4 +118,8 @@ impl Catalog {
         }
         Ok(answer)
     }
+}
+
+fn dropped() -> Error {
+    Error::new(SqlState::UndefinedTable, "the streaming job was dropped meanwhile")
 }

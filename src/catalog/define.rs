@@ -5,16 +5,15 @@
 use std::num::NonZeroUsize;
 
 use crate::catalog::object::{ComputedColumn, EpochSettings, JobOptions, SinkObject, SourceObject, WatermarkClause};
+use crate::catalog::restart::RestartStrategy;
 use crate::change::Changelog;
 use crate::connector::declared::{Declared, MetadataColumn};
 use crate::connector::options::OptionReader;
 use crate::connector::registry;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, CreateJob, CreateSink, CreateSource, TableDef};
+use crate::sql::parse::MAX_PARALLELISM;
 use crate::types::{Column, SqlType};
-
-/// More shards than this never help on one machine: there are 256 key groups.
-pub const MAX_PARALLELISM: usize = 256;
 
 /// # Errors
 /// 0A000 for a primary key where rows do not replace each other, 42804 for an event time that is no timestamp, and what the
@@ -79,6 +78,7 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
             format!("At most {MAX_PARALLELISM} shards can share the key groups; left out, it is the number of cores.");
         return Err(options.error("parallelism", "too high a parallelism").with_hint(hint));
     }
+    let restart = RestartStrategy::read(&mut options)?;
     let epochs = EpochSettings {
         interval: options.optional("epoch.interval")?,
         min_pause: options.optional("epoch.min-pause")?,
@@ -96,7 +96,7 @@ pub fn job(create: &CreateJob) -> Result<JobOptions> {
         return Err(options.error("epoch.base-threshold", "not a threshold").with_hint(hint));
     }
     options.finish()?;
-    Ok(JobOptions { parallelism, epochs })
+    Ok(JobOptions { parallelism, epochs, restart, altered_parallelism: None })
 }
 
 fn computed(table: &TableDef) -> Vec<ComputedColumn> {

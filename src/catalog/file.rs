@@ -77,6 +77,9 @@ struct StoredJob {
     wanted: Wanted,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended: Option<Ended>,
+    /// As ALTER has last set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parallelism: Option<usize>,
 }
 
 /// Every version begins with it.
@@ -148,7 +151,8 @@ fn stored(object: &Object) -> StoredObject {
         }
         ObjectKind::Job(job) => {
             let (plan, starts) = (job.plan.to_string(), job.starts.clone());
-            (None, Some(StoredJob { plan, starts, wanted: job.wanted, ended: job.ended }))
+            let (wanted, ended, parallelism) = (job.wanted, job.ended, job.options.altered_parallelism);
+            (None, Some(StoredJob { plan, starts, wanted, ended, parallelism }))
         }
     };
     let Object { id, name, definition, depends_on, .. } = object;
@@ -190,8 +194,9 @@ fn restored(stored: StoredObject) -> Result<Object> {
             let columns = columns.into_iter().map(column).collect::<Result<_>>()?;
             ObjectKind::View(ViewObject { columns, plan: plan.into(), starts })
         }
-        (StatementKind::CreateJob(create), None, Some(StoredJob { plan, starts, wanted, ended })) => {
-            let options = define::job(&create)?;
+        (StatementKind::CreateJob(create), None, Some(StoredJob { plan, starts, wanted, ended, parallelism })) => {
+            let mut options = define::job(&create)?;
+            options.altered_parallelism = parallelism;
             ObjectKind::Job(JobObject { plan: plan.into(), options, starts, wanted, ended })
         }
         _ => return Err(damaged("its statement does not fit what else is stored")),

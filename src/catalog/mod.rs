@@ -16,6 +16,7 @@ mod dependencies;
 mod file;
 pub mod object;
 pub mod pg;
+mod restart;
 mod snapshot;
 
 pub use current::Catalog;
@@ -24,6 +25,7 @@ pub use object::{
     ComputedColumn, Ended, EpochSettings, JobObject, JobOptions, NewObject, Object, ObjectId, ObjectKind, OnError,
     SinkObject, SourceObject, Starts, ViewObject, Wanted, WatermarkClause,
 };
+pub use restart::RestartStrategy;
 pub use snapshot::CatalogSnapshot;
 
 #[cfg(test)]

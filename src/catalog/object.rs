@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::restart::RestartStrategy;
 use crate::clock::Micros;
 pub use crate::connector::OnError;
 use crate::connector::{Positions, Sink, Source};
@@ -150,11 +151,21 @@ pub struct Ended {
     pub ticks: u64,
 }
 
-/// What stands in a job's WITH.
+/// What stands in a job's WITH, or was changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct JobOptions {
     pub parallelism: Option<usize>,
     pub epochs: EpochSettings,
+    pub restart: RestartStrategy,
+    /// The parallelism as ALTER has last set it.
+    pub altered_parallelism: Option<usize>,
+}
+
+impl JobOptions {
+    /// Shards that the job is to have; `None`: as many as the server thinks right.
+    pub fn shards(&self) -> Option<usize> {
+        self.altered_parallelism.or(self.parallelism)
+    }
 }
 
 /// What a job wants otherwise than the server does of its epochs.
@@ -181,6 +192,7 @@ pub type Starts = std::collections::BTreeMap<String, Positions>;
 #[serde(rename_all = "lowercase")]
 pub enum Wanted {
     Running,
+    Paused,
     Stopped,
     Canceled,
     /// A bounded job that came to its end.

@@ -147,6 +147,7 @@ fn survives_a_restart() {
     let job = catalog.snapshot().find("job").unwrap().id;
     let ended = Ended { started: 1, input_rows: 20, output_rows: 10, ..Ended::default() };
     catalog.set_wanted(job, Wanted::Stopped, Some(ended)).unwrap();
+    catalog.set_parallelism(job, 7).unwrap();
     let last = catalog.create(new(&catalog, "CREATE SINK gone (a INT) WITH ('connector' = 'blackhole')")).unwrap();
     catalog.drop(&[last]).unwrap();
     let locked = Catalog::load(Some(dir.path())).unwrap_err();
@@ -157,6 +158,8 @@ fn survives_a_restart() {
     let snapshot = catalog.snapshot();
     let names: Vec<&str> = snapshot.objects().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["orders", "out", "live", "job"]);
+    let ObjectKind::Job(job) = &snapshot.find("job").unwrap().kind else { panic!() };
+    assert_eq!((job.wanted, job.ended, job.options.shards()), (Wanted::Stopped, Some(ended), Some(7)));
     let next = catalog.create(new(&catalog, "CREATE SINK next (a INT) WITH ('connector' = 'blackhole')")).unwrap();
     assert!(next > last, "ids are never used again");
 }

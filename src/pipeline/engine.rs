@@ -8,11 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::catalog::{
-    Catalog, CatalogSnapshot, EpochSettings, JobObject, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts,
-    ViewObject, Wanted,
+    Catalog, CatalogSnapshot, EpochSettings, NewObject, Object, ObjectId, ObjectKind, SourceObject, Starts, ViewObject,
 };
 use crate::change::key::KEY_GROUPS;
-use crate::connector::Waker;
 use crate::dataflow::{Fragment, WorkerPool};
 use crate::error::{Error, Result, SqlState};
 use crate::memory::Budget;
@@ -27,18 +25,17 @@ use super::config::{EngineConfig, Work, cores};
 use super::core::Core;
 use super::database::{DatabasePipeline, NewKind, NewMember, stored_views};
 use super::delivery::blocking;
-use super::durability::{self, Durability, Owed, Reopened, job_path, owed_to, restore};
+use super::durability::{self, Durability, Owed, Reopened, job_path};
 use super::epochs::Epochs;
-use super::follow::InHand;
 use super::history::{EpochHistory, EpochRecord};
 use super::image::Fingerprint;
-use super::job::{Job, JobSink, OnEnd, Started, Ticks};
+use super::job::{Job, JobSink};
 use super::member::{NewPlan, rows_of};
 use super::meter::Meter;
 use super::opener::{Opener, source_of};
 use super::queries::QueryThreads;
 use super::rehearsal::Rehearsal;
-use super::status::{Counts, JobState, JobStatus, ViewStatus};
+use super::status::{JobStatus, ViewStatus};
 use super::subscribe::Subscription;
 use super::tick_loop::{TickLoop, waker};
 
@@ -46,21 +43,23 @@ use super::tick_loop::{TickLoop, waker};
 const DATABASE: &str = "(database)";
 
 pub struct Engine {
-    config: EngineConfig,
-    catalog: Arc<Catalog>,
-    metrics: Arc<Metrics>,
-    budget: Arc<Budget>,
-    pool: WorkerPool,
+    pub(super) config: EngineConfig,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) pool: WorkerPool,
     queries: QueryThreads,
-    database: DatabasePipeline,
+    pub(super) database: DatabasePipeline,
     /// `None`: what runs here is gone with the process.
-    durability: Option<Durability>,
+    pub(super) durability: Option<Durability>,
     /// What earlier lives of jobs over views owe their sinks, until these jobs are started.
-    owed: Mutex<BTreeMap<String, Owed>>,
-    jobs: Mutex<BTreeMap<ObjectId, Arc<Job>>>,
+    pub(super) owed: Mutex<BTreeMap<String, Owed>>,
+    pub(super) jobs: Mutex<BTreeMap<ObjectId, Arc<Job>>>,
     /// Of the database pipeline's epochs, and of each job's that has a pipeline of its own and was started here.
-    history: EpochHistory,
-    job_histories: Mutex<BTreeMap<ObjectId, EpochHistory>>,
+    pub(super) history: EpochHistory,
+    pub(super) job_histories: Mutex<BTreeMap<ObjectId, EpochHistory>>,
+    /// Held while a job that does not run is made to, or dropped: it is to be started once.
+    pub(super) starting: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -114,6 +113,7 @@ impl Engine {
             jobs: Mutex::default(),
             history,
             job_histories: Mutex::default(),
+            starting: tokio::sync::Mutex::default(),
         });
         engine.start_all().await;
         if let Some(state) = state {
@@ -191,10 +191,8 @@ impl Engine {
                 error.with_hint("Views and jobs are durable where a server has a data directory: serve --data DIR.")
             );
         }
-        let catalog = self.catalog.snapshot();
-        let is_view = |id: ObjectId| catalog.get(id).is_some_and(|object| object.class() == ObjectClass::View);
-        let reads_views = |object: &Arc<Object>| object.depends_on.iter().any(|read| is_view(*read));
-        match is_view(id) || catalog.get(id).is_some_and(reads_views) {
+        let is_view = self.catalog.snapshot().get(id).is_some_and(|object| object.class() == ObjectClass::View);
+        match is_view || self.reads_views(id) {
             true => Ok(self.history.records()),
             false => Ok(self.job_histories.lock().get(&id).map(EpochHistory::records).unwrap_or_default()),
         }
@@ -258,6 +256,7 @@ impl Engine {
 
     /// Drops objects, in the order given; jobs are canceled. Dependencies are the catalog's matter.
     pub async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
+        let _starting = self.starting.lock().await;
         for id in ids {
             let job = self.jobs.lock().remove(id);
             if let Some(job) = job {
@@ -280,42 +279,6 @@ impl Engine {
     async fn forget(&self, ids: &[ObjectId]) -> Result<()> {
         let (catalog, ids) = (Arc::clone(&self.catalog), ids.to_vec());
         blocking(move || Catalog::drop(&catalog, &ids)).await?
-    }
-
-    /// Ends a job with everything delivered that it computed. It stays in the catalog.
-    pub async fn stop_job(&self, id: ObjectId) -> Result<()> {
-        self.end_job(id, Wanted::Stopped).await
-    }
-
-    /// Ends a job at once.
-    pub async fn cancel_job(&self, id: ObjectId) -> Result<()> {
-        self.end_job(id, Wanted::Canceled).await
-    }
-
-    async fn end_job(&self, id: ObjectId, wanted: Wanted) -> Result<()> {
-        let Some(job) = self.jobs.lock().get(&id).map(Arc::clone) else { return Err(not_there()) };
-        let status = job.status();
-        if status.state.is_over() && !matches!(status.state, JobState::Failed | JobState::Paused) {
-            return Err(Error::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                format!("streaming job \"{}\" is not running: it is {}", status.name, status.state),
-            ));
-        }
-        match wanted {
-            Wanted::Canceled => job.cancel().await,
-            _ => job.stop().await,
-        }
-        // A job over views runs there; of others the database pipeline knows nothing.
-        self.database.remove(id).await?;
-        let catalog = Arc::clone(&self.catalog);
-        let figures = job.status().ended();
-        blocking(move || catalog.set_wanted(id, wanted, Some(figures))).await??;
-        if status.state == JobState::Paused
-            && let Some(state) = ended(wanted)
-        {
-            self.jobs.lock().insert(id, Arc::new(Job::ended(JobStatus { state, ..status })));
-        }
-        Ok(())
     }
 
     /// Runs a query over views and hands out what each tick changes, until the answer is dropped.
@@ -396,7 +359,7 @@ impl Engine {
         Ok(starts)
     }
 
-    fn sinks(&self, plan: &StreamPlan) -> Result<Vec<JobSink>> {
+    pub(super) fn sinks(&self, plan: &StreamPlan) -> Result<Vec<JobSink>> {
         let catalog = self.catalog.snapshot();
         let sink = |target: &Target| match target {
             Target::Sink(name) => match catalog.find(name).map(|object| &object.kind) {
@@ -413,7 +376,7 @@ impl Engine {
         plan.outputs.iter().map(|output| sink(&output.target)).collect()
     }
 
-    fn state(&self) -> StateContext {
+    pub(super) fn state(&self) -> StateContext {
         let (backend, budget) = (self.config.backend, Arc::clone(&self.budget));
         StateContext {
             backend,
@@ -437,127 +400,6 @@ impl Engine {
         };
         self.database.add(NewMember { plan, kind: NewKind::View(schema) }).await
     }
-
-    async fn start_job(&self, object: &Object, job: &JobObject) {
-        let parallelism = job.options.parallelism.unwrap_or(self.config.parallelism.get());
-        let status = JobStatus {
-            id: object.id,
-            name: object.name.clone(),
-            state: JobState::Starting,
-            reason: None,
-            parallelism,
-            started: self.config.clock.now(),
-            counts: Counts::default(),
-            running: None,
-            delivered_rows: 0,
-            outbox_bytes: 0,
-            buffered_bytes: 0,
-            settled: false,
-        };
-        let paused = self.is_paused().then_some(JobState::Paused);
-        let started = match ended(job.wanted).or(paused) {
-            Some(state) => Job::ended(JobStatus { state, settled: true, ..status.with_figures_of(job.ended) }),
-            None => self.spawn_job(object, job, status).await,
-        };
-        self.jobs.lock().insert(object.id, Arc::new(started));
-    }
-
-    async fn spawn_job(&self, object: &Object, job: &JobObject, status: JobStatus) -> Job {
-        let plan = match StreamPlan::from_text(&job.plan).and_then(|plan| Ok((self.sinks(&plan)?, plan))) {
-            Ok(plan) => plan,
-            Err(reason) => return failed(status, reason),
-        };
-        let (sinks, plan) = plan;
-        if plan.nodes.iter().any(|node| matches!(node.op, Op::ViewScan { .. })) {
-            return match self.spawn_over_views(object, job, plan, sinks, status.clone()).await {
-                Ok(job) => job,
-                Err(reason) => failed(status, reason),
-            };
-        }
-        let wake = Arc::new(Notify::new());
-        let opener = self.opener(&object.name, waker(&wake));
-        let rehearsal = self.config.rehearsal.as_ref().map(|plan| Rehearsal::new(plan, &object.name, &self.budget));
-        let (state, pool) = (self.state(), self.pool.clone());
-        let (clock, cuts) = (Arc::clone(&self.config.clock), self.config.cuts);
-        let (name, new) = (object.name.clone(), new_plan(object, job));
-        let parallelism = status.parallelism;
-        let (to_wake, account) = (Arc::clone(&wake), self.budget.account());
-        let (meter, metrics) = (Meter::new(&self.metrics, &name), self.metrics.job(&name));
-        let durability = self.durability.clone().map(|d| (d, self.history_of(object)));
-        let (id, outputs, settings) = (object.id, sinks.len(), job.options.epochs);
-        let print = format!("{:?}", Fingerprint::of(&job.plan));
-        let start = move || {
-            let opened =
-                durability.map(|(d, history)| d.open(&job_path(id), print, &settings, Arc::clone(&to_wake), history));
-            let opened = opened.transpose()?;
-            let (epochs, reopened) = opened.unzip();
-            let fragment = Fragment::new(Arc::new(plan), parallelism, &state)?;
-            let (core, owed) = match reopened.flatten() {
-                Some(Reopened { image, state, mut owed }) => {
-                    let mut core = Core::resumed(image, cuts, opener.into_open());
-                    core.add(new(fragment))?;
-                    restore(&mut core, state)?;
-                    (core, owed_to(id, outputs, &mut owed))
-                }
-                None => {
-                    let mut core = Core::new(cuts, opener.into_open());
-                    core.add(new(fragment))?;
-                    (core, Vec::new())
-                }
-            };
-            let tick_loop = TickLoop::new(core, to_wake, clock, pool, meter, account).rehearsing(rehearsal);
-            Ok(Started { ticks: Ticks::Own(Box::new(tick_loop), epochs.map(Box::new)), owed })
-        };
-        Job::spawn(status, (wake, InHand::default()), sinks, metrics, start, self.on_end())
-    }
-
-    /// A job that reads views runs in the database pipeline.
-    async fn spawn_over_views(
-        &self,
-        object: &Object,
-        job: &JobObject,
-        plan: StreamPlan,
-        sinks: Vec<JobSink>,
-        status: JobStatus,
-    ) -> Result<Job> {
-        let (ticks, follower) = self.database.follower();
-        let fragment = Fragment::new(Arc::new(plan), status.parallelism, &self.state())?;
-        // The job's task takes results from the first tick on: it must be there before.
-        let (wake, metrics) = (Arc::new(Notify::new()), self.metrics.job(&object.name));
-        let wake = (wake, follower.in_hand());
-        let owed = owed_to(object.id, sinks.len(), &mut self.owed.lock());
-        let start = move || Ok(Started { ticks: Ticks::Database(Box::new(follower)), owed });
-        let running = Job::spawn(status, wake, sinks, metrics, start, self.on_end());
-        let kind = NewKind::Job(ticks, running.deliveries());
-        self.database.add(NewMember { plan: new_plan(object, job)(fragment), kind }).await?;
-        Ok(running)
-    }
-
-    /// Records a job that has come to its end by itself.
-    fn on_end(&self) -> OnEnd {
-        let catalog = Arc::clone(&self.catalog);
-        Box::new(move |id, wanted, ended| {
-            if let Err(error) = catalog.set_wanted(id, wanted, Some(ended)) {
-                tracing::error!(?error, "a job's end could not be recorded: it will start again with the server");
-            }
-        })
-    }
-
-    fn history_of(&self, job: &Object) -> EpochHistory {
-        let new = || EpochHistory::new(self.metrics.job(&job.name).epochs());
-        self.job_histories.lock().entry(job.id).or_insert_with(new).clone()
-    }
-
-    fn opener(&self, pipeline: &str, waker: Waker) -> Opener {
-        Opener {
-            pipeline: pipeline.to_string(),
-            catalog: Arc::clone(&self.catalog),
-            clock: Arc::clone(&self.config.clock),
-            metrics: Arc::clone(&self.metrics),
-            budget: Arc::clone(&self.budget),
-            waker,
-        }
-    }
 }
 
 /// The database pipeline's log, and what it goes on from.
@@ -570,30 +412,4 @@ async fn reopen_database(
     let settings = EpochSettings::default();
     let open = move || durability.open(durability::DATABASE, DATABASE.to_string(), &settings, wake, history);
     blocking(open).await?.map(Some).map_err(stored_views)
-}
-
-/// A job's plan, given its fragment.
-fn new_plan(object: &Object, job: &JobObject) -> impl FnOnce(Fragment) -> NewPlan + Send + use<> {
-    let (id, name, starts) = (object.id, object.name.clone(), job.starts.clone());
-    let fingerprint = Fingerprint::of(&job.plan);
-    move |fragment| NewPlan { id, name, fingerprint, fragment, view: None, starts }
-}
-
-/// The state of a job that need not run.
-fn ended(wanted: Wanted) -> Option<JobState> {
-    match wanted {
-        Wanted::Running => None,
-        Wanted::Stopped => Some(JobState::Stopped),
-        Wanted::Canceled => Some(JobState::Canceled),
-        Wanted::Finished => Some(JobState::Finished),
-    }
-}
-
-/// A job that could not even start.
-fn failed(status: JobStatus, reason: Error) -> Job {
-    Job::ended(JobStatus { state: JobState::Failed, reason: Some(reason), settled: true, ..status })
-}
-
-fn not_there() -> Error {
-    Error::new(SqlState::UndefinedObject, "the streaming job does not exist")
 }

@@ -149,15 +149,30 @@ impl Epochs {
     /// As [`Epochs::turn`].
     pub async fn finish(&mut self, ticks: &mut TickLoop, outgoing: impl Fn(u64) -> Result<Outgoing>) -> Result<()> {
         loop {
+            self.store(ticks, &outgoing).await?;
+            let outgoing = outgoing(self.covered)?;
+            if outgoing.delivered == self.noted {
+                return Ok(());
+            }
+            self.end(ticks, outgoing).await?;
+        }
+    }
+
+    /// Makes all ticks so far durable, and waits for that. What sinks have been handed since the last epoch is not waited
+    /// for.
+    ///
+    /// # Errors
+    /// As [`Epochs::turn`].
+    pub async fn store(&mut self, ticks: &mut TickLoop, outgoing: impl Fn(u64) -> Result<Outgoing>) -> Result<()> {
+        loop {
             while let Stage::Draining(_) = self.stage {
                 self.drain(ticks).await?;
             }
             self.collect(true, ticks.clock().now()).await?;
-            let outgoing = outgoing(self.covered)?;
-            if ticks.core().tick() == self.covered && outgoing.delivered == self.noted {
+            if ticks.core().tick() == self.covered {
                 return Ok(());
             }
-            self.end(ticks, outgoing).await?;
+            self.end(ticks, outgoing(self.covered)?).await?;
         }
     }
 

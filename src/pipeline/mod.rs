@@ -5,7 +5,8 @@
 //! 2. [`opener`] and [`reading`]: a source is opened, and read: what a tick takes of each partition, some of it `ahead` of time, and its watermarks.
 //! 3. [`core`]: scans and the fragments they feed; one tick: cut, decode, judge (`input`), run, apply (`member`).
 //! 4. [`tick_loop`]: when the next tick is due: input, a timer, a command; runs it on the worker pool, a turn at a time.
-//! 5. [`job`]: a streaming job: a tick loop whose results go to sinks.
+//! 5. [`starting`], [`launch`]: a streaming job is brought up; [`job`] takes its [`orders`]; [`runner`]: its task, a loop of
+//!    [`ticks`] whose results go to sinks; [`restarts`]: when one that has failed is started again.
 //! 6. [`database`]: the database pipeline: a tick loop whose results are views, which come and go.
 //!    [`follow`]: a job that reads views runs there, too; [`subscribe`]: and whatever somebody watches.
 //! 7. [`outbox`] and [`delivery`]: results wait, bounded, and are handed to a sink in order, in parts.
@@ -35,17 +36,23 @@ pub mod history;
 pub mod image;
 mod input;
 pub mod job;
+mod launch;
 pub mod member;
 pub mod meter;
 mod opener;
+mod orders;
 pub mod outbox;
 mod queries;
 pub mod reading;
 pub mod recovery;
 pub mod rehearsal;
+pub mod restarts;
+mod runner;
+mod starting;
 pub mod status;
 pub mod subscribe;
 pub mod tick_loop;
+pub mod ticks;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use super::dead_letters::DeadLetters;
 use super::reading::{OpenReading, Reading};
 
 /// Opens sources for a pipeline.
+#[derive(Clone)]
 pub(super) struct Opener {
     pub pipeline: String,
     pub catalog: Arc<Catalog>,

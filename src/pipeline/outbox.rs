@@ -170,6 +170,18 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// Nothing more will come, and nothing of what waits is to be delivered: whoever runs next has it.
+    pub fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        queue.parts.clear();
+        let (bytes, rows) = queue.in_delivery.iter().fold((0, 0), |(b, r), part| (b + part.bytes(), r + part.rows()));
+        queue.account.set(bytes);
+        queue.rows = rows;
+        queue.closed = true;
+        drop(queue);
+        self.filled.notify_one();
+    }
+
     /// The next parts in order, joined into one whose id is the last's. The caller says when they are delivered. `None`
     /// once the box is closed and empty.
     pub async fn next(&self) -> Option<Part> {

@@ -22,14 +22,16 @@ pub enum JobState {
     /// All of a bounded input is processed and delivered.
     Finished,
     Failed,
-    /// The server was started without running anything.
+    /// It has failed, and will be started again.
+    Restarting,
+    /// It is to read nothing: the user said so, or the server was started without running anything.
     Paused,
 }
 
 impl JobState {
-    /// Whether nothing of the job runs any more.
+    /// Whether nothing of the job runs any more, unless somebody says so.
     pub fn is_over(self) -> bool {
-        !matches!(self, JobState::Starting | JobState::Running | JobState::Stopping)
+        !matches!(self, JobState::Starting | JobState::Running | JobState::Stopping | JobState::Restarting)
     }
 }
 
@@ -43,6 +45,7 @@ impl fmt::Display for JobState {
             JobState::Canceled => "CANCELED",
             JobState::Finished => "FINISHED",
             JobState::Failed => "FAILED",
+            JobState::Restarting => "RESTARTING",
             JobState::Paused => "PAUSED",
         })
     }
@@ -69,6 +72,10 @@ pub struct JobStatus {
     pub buffered_bytes: usize,
     /// Every partition is at its end and everything is delivered.
     pub settled: bool,
+    /// How often it was started again after it had failed.
+    pub restarts: u64,
+    /// When it will be.
+    pub next_restart: Option<Micros>,
 }
 
 impl JobStatus {

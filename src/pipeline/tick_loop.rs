@@ -134,11 +134,7 @@ impl TickLoop {
     #[expect(clippy::disallowed_methods, reason = "timers are an input of the tick loop")]
     pub fn wait(&self, or_at: Option<Micros>) -> impl Future<Output = ()> + Send + use<> {
         let due = self.core.readings().filter_map(|r| r.wake_at()).chain(self.core.due_at()).chain(or_at).min();
-        let sleep = due.map_or(LONGEST_SLEEP, |due| {
-            let micros = u64::try_from(due.saturating_sub(self.clock.now())).unwrap_or_default();
-            LONGEST_SLEEP.min(Duration::from_micros(micros.max(1_000)))
-        });
-        let wake = Arc::clone(&self.wake);
+        let (sleep, wake) = (self.sleep_until(due), Arc::clone(&self.wake));
         let letters = self.core.readings().filter_map(Reading::pending_letters).collect::<Vec<_>>();
         let waiting = !letters.is_empty();
         let delivered = async move {
@@ -153,6 +149,25 @@ impl TickLoop {
                 () = tokio::time::sleep(sleep) => {}
             }
         }
+    }
+
+    /// Waits until then, or until someone pokes the pipeline, whatever its readers have.
+    #[expect(clippy::disallowed_methods, reason = "as in `wait`")]
+    pub fn wait_for(&self, due: Option<Micros>) -> impl Future<Output = ()> + Send + use<> {
+        let (sleep, wake) = (self.sleep_until(due), Arc::clone(&self.wake));
+        async move {
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    fn sleep_until(&self, due: Option<Micros>) -> Duration {
+        due.map_or(LONGEST_SLEEP, |due| {
+            let micros = u64::try_from(due.saturating_sub(self.clock.now())).unwrap_or_default();
+            LONGEST_SLEEP.min(Duration::from_micros(micros.max(1_000)))
+        })
     }
 
     /// Whether all input that exists now has gone through: every partition is at its end, and what could not be decoded

@@ -203,6 +203,8 @@ impl Session {
             StatementKind::Submit(inserts) => self.submit(statement, inserts).await,
             StatementKind::Drop(drop) => self.drop(drop).await,
             StatementKind::StopJob(name) | StatementKind::CancelJob(name) => self.stop(name, &statement.kind).await,
+            StatementKind::PauseJob(name) | StatementKind::ResumeJob(name) => self.pause(name, &statement.kind).await,
+            StatementKind::SetParallelism(name, parallelism) => self.set_parallelism(name, *parallelism).await,
             StatementKind::Query(query) => answer(Body::Rows(self.run_query(text, query, parameters).await?)),
             StatementKind::Declare(declare) => self.declare(text, declare, parameters).await,
             StatementKind::Fetch(fetch) => self.fetch(fetch).await,

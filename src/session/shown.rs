@@ -77,12 +77,14 @@ const JOB_COLUMNS: &[(&str, SqlType)] = &[
     ("watermark", SqlType::Timestamp(6)),
     ("ticks", SqlType::BigInt),
     ("started", SqlType::TimestampTz(6)),
+    ("restarts", SqlType::BigInt),
+    ("next_restart", SqlType::TimestampTz(6)),
 ];
 
 fn jobs(mut jobs: Vec<JobStatus>) -> Result<RecordBatch> {
     jobs.sort_by(|a, b| a.name.cmp(&b.name));
     let row = |job: JobStatus| -> Row {
-        let JobStatus { name, state, reason, parallelism, started, counts, delivered_rows, .. } = job;
+        let JobStatus { name, state, reason, parallelism, started, counts, delivered_rows, restarts, .. } = job;
         vec![
             text(name),
             text(state.to_string()),
@@ -97,6 +99,8 @@ fn jobs(mut jobs: Vec<JobStatus>) -> Result<RecordBatch> {
             watermark(&counts),
             count(counts.ticks),
             ScalarValue::TimestampMicrosecond(Some(started), Some(UTC.into())),
+            count(restarts),
+            ScalarValue::TimestampMicrosecond(job.next_restart, Some(UTC.into())),
         ]
     };
     table(JOB_COLUMNS, jobs.into_iter().map(row).collect())

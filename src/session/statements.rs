@@ -1,4 +1,4 @@
-//! CREATE, DROP, STOP, CANCEL, EXPLAIN: statements that go to the planner and the engine.
+//! CREATE, DROP, STOP, CANCEL, PAUSE, RESUME, ALTER, EXPLAIN: statements that go to the planner and the engine.
 
 use std::sync::Arc;
 
@@ -168,6 +168,27 @@ impl Session {
         }
         .map_err(|e| e.at(name.position))?;
         Ok(Response::command(statement.command_tag().unwrap_or_default()))
+    }
+
+    /// PAUSE and RESUME: what is so already stays so, with a notice.
+    pub(super) async fn pause(&self, name: &Name, statement: &StatementKind) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        let id = catalog.resolve(name, ObjectClass::Job)?.id;
+        let (done, already) = match statement {
+            StatementKind::PauseJob(_) => (self.engine.pause_job(id).await, "is paused already"),
+            _ => (self.engine.resume_job(id).await, "is not paused"),
+        };
+        let changed = done.map_err(|e| e.at(name.position))?;
+        let notice = Notice::info(format!("streaming job \"{name}\" {already}, skipping"));
+        let tag = statement.command_tag().unwrap_or_default();
+        Ok(Response::command(tag).with((!changed).then_some(notice)))
+    }
+
+    pub(super) async fn set_parallelism(&self, name: &Name, parallelism: usize) -> Result<Response> {
+        let catalog = self.engine.catalog();
+        let id = catalog.resolve(name, ObjectClass::Job)?.id;
+        self.engine.set_parallelism(id, parallelism).await.map_err(|e| e.at(name.position))?;
+        Ok(Response::command("ALTER STREAMING JOB"))
     }
 
     /// The plan's text.

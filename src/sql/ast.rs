@@ -38,6 +38,10 @@ pub enum StatementKind {
     Show(Show),
     StopJob(Name),
     CancelJob(Name),
+    PauseJob(Name),
+    ResumeJob(Name),
+    /// `ALTER STREAMING JOB name SET PARALLELISM n`.
+    SetParallelism(Name, usize),
     /// SELECT, VALUES, TABLE, WITH.
     Query(Box<Query>),
     /// Flink's CREATE TABLE.
@@ -425,6 +429,9 @@ impl StatementKind {
             },
             StatementKind::StopJob(_) => "STOP STREAMING JOB",
             StatementKind::CancelJob(_) => "CANCEL STREAMING JOB",
+            StatementKind::PauseJob(_) => "PAUSE STREAMING JOB",
+            StatementKind::ResumeJob(_) => "RESUME STREAMING JOB",
+            StatementKind::SetParallelism(..) => "ALTER STREAMING JOB",
             StatementKind::CreateTable(_) => "CREATE TABLE",
             StatementKind::DeclareView(_) => "CREATE VIEW",
             StatementKind::Forget(ForgetDeclared { view: true, .. }) => "DROP VIEW",
@@ -466,6 +473,9 @@ impl StatementKind {
                 | StatementKind::Drop(_)
                 | StatementKind::StopJob(_)
                 | StatementKind::CancelJob(_)
+                | StatementKind::PauseJob(_)
+                | StatementKind::ResumeJob(_)
+                | StatementKind::SetParallelism(..)
                 | StatementKind::CreateTable(_)
                 | StatementKind::DeclareView(_)
                 | StatementKind::Forget(_)

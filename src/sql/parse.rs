@@ -100,6 +100,9 @@ pub fn shift(error: Error, offset: usize) -> Error {
 /// them recurses; this bounds how deep.
 pub const MAX_TOKENS: usize = 10_000;
 
+/// More shards than this never help on one machine: there are 256 key groups.
+pub const MAX_PARALLELISM: usize = 256;
+
 /// Arithmetic signs in a statement: types are worked out anew at every level of a chain, so the time goes with the square
 /// of its length.
 const MAX_SIGNS: usize = 600;
@@ -272,6 +275,15 @@ impl Cursor<'_> {
         if self.take(&["CANCEL"]) {
             return self.job_name().map(StatementKind::CancelJob);
         }
+        if self.take(&["PAUSE"]) {
+            return self.job_name().map(StatementKind::PauseJob);
+        }
+        if self.take(&["RESUME"]) {
+            return self.job_name().map(StatementKind::ResumeJob);
+        }
+        if self.at(&["ALTER", "STREAMING", "JOB"]) || self.at(&["ALTER", "JOB"]) {
+            return self.alter_job();
+        }
         if self.take(&["DECLARE"]) {
             return self.declare();
         }
@@ -339,7 +351,32 @@ impl Cursor<'_> {
         Ok(StatementKind::Drop(DropObjects { class, names, if_exists, cascade }))
     }
 
-    /// Behind STOP and CANCEL.
+    /// With ALTER still to read.
+    fn alter_job(&mut self) -> Result<StatementKind> {
+        let refused = refuse::statement(self);
+        self.next();
+        let name = self.job_name()?;
+        if !self.take(&["SET", "PARALLELISM"]) {
+            return Err(refused);
+        }
+        let _ = self.take_token(&Token::Eq) || self.take(&["TO"]);
+        let position = self.position();
+        let parallelism = match &self.peek().token {
+            Token::Number(digits, _) => digits.parse::<usize>().ok(),
+            _ => return Err(self.unexpected()),
+        };
+        self.next();
+        match parallelism.filter(|n| (1..=MAX_PARALLELISM).contains(n)) {
+            Some(parallelism) => Ok(StatementKind::SetParallelism(name, parallelism)),
+            None => {
+                let hint =
+                    format!("A job has one shard at least, and {MAX_PARALLELISM} at most: they share the key groups.");
+                Err(Error::new(SqlState::InvalidParameterValue, "no such parallelism").with_hint(hint).at(position))
+            }
+        }
+    }
+
+    /// Behind STOP, CANCEL, PAUSE and RESUME.
     fn job_name(&mut self) -> Result<super::ast::Name> {
         let _ =
             self.take(&["STREAMING", "JOB"]) || (self.at(&["JOB"]) && self.word(1).is_some() && self.take(&["JOB"]));

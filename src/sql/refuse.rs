@@ -17,6 +17,8 @@ const FIRST_WORDS: &[&str] = &[
     "RESET",
     "STOP",
     "CANCEL",
+    "PAUSE",
+    "RESUME",
     "BEGIN",
     "COMMIT",
     "ROLLBACK",
@@ -55,11 +57,8 @@ const STATEMENTS: &[(&[&str], &str, &str)] = &[
     (&["DELETE"], "DELETE", STREAMS_ONLY),
     (&["MERGE"], "MERGE", STREAMS_ONLY),
     (&["TRUNCATE"], "TRUNCATE", STREAMS_ONLY),
-    (
-        &["ALTER", "STREAMING", "JOB"],
-        "ALTER STREAMING JOB",
-        "Use STOP or CANCEL, DROP STREAMING JOB, and CREATE STREAMING JOB.",
-    ),
+    (&["ALTER", "STREAMING", "JOB"], "ALTER STREAMING JOB", ALTER_JOB),
+    (&["ALTER", "JOB"], "ALTER STREAMING JOB", ALTER_JOB),
     (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Give settings of the server on its command line: tidemill serve --help."),
     (&["ALTER"], "ALTER", "Use DROP and CREATE."),
     (&["EXECUTE", "STATEMENT", "SET"], "EXECUTE STATEMENT SET", STATEMENT_SET),
@@ -133,6 +132,8 @@ const DROPS: &[(&str, &str)] = &[
     ("USER", ONE_USER),
 ];
 
+const ALTER_JOB: &str = "ALTER STREAMING JOB name SET PARALLELISM n is supported; for anything else use STOP or CANCEL, DROP STREAMING \
+                         JOB, and CREATE STREAMING JOB.";
 const INTO_JOB: &str = "A sink is written by a job: CREATE STREAMING JOB name AS INSERT INTO sink SELECT ....";
 const STREAMS_ONLY: &str = "Sources and sinks are streams and views follow them; change the data where it comes from.";
 const STATEMENT_SET: &str = "Write CREATE STREAMING JOB name AS (INSERT INTO a ...; INSERT INTO b ...).";
