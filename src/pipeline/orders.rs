@@ -127,10 +127,11 @@ impl Engine {
         }
         let catalog = Arc::clone(&self.catalog);
         blocking(move || catalog.set_parallelism(id, parallelism)).await??;
-        match job.is_alive() {
-            true => job.rescale(parallelism).await,
-            false => job.set_parallelism(parallelism),
+        if !job.is_alive() {
+            job.set_parallelism(parallelism);
+            return Ok(());
         }
+        job.rescale(parallelism).await;
         match job.status() {
             JobStatus { state: JobState::Failed, reason: Some(reason), .. } => Err(reason),
             _ => Ok(()),
