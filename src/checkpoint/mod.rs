@@ -28,8 +28,7 @@ mod options;
 pub mod protocol;
 
 /// What to do where stored files are missing or damaged.
-const NOTHING_IS_SKIPPED: &str =
-    "Nothing is skipped: put the pipeline's folder back from a copy, or drop the job and create it anew, which begins without state.";
+const NOTHING_IS_SKIPPED: &str = "Nothing is skipped: put the pipeline's folder back from a copy, or drop the job and create it anew, which begins without state.";
 
 pub use agent::{
     Checkpoints, Committed, EpochContent, EpochError, OutboxPart, OutboxReader, Recovered, StateReader, Status,

@@ -184,6 +184,5 @@ impl Folder {
 }
 
 fn damaged(message: String) -> Error {
-    Error::new(SqlState::DataCorrupted, message)
-        .with_hint(NOTHING_IS_SKIPPED)
+    Error::new(SqlState::DataCorrupted, message).with_hint(NOTHING_IS_SKIPPED)
 }

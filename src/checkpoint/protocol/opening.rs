@@ -144,8 +144,7 @@ fn first_commit(process: ProcessId) -> Commit {
 }
 
 fn missing(epoch: u64) -> Error {
-    Error::new(SqlState::DataCorrupted, format!("commit {epoch} is missing"))
-        .with_hint(NOTHING_IS_SKIPPED)
+    Error::new(SqlState::DataCorrupted, format!("commit {epoch} is missing")).with_hint(NOTHING_IS_SKIPPED)
 }
 
 fn broken_chain(newest: u64) -> Error {
