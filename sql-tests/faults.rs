@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Rows of the source. With one key each they are state of some megabytes, which is written to files of its own.
 const ROWS: u64 = 100_000;
 
+/// Room for the state of both, some times.
+const DISK_MEGABYTES: u32 = 64;
+
 /// What stops, or answers: each is in a pipeline of its own.
 const STATES: &str = "SELECT 'view', state, reason, input_rows FROM tidemill.materialized_views
     UNION ALL SELECT 'job', state, reason, input_rows FROM tidemill.jobs";
@@ -40,6 +43,7 @@ pub fn run(tally: &mut Tally) {
     test("faults::flipped_bits", &|| runtime.block_on(flipped_bits()));
     test("faults::two_on_one_directory", &|| runtime.block_on(two_on_one_directory()));
     test("faults::a_zombie_wakes", &|| runtime.block_on(a_zombie_wakes()));
+    test("faults::a_full_disk", &|| runtime.block_on(a_full_disk()));
 }
 
 /// In each stored file one bit is flipped, and a server started on that: it has the right answer, or what it has not is
@@ -145,12 +149,62 @@ async fn a_zombie_wakes() -> Result<(), String> {
     right(&new_client).await
 }
 
+/// The store's disk is full: what cannot be stored is not true, and the job that must not wait for it is started again and
+/// again, until there is room.
+async fn a_full_disk() -> Result<(), String> {
+    let dir = folder()?;
+    let disk = dir.path().join("disk");
+    fs::create_dir(&disk).map_err(|e| e.to_string())?;
+    let store = format!("file://{}", disk.display());
+    let server = Server::start_on_small_disk(&dir.path().join("data"), &["--store", &store], &disk, DISK_MEGABYTES)?;
+    let client = server.connect().await?;
+    create_with(
+        &client,
+        dir.path(),
+        "'rows-per-second' = '20000',",
+        "WITH ('epoch.timeout' = '2 s', 'epoch.tolerable-failures' = '0',
+               'restart.exponential-delay.initial-backoff' = '100 ms', 'restart.exponential-delay.max-backoff' = '200 ms')",
+    )
+    .await?;
+    until(&client, "both have begun", |states| states.iter().all(|row| text(row, 3) > "0")).await?;
+
+    let filler = server.seen(&disk).join("filler");
+    let mut file = fs::File::create(&filler).map_err(|e| format!("{}: {e}", filler.display()))?;
+    let full = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("a disk without end");
+    if full.kind() != std::io::ErrorKind::StorageFull {
+        return Err(format!("the disk is not full but: {full}"));
+    }
+    let of_job = |states: &[Row], state: &str| states.iter().any(|row| text(row, 0) == "job" && text(row, 1) == state);
+    let states = until(&client, "the job is started again", |states| of_job(states, "RESTARTING")).await?;
+    if !states.iter().any(|row| text(row, 2).contains("No space left on device")) {
+        return Err(format!("it is not told why: {states:?}"));
+    }
+    if states.iter().any(|row| text(row, 1) == "FAILED") {
+        return Err(format!("something has given up: {states:?}"));
+    }
+    // As before: SELECTs are answered.
+    query(&client, "SELECT count(*) FROM each").await?;
+
+    // The space is free when nobody has it open.
+    drop(file);
+    fs::remove_file(&filler).map_err(|e| e.to_string())?;
+    let states = finished(&client).await?;
+    if let Some(row) = states.iter().find(|row| text(row, 1) == "FAILED") {
+        return Err(format!("not got over: {row:?}"));
+    }
+    right(&client).await
+}
+
 fn folder() -> Result<tempfile::TempDir, String> {
     tempfile::tempdir().map_err(|e| e.to_string())
 }
 
 /// A view with much state, and a job.
 async fn create(client: &Client, dir: &Path, rate: &str) -> Result<(), String> {
+    create_with(client, dir, rate, "").await
+}
+
+async fn create_with(client: &Client, dir: &Path, rate: &str, job_options: &str) -> Result<(), String> {
     let statements = [
         format!(
             "CREATE SOURCE a (id BIGINT, v BIGINT) WITH ('connector' = 'generator', {rate} 'number-of-rows' = '{ROWS}',
@@ -161,7 +215,9 @@ async fn create(client: &Client, dir: &Path, rate: &str) -> Result<(), String> {
             "CREATE SINK out (g BIGINT, n BIGINT) WITH ('connector' = 'file', 'path' = '{}', 'format' = 'debezium-json')",
             dir.join("out").display()
         ),
-        "CREATE STREAMING JOB groups AS INSERT INTO out SELECT id % 1000, count(*) FROM a GROUP BY id % 1000".into(),
+        format!(
+            "CREATE STREAMING JOB groups {job_options} AS INSERT INTO out SELECT id % 1000, count(*) FROM a GROUP BY id % 1000"
+        ),
     ];
     for statement in statements {
         client.batch_execute(&statement).await.map_err(|e| format!("{statement}: {}", told(&e)))?;

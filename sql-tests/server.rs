@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,10 +47,29 @@ impl Server {
     /// Waits until it listens, or has ended before that. `more` are further arguments; a failpoint is `NAME=PASSES`.
     pub fn start(data: &Path, more: &[&str], failpoint: Option<String>) -> Result<Server, String> {
         let mut command = Command::new(TIDEMILL);
+        command.envs(failpoint.map(|place| ("TIDEMILL_FAILPOINT", place)));
+        Server::run(command, data, more)
+    }
+
+    /// Likewise, with a file system of so many megabytes at `folder`, which goes with the process. Others reach it by
+    /// [`Server::seen`]. Nobody needs to be root for it, but the system must let users have namespaces.
+    pub fn start_on_small_disk(data: &Path, more: &[&str], folder: &Path, megabytes: u32) -> Result<Server, String> {
+        let mut command = Command::new("unshare");
+        let mount = format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$0\" && exec \"$@\"");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]).arg(folder).arg(TIDEMILL);
+        Server::run(command, data, more)
+    }
+
+    /// How `path` of the process's file systems is reached from outside.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process.0.id()));
+        root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn run(mut command: Command, data: &Path, more: &[&str]) -> Result<Server, String> {
         command.args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--parallelism", "2"]);
         command.args(["--epoch-interval", "40ms"]).args(more).arg("--data").arg(data);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.envs(failpoint.map(|place| ("TIDEMILL_FAILPOINT", place)));
         let mut process = Running(command.spawn().map_err(|e| e.to_string())?);
         let stderr = process.0.stderr.take().ok_or("no stderr")?;
         let mut lines = BufReader::new(stderr).lines();
